@@ -1,0 +1,111 @@
+"""Shared validation: every refusal says what was got, what was expected and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class InputError(ValueError):
+    """An argument that would give a wrong number or none. The base of every refusal in `ood_core`."""
+
+
+class NotFittedError(InputError):
+    """`score` was called before `fit`, or `predict` before `calibrate`."""
+
+
+class ArtifactError(InputError):
+    """A stored file is damaged, edited, truncated or newer than this version can read."""
+
+
+def choice(name: str, value: Any, allowed: Iterable[Any]) -> Any:
+    """Return `value` if it is one of `allowed`; otherwise list what is."""
+    options = list(allowed)
+    if value not in options:
+        raise InputError(
+            f"{name} is {value!r}, expected one of: {', '.join(map(str, options))}.\nPick one of these names."
+        )
+    return value
+
+
+def tensor(name: str, value: Any) -> Tensor:
+    """Bring numpy arrays, sequences and tensors to one form, on the device they are on."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    try:
+        return torch.as_tensor(np.asarray(value))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{name} is a {type(value).__name__} that is not numeric ({error}), expected a tensor or an array.\n"
+            "Convert it to a numeric array first."
+        ) from error
+
+
+def finite(name: str, value: Tensor) -> Tensor:
+    """Refuse NaN and infinity: ranked scores would place them silently at one end."""
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        bad = int((~torch.isfinite(value)).sum())
+        raise InputError(
+            f"{name} holds {bad} NaN or infinite of {value.numel()} values, expected finite numbers.\n"
+            "Look at the model or the preprocessing that made them; dropping them would change the result."
+        )
+    return value
+
+
+def matrix(name: str, value: Any, columns: int | None = None, unit: str = "D") -> Tensor:
+    """A finite floating-point (N, D) tensor with N >= 1; `columns` fixes D to what was fitted."""
+    x = tensor(name, value)
+    if x.ndim != 2:
+        hint = (
+            f"Pool the spatial axes first, for example {name}.mean(dim=(2, 3))."
+            if x.ndim == 4
+            else f"Reshape {name} so that each row is one sample."
+        )
+        raise InputError(f"{name} has shape {tuple(x.shape)}, expected (N, {unit}).\n{hint}")
+    if x.shape[0] == 0 or x.shape[1] == 0:
+        raise InputError(f"{name} has shape {tuple(x.shape)}, expected at least one row and column.\nPass some samples.")
+    if not x.is_floating_point():
+        raise InputError(
+            f"{name} has dtype {x.dtype}, expected a floating-point type.\nConvert it, for example {name}.float()."
+        )
+    if columns is not None and x.shape[1] != columns:
+        raise InputError(
+            f"{name} has {x.shape[1]} columns, expected {columns} as in fit.\n"
+            "Use the same model and layer for fit and score."
+        )
+    return finite(name, x)
+
+
+def vector(name: str, value: Any) -> Tensor:
+    """A finite 1-D tensor with at least one entry."""
+    x = tensor(name, value)
+    if x.ndim != 1 or x.numel() == 0:
+        raise InputError(f"{name} has shape {tuple(x.shape)}, expected (N,) with N >= 1.\nPass one score per sample.")
+    return finite(name, x)
+
+
+def labels(name: str, value: Any, rows: int, classes: int | None = None, every_class: bool = False) -> Tensor:
+    """Integer class labels (N,) in 0..C-1, int64; with `every_class`, each class must occur."""
+    y = tensor(name, value)
+    if y.ndim != 1 or y.shape[0] != rows:
+        raise InputError(f"{name} has shape {tuple(y.shape)}, expected ({rows},).\nPass one label per row.")
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise InputError(f"{name} has dtype {y.dtype}, expected integers.\nPass class indices 0..C-1.")
+    y = y.long()
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or (classes is not None and high >= classes):
+        top = "C-1" if classes is None else str(classes - 1)
+        raise InputError(f"{name} spans {low}..{high}, expected 0..{top}.\nRe-index the classes from 0.")
+    if every_class:
+        count = classes if classes is not None else high + 1
+        missing = sorted(set(range(count)) - set(torch.unique(y).tolist()))
+        if missing:
+            raise InputError(
+                f"{name} has no sample of class {', '.join(map(str, missing))}, expected all {count} classes.\n"
+                "Fit on data that holds every class."
+            )
+    return y

@@ -1,0 +1,170 @@
+"""What one pass of a network over a set of images leaves behind, and the form that every scorer takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import checks
+from .checks import InputError
+
+HEAD_KINDS = ("linear", "unit", "distance")
+NORM_EPS = 1e-12  # floor of the denominator h / max(||h||, eps); a zero vector stays zero
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last layer as a formula: features h (N, D) -> logits (N, C).
+
+    Kinds, with z = h / max(||h||_2, 1e-12):
+
+    - `linear`:   logits = W h + b
+    - `unit`:     logits = W z + b           (L2-normalised features)
+    - `distance`: logits = -scale ||h - w_c||_2, or with `normalized` -scale ||z - w_c / ||w_c||_2 ||_2
+
+    Attributes:
+        kind: one of the three.
+        weight: (C, D), rows of W or the prototypes w_c.
+        bias: (C,), or None; distance heads have none.
+        scale: factor of a distance head outside training; 1 for the other kinds.
+        normalized: distance between unit vectors.
+    Source: papers 2306.04072 (unit) and 2006.04005 (distance).
+    """
+
+    kind: Literal["linear", "unit", "distance"]
+    weight: Tensor
+    bias: Tensor | None = None
+    scale: float = 1.0
+    normalized: bool = False
+
+    def __post_init__(self) -> None:
+        checks.choice("head kind", self.kind, HEAD_KINDS)
+        weight = checks.matrix("head weight", self.weight)
+        if self.bias is not None:
+            if self.kind == "distance":
+                raise InputError("a distance head got a bias, expected none.\nLeave bias out.")
+            bias = checks.vector("head bias", self.bias)
+            if bias.shape[0] != weight.shape[0]:
+                raise InputError(
+                    f"head bias has {bias.shape[0]} entries, expected {weight.shape[0]}.\nPass one per class."
+                )
+            object.__setattr__(self, "bias", bias)
+        object.__setattr__(self, "weight", weight)
+
+    @property
+    def classes(self) -> int:
+        return int(self.weight.shape[0])
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits (N, C) of raw features (N, D), in the features' dtype and on their device."""
+        h = checks.matrix("features", features, columns=self.weight.shape[1])
+        weight = self.weight.to(h)
+        if self.kind == "distance":
+            if self.normalized:
+                h, weight = unit(h), unit(weight)
+            return -self.scale * torch.cdist(h, weight, compute_mode="donot_use_mm_for_euclid_dist")
+        bias = None if self.bias is None else self.bias.to(h)
+        return F.linear(unit(h) if self.kind == "unit" else h, weight, bias)
+
+
+def unit(features: Tensor) -> Tensor:
+    """Rows divided by their L2 norm, z = h / max(||h||_2, 1e-12); a zero row stays zero. Shape (N, D)."""
+    return F.normalize(features, dim=1, eps=NORM_EPS)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Features and logits of N images, as scorers take them.
+
+    Attributes:
+        features: raw penultimate features h, float (N, D), before any normalisation. The only required field.
+        logits: (N, C), as the network was trained to give them.
+        labels: int64 (N,), class indices, or None.
+        head: a `Head`, or (weight, bias) for a linear one.
+        layers: other layers by name, each (N, ...).
+        inputs: the preprocessed images, kept only when asked for (gradient scorers).
+        correct: bool (N,), rows that the network classifies right; derived from logits and labels if left out.
+    Raises:
+        InputError: a wrong rank, NaN or infinity, no rows, or fields that disagree on N.
+    """
+
+    features: Tensor
+    logits: Tensor | None = None
+    labels: Tensor | None = None
+    head: Head | None = None
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
+    inputs: Tensor | None = None
+    correct: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        features = checks.matrix("features", self.features)
+        n = features.shape[0]
+        put: Callable[[str, Any], None] = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        put("features", features)
+        if self.logits is not None:
+            put("logits", checks.matrix("logits", self.logits, unit="C"))
+            self._same_rows("logits", self.logits, n)
+        if self.labels is not None:
+            put("labels", checks.labels("labels", self.labels, n))
+        if isinstance(self.head, tuple):
+            put("head", Head("linear", *self.head))
+        put("layers", {name: checks.tensor(f"layers[{name!r}]", value) for name, value in self.layers.items()})
+        for name, value in self.layers.items():
+            self._same_rows(f"layers[{name!r}]", value, n)
+        if self.inputs is not None:
+            self._same_rows("inputs", self.inputs, n)
+        if self.correct is None and self.logits is not None and self.labels is not None:
+            put("correct", self.logits.argmax(dim=1) == self.labels.to(self.logits.device))
+        elif self.correct is not None:
+            put("correct", checks.tensor("correct", self.correct).bool())
+            self._same_rows("correct", self.correct, n)
+
+    @staticmethod
+    def _same_rows(name: str, value: Tensor | None, rows: int) -> None:
+        if value is None or value.ndim == 0 or value.shape[0] != rows:
+            shape = None if value is None else tuple(value.shape)
+            raise InputError(f"{name} has shape {shape}, expected {rows} rows as features have.\nPass one per image.")
+
+    def __len__(self) -> int:
+        return int(self.features.shape[0])
+
+    def layer(self, name: str = "features") -> Tensor:
+        """One layer by name.
+
+        `features` (raw h), `unit` (h / ||h||), `logits`, `raw_logits` (W h + b: a unit head without its division,
+        the same as `logits` for a linear head), or a key of `layers`.
+        """
+        if name == "features":
+            return self.features
+        if name == "unit":
+            return unit(self.features)
+        if name == "logits" and self.logits is not None:
+            return self.logits
+        if name == "raw_logits" and self.head is not None and self.head.kind != "distance":
+            return replace(self.head, kind="linear").logits(self.features)
+        if name in self.layers:
+            return self.layers[name]
+        have = ["features", "unit"] + (["logits"] if self.logits is not None else [])
+        have += (["raw_logits"] if self.head is not None and self.head.kind != "distance" else []) + list(self.layers)
+        raise InputError(
+            f"layer {name!r} is not in these outputs, which hold: {', '.join(have)}.\n"
+            "Name one of these, or extract with that layer."
+        )
+
+    def __getitem__(self, index: Any) -> Outputs:
+        """Rows by slice, boolean mask or index tensor; the head is kept."""
+        if isinstance(index, int):
+            raise InputError("index is one integer, expected a slice, a mask or a list.\nUse outputs[i:i + 1].")
+        picked: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name == "layers":
+                picked[f.name] = {key: layer[index] for key, layer in value.items()}
+            else:
+                picked[f.name] = value[index] if isinstance(value, Tensor) else value
+        return Outputs(**picked)
