@@ -1,0 +1,117 @@
+"""A set of images with an order and a digest that do not depend on the copy it was read from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import InputError
+
+ROLES = ("id", "near", "far")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images in canonical order: ascending (BLAKE2b-128 of shape, dtype and bytes; label).
+
+    Attributes:
+        images: uint8 (N, H, W, C).
+        labels: int64 (N,), or None.
+        ids: (N,) the images' BLAKE2b-128 digests as hex strings; equal images have equal ids.
+        classes: class names in label order; empty without labels.
+        name, split: as registered, for instance `digits`, `train`.
+        role: `id`, `near` or `far`, seen from the ID set of the recipe at hand.
+        licence: terms in a few words.
+        digest: SHA-256 over the ordered pairs and the class names.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    ids: NDArray[np.str_]
+    classes: tuple[str, ...]
+    name: str
+    split: str
+    role: str
+    licence: str
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def part(self, index: Any, split: str) -> ImageSet:
+        """The images at `index`, in their order; the digest says it is a part of the whole."""
+        return replace(
+            self,
+            images=self.images[index],
+            labels=None if self.labels is None else self.labels[index],
+            ids=self.ids[index],
+            split=split,
+            digest=hashlib.sha256(f"{self.digest}|{split}".encode()).hexdigest(),
+        )
+
+
+def make(
+    images: Any,
+    labels: Any = None,
+    classes: tuple[str, ...] | list[str] = (),
+    *,
+    name: str,
+    split: str = "test",
+    role: str = "id",
+    licence: str = "not stated",
+) -> ImageSet:
+    """Check raw arrays and put them in canonical order.
+
+    Args:
+        images: uint8 (N, H, W, C) with C of 1 or 3, or (N, H, W) for grey.
+        labels: integers (N,) in 0..len(classes)-1, or None.
+    Raises:
+        InputError: another type, rank or channel count, no images, labels that do not fit.
+    """
+    x = np.asarray(images)
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[-1] not in (1, 3) or 0 in x.shape:
+        raise InputError(
+            f"images of {name}/{split} are {x.dtype} {x.shape}, expected uint8 (N, H, W, C) with C of 1 or 3, N >= 1.\n"
+            "Store pixels as 0..255, channels last."
+        )
+    y: NDArray[np.int64] | None = None
+    if labels is not None:
+        raw = np.asarray(labels)
+        if raw.shape != (len(x),) or not np.issubdtype(raw.dtype, np.integer):
+            raise InputError(
+                f"labels of {name}/{split} are {raw.dtype} {raw.shape}, expected integers ({len(x)},).\n"
+                "Store one class index per image."
+            )
+        y = raw.astype(np.int64)
+        if y.min() < 0 or y.max() >= len(classes):
+            raise InputError(
+                f"labels of {name}/{split} span {y.min()}..{y.max()}, expected 0..{len(classes) - 1} for "
+                f"{len(classes)} classes.\nName every class, and index from 0."
+            )
+    x = np.ascontiguousarray(x)
+    prefix = f"{x.shape[1:]}|{x.dtype}|".encode()
+    hashes = [hashlib.blake2b(prefix + image.tobytes(), digest_size=16).digest() for image in x]
+    pairs = [(h, -1 if y is None else int(y[i])) for i, h in enumerate(hashes)]
+    order = sorted(range(len(x)), key=pairs.__getitem__)
+    digest = hashlib.sha256()
+    for i in order:
+        digest.update(pairs[i][0] + pairs[i][1].to_bytes(8, "little", signed=True))
+    digest.update(json.dumps(list(classes)).encode())
+    return ImageSet(
+        images=x[order],
+        labels=None if y is None else y[order],
+        ids=np.array([hashes[i].hex() for i in order]),
+        classes=tuple(map(str, classes)),
+        name=name,
+        split=split,
+        role=role,
+        licence=licence,
+        digest=digest.hexdigest(),
+    )
