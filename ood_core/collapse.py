@@ -1,0 +1,271 @@
+"""Neural collapse of features and last layer: NC1 to NC4, from arrays or fed in batches. Sums are in float64.
+
+With f_{i,c} the feature (D) of sample i of class c, N samples, C classes:
+
+    mu_c = mean_i f_{i,c},  mu_G = mean_c mu_c,  m_c = mu_c - mu_G,  M = [m_1 ... m_C]  (D, C)
+    S_W = 1/N sum (f_{i,c} - mu_c)(f_{i,c} - mu_c)^T,  S_B = 1/C M M^T
+    nc1             = tr(S_W pinv(S_B)) / C          variability within classes
+    nc2_norm_means  = std_c ||m_c|| / mean_c ||m_c||  (std with C - 1)          equal lengths
+    nc2_angle_means = mean over c != c' of |cos(m_c, m_c') + 1/(C - 1)|         equal, largest angles
+    nc2_norm_weights, nc2_angle_weights: the same for the rows w_c of W
+    nc3             = || W^T / ||W||_F - M / ||M||_F ||_F^2, in [0, 4]          last layer = class means
+    nc4             = share of samples with argmax_c(w_c f + b_c) != argmin_c ||f - mu_c||
+
+All go to 0 in collapse. nc1 and nc2 do not depend on rotation, shift or scale of the features.
+
+Source: Papyan, Han and Donoho 2020, arXiv 2008.08186, and the authors' notebook, whose nc1 lacks the factor 1/C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import checks
+from .checks import InputError
+
+__all__ = ["Stream", "measure", "norm_statistics"]
+
+_BLOCK = 2**23  # numbers of float64 in one block of rows; four such blocks live at once: 256 MB
+_TINY = 1e-12  # a length below this share of the vectors it was made from is rounding
+_RANK = 1e-10  # singular values below this share of the largest are outside the range that pinv inverts
+
+
+def measure(
+    features: Any, labels: Any, weight: Any = None, bias: Any = None, num_classes: int | None = None
+) -> dict[str, float]:
+    """NC1 to NC4 of a set of features, by the formulas at the top of this module.
+
+    nc1 in thin form: with M = U diag(s) V^T and its first min(C - 1, D) columns, nc1 = sum_k u_k^T S_W u_k / s_k^2,
+    which needs no D x D matrix. Columns with s_k < 1e-10 s_1 are outside the pseudo-inverse.
+
+    Args:
+        features: (N, D), what the last layer takes: raw h for a linear head, h / ||h|| for a unit head.
+        labels: integers (N,), each class at least once.
+        weight: W (C, D); for a distance head the prototypes minus their mean. Adds nc2_*_weights, nc3, nc4.
+        bias: b (C,), for nc4 only.
+        num_classes: C; the largest label plus one if left out.
+    Returns:
+        dict of floats. Features without spread within classes are legal: nc1 = 0 to rounding.
+    Raises:
+        InputError: fewer than two classes, a class without samples, a class mean (or a row of W) that coincides with
+            the mean of class means (or is zero), so that angles do not exist; NaN; shapes that do not match.
+    """
+    x = checks.matrix("features", features)
+    y = checks.labels("labels", labels, x.shape[0], num_classes, every_class=True).to(x.device)
+    classes = int(y.max()) + 1
+    head = _head(weight, bias, classes, x)
+    sums = sum(_class_sums(xb, yb, classes)[0] for xb, yb in _blocks(x, y))
+    means = sums / torch.bincount(y)[:, None]
+    axes, lengths = _axes(means)
+    within, disagreements = torch.zeros(len(lengths), dtype=torch.float64, device=x.device), 0
+    for xb, yb in _blocks(x, y):
+        within += (((xb - means[yb]) @ axes.T) ** 2).sum(dim=0)
+        disagreements += _disagreements(xb, means, head) if head is not None else 0
+    result = _report(means, within / len(y), lengths, head)
+    return result if head is None else {**result, "nc4": disagreements / len(y)}
+
+
+class Stream:
+    """`measure`, fed in batches.
+
+    stream = Stream(num_classes=10, dim=512, weight=W, bias=b)
+    for f, y in batches: stream.update(f, y)
+    for f, _ in batches: stream.second_pass(f)     # for nc4 alone; leave out with weight=None
+    stream.result()
+
+    Keeps the class means and one D x D matrix of scatter within classes, both updated stably (no sum of squares from
+    which a square of sums is subtracted).
+
+    Args:
+        num_classes: C. dim: D. weight, bias: as in `measure`.
+    Source: the update is Chan, Golub and LeVeque 1983.
+    """
+
+    def __init__(self, num_classes: int, dim: int, weight: Any = None, bias: Any = None) -> None:
+        if num_classes < 2 or dim < 1:
+            raise InputError(f"Stream got {num_classes} classes and dim {dim}, expected at least 2 and 1.\nCheck both.")
+        self._counts = torch.zeros(num_classes, dtype=torch.float64)
+        self._means = torch.zeros(num_classes, dim, dtype=torch.float64)
+        self._scatter = torch.zeros(dim, dim, dtype=torch.float64)
+        self._head = _head(weight, bias, num_classes, self._means)
+        self._second, self._disagreements = 0, 0
+
+    def update(self, features: Any, labels: Any) -> None:
+        """Add a batch: features (n, D), labels (n,); n may differ from batch to batch, classes may be absent."""
+        if self._second:
+            raise InputError("update came after second_pass, expected all updates first.\nStart a new Stream.")
+        x = checks.matrix("features", features, self._means.shape[1])
+        y = checks.labels("labels", labels, x.shape[0], len(self._counts)).to(x.device)
+        self._move(x)
+        for xb, yb in _blocks(x, y):
+            sums, counts = _class_sums(xb, yb, len(self._counts))
+            means = sums / counts.clamp(min=1)[:, None]
+            centred = xb - means[yb]
+            total = (self._counts + counts).clamp(min=1)
+            step = means - self._means
+            self._scatter += centred.T @ centred + (step * (self._counts * counts / total)[:, None]).T @ step
+            self._means += step * (counts / total)[:, None]
+            self._counts += counts
+
+    def second_pass(self, features: Any) -> None:
+        """Count for nc4 on the same features again, in any order, after all updates."""
+        if self._head is None:
+            raise InputError("second_pass needs the last layer for nc4.\nPass weight (and bias) to Stream.")
+        self._require_every_class()
+        x = checks.matrix("features", features, self._means.shape[1])
+        self._move(x)
+        for xb, _ in _blocks(x, torch.zeros(len(x), device=x.device)):
+            self._disagreements += _disagreements(xb, self._means, self._head)
+            self._second += len(xb)
+
+    def result(self) -> dict[str, float]:
+        """What `measure` gives for all rows; nc4 only after a complete second pass."""
+        self._require_every_class()
+        axes, lengths = _axes(self._means)
+        n = int(self._counts.sum())
+        result = _report(self._means, ((axes @ self._scatter) * axes).sum(dim=1) / n, lengths, self._head)
+        if self._second not in (0, n):
+            raise InputError(
+                f"second_pass saw {self._second} rows, expected the {n} of update.\nFeed each row once in each pass."
+            )
+        return {**result, "nc4": self._disagreements / n} if self._second else result
+
+    def _move(self, x: Tensor) -> None:
+        """Follow the features' device."""
+        if self._means.device != x.device:
+            self._counts, self._means, self._scatter = (
+                kept.to(x.device) for kept in (self._counts, self._means, self._scatter)
+            )
+            self._head = None if self._head is None else (self._head[0].to(x.device), self._head[1].to(x.device))
+
+    def _require_every_class(self) -> None:
+        missing = torch.nonzero(self._counts == 0).flatten().tolist()
+        if missing:
+            raise InputError(
+                f"no sample of class {', '.join(map(str, missing))} was seen, expected all {len(self._counts)}.\n"
+                "Feed data that holds every class."
+            )
+
+
+def norm_statistics(features: Any, labels: Any) -> dict[str, float]:
+    """Length of the features, its spread within classes and the share of its variance between classes.
+
+    With r = ||h||_2:  norm_mean = mean r;  norm_cv_within = mean over classes of sd_c(r) / mean_c(r), sd with n_c;
+    norm_between_share = sum_c n_c (mean_c r - mean r)^2 / sum (r - mean r)^2
+
+    Args:
+        features: raw h (N, D). labels: integers (N,), each class at least once.
+    Returns:
+        dict: norm_mean in the features' units, the other two fractions.
+    Raises:
+        InputError: lengths that do not vary beyond the rounding of their type (unit features, say): a share of no
+            variance does not exist.
+    """
+    x = checks.matrix("features", features)
+    y = checks.labels("labels", labels, x.shape[0], every_class=True).to(x.device)
+    r = torch.cat([torch.linalg.vector_norm(xb, dim=1) for xb, _ in _blocks(x, y)])
+    mean = r.mean()
+    counts = torch.bincount(y).double()
+    class_means = torch.zeros_like(counts).index_add_(0, y, r) / counts
+    within = torch.zeros_like(counts).index_add_(0, y, (r - class_means[y]) ** 2)
+    between = (counts * (class_means - mean) ** 2).sum()
+    total = within.sum() + between
+    if float((total / len(y)).sqrt()) <= 4 * torch.finfo(x.dtype).eps * float(mean):
+        raise InputError(
+            f"all features have the length {float(mean):.6g}, expected lengths that vary.\n"
+            "Pass raw features, before any normalisation."
+        )
+    silent = torch.nonzero(class_means == 0).flatten().tolist()
+    if silent:
+        raise InputError(
+            f"all features of class {', '.join(map(str, silent))} are zero, expected a mean length above 0.\n"
+            "Look for dead units."
+        )
+    return {
+        "norm_mean": float(mean),
+        "norm_cv_within": float(((within / counts).sqrt() / class_means).mean()),
+        "norm_between_share": float(between / total),
+    }
+
+
+def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    rows = max(1, _BLOCK // x.shape[1])
+    for xb, yb in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
+        yield xb.double(), yb
+
+
+def _class_sums(x: Tensor, y: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Sums (C, D) and counts (C,), by a product with the one-hot labels: deterministic on every device."""
+    one_hot = torch.nn.functional.one_hot(y, classes).double()
+    return one_hot.T @ x, one_hot.sum(dim=0)
+
+
+def _head(weight: Any, bias: Any, classes: int, like: Tensor) -> tuple[Tensor, Tensor] | None:
+    if classes < 2:
+        raise InputError(f"labels hold {classes} class, expected at least 2: collapse compares classes.\nPass more.")
+    if weight is None:
+        if bias is not None:
+            raise InputError("bias came without weight, expected both or weight alone.\nPass weight.")
+        return None
+    w = checks.matrix("weight", weight, like.shape[1])
+    b = torch.zeros(len(w)) if bias is None else checks.vector("bias", bias)
+    if len(w) != classes or len(b) != classes:
+        raise InputError(f"weight has {len(w)} rows and bias {len(b)}, expected {classes} each.\nPass one a class.")
+    return w.to(like.device).double(), b.to(like.device).double()
+
+
+def _axes(means: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthonormal axes (K, D) of the centred class means and their singular values (K,), K <= min(C - 1, D)."""
+    centred = means - means.mean(dim=0)
+    _require_length(centred, means, "the mean of class means, which coincides with that of class")
+    _, lengths, axes = torch.linalg.svd(centred, full_matrices=False)
+    kept = min(len(means) - 1, means.shape[1])
+    kept = int((lengths[:kept] > _RANK * lengths[0]).sum())
+    return axes[:kept], lengths[:kept]
+
+
+def _report(means: Tensor, within: Tensor, lengths: Tensor, head: tuple[Tensor, Tensor] | None) -> dict[str, float]:
+    centred = means - means.mean(dim=0)
+    norm, angle = _simplex(centred)
+    result = {"nc1": float((within / lengths**2).sum()), "nc2_norm_means": norm, "nc2_angle_means": angle}
+    if head is not None:
+        weight = head[0]
+        _require_length(weight, weight, "a zero row of weight for class")
+        norm, angle = _simplex(weight)
+        apart = weight / torch.linalg.matrix_norm(weight) - centred / torch.linalg.matrix_norm(centred)
+        result |= {"nc2_norm_weights": norm, "nc2_angle_weights": angle, "nc3": float((apart**2).sum())}
+    return result
+
+
+def _simplex(vectors: Tensor) -> tuple[float, float]:
+    """Departure of C vectors from equal lengths and from pairwise cosines of -1/(C - 1)."""
+    classes = len(vectors)
+    lengths = torch.linalg.vector_norm(vectors, dim=1)
+    units = vectors / lengths[:, None]
+    departure = (units @ units.T + 1 / (classes - 1)).abs()
+    off_diagonal = departure.sum() - departure.diagonal().sum()
+    return float(lengths.std(correction=1) / lengths.mean()), float(off_diagonal / (classes * (classes - 1)))
+
+
+def _require_length(vectors: Tensor, made_from: Tensor, what: str) -> None:
+    lengths = torch.linalg.vector_norm(vectors, dim=1)
+    short = torch.nonzero(lengths <= _TINY * torch.linalg.vector_norm(made_from, dim=1).max()).flatten().tolist()
+    if short:
+        raise InputError(
+            f"got {what} {', '.join(map(str, short))}, expected vectors with a direction: NC2 compares their angles.\n"
+            "Look for a dead or constant layer."
+        )
+
+
+def _disagreements(x: Tensor, means: Tensor, head: tuple[Tensor, Tensor]) -> int:
+    weight, bias = head
+    decided = (x @ weight.T + bias).argmax(dim=1)
+    # Nearest mean by products, centred first: features far from the origin would cancel.
+    origin = means.mean(dim=0)
+    centred = means - origin
+    nearest = ((centred**2).sum(dim=1) - 2 * (x - origin) @ centred.T).argmin(dim=1)
+    return int((decided != nearest).sum())

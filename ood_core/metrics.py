@@ -1,0 +1,261 @@
+"""How well scores tell ID from OOD, exactly and from the raw numbers.
+
+Larger score = more in-distribution. ID is the positive class unless a name says otherwise. All results are fractions.
+Scores are ranked as given, never rescaled: a sigmoid would tie large float32 scores. Ties are exact in every metric.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from . import checks
+from .checks import InputError
+
+Array = NDArray[Any]
+
+__all__ = [
+    "accuracy",
+    "aupr_in",
+    "aupr_out",
+    "auroc",
+    "detection_accuracy",
+    "ece",
+    "evaluate",
+    "fpr_at_tpr",
+    "fpr_ood_positive",
+    "tnr_at_tpr",
+]
+
+
+class _Cuts(NamedTuple):
+    """Rejected rows at each cut between the K distinct scores, from "accept all" to "reject all"; int64 (K + 1,)."""
+
+    id: NDArray[np.int64]
+    ood: NDArray[np.int64]
+
+
+def auroc(id_scores: Any, ood_scores: Any) -> float:
+    """Area under the ROC curve.
+
+    P(s_id > s_ood) + P(s_id = s_ood) / 2, over all pairs
+
+    Args:
+        id_scores, ood_scores: (N,) and (M,), numpy or torch, any device; larger = more in-distribution.
+    Returns:
+        fraction in [0, 1]; one half for a constant score.
+    Raises:
+        InputError: NaN, infinity, no scores, or another shape.
+    Source: Hanley and McNeil 1982; Mann-Whitney U / (N M).
+    """
+    return _auroc(_cuts(id_scores, ood_scores))
+
+
+def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
+    """Share of OOD accepted at the largest threshold that accepts the share `tpr` of ID ("FPR95").
+
+    t = max{t : share(s_id >= t) >= tpr},  FPR = share(s_ood >= t)
+
+    Args:
+        id_scores, ood_scores: as in `auroc`.
+        tpr: share of ID to accept, a fraction in (0, 1].
+    Returns:
+        fraction in [0, 1]; smaller = better.
+    """
+    return _fpr_at_tpr(_cuts(id_scores, ood_scores), _share("tpr", tpr))
+
+
+def tnr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
+    """Share of OOD rejected where the share `tpr` of ID is accepted: 1 - `fpr_at_tpr`."""
+    return 1 - fpr_at_tpr(id_scores, ood_scores, tpr)
+
+
+def fpr_ood_positive(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
+    """Share of ID rejected at the smallest threshold that detects the share `tpr` of OOD: the other "FPR95".
+
+    t = min{t : share(s_ood <= t) >= tpr},  FPR = share(s_id <= t)
+
+    Args:
+        id_scores, ood_scores: as in `auroc`.
+        tpr: share of OOD to detect, a fraction in (0, 1].
+    Returns:
+        fraction in [0, 1]; smaller = better. `fpr_at_tpr` with the sets exchanged and the scores negated.
+    """
+    return _fpr_ood_positive(_cuts(id_scores, ood_scores), _share("tpr", tpr))
+
+
+def aupr_in(id_scores: Any, ood_scores: Any) -> float:
+    """Average precision with ID as the positive class.
+
+    sum over distinct scores t, descending, of (R(t) - R(next above t)) P(t), with R = share(s_id >= t) and
+    P = share of ID among all rows with s >= t (step interpolation)
+
+    Args:
+        id_scores, ood_scores: as in `auroc`.
+    Returns:
+        fraction in [0, 1]; the share of ID rows for a constant score.
+    """
+    return _aupr_in(_cuts(id_scores, ood_scores))
+
+
+def aupr_out(id_scores: Any, ood_scores: Any) -> float:
+    """Average precision with OOD as the positive class: `aupr_in` with the sets exchanged and the scores negated."""
+    return _aupr_out(_cuts(id_scores, ood_scores))
+
+
+def detection_accuracy(id_scores: Any, ood_scores: Any) -> float:
+    """Best balanced accuracy over thresholds: max over t of (share(s_id >= t) + share(s_ood < t)) / 2, in [0.5, 1]."""
+    return _detection_accuracy(_cuts(id_scores, ood_scores))
+
+
+def evaluate(id_scores: Any, ood_scores: Any, correct: Any = None, tpr: float = 0.95) -> dict[str, float]:
+    """All metrics of two sets of scores from one sort of each.
+
+    Args:
+        id_scores, ood_scores: as in `auroc`.
+        correct: bool (N,), ID rows that the network classifies right; adds `oscr`, the area under the rate of
+            accepted and correctly classified ID rows against the rate of accepted OOD rows:
+            P(correct and s_id > s_ood) + P(correct and s_id = s_ood) / 2. At most the accuracy.
+        tpr: for the metrics at a fixed rate, a fraction in (0, 1].
+    Returns:
+        auroc, aupr_in, aupr_out, fpr_at_tpr, fpr_ood_positive, tnr_at_tpr, detection_accuracy, and oscr if asked for.
+    Source: oscr: Dhamija et al. 2018, arXiv 1811.04110, with ties counted one half.
+    """
+    share = _share("tpr", tpr)
+    id_values, ood_values = _values("id_scores", id_scores), np.sort(_values("ood_scores", ood_scores))
+    cuts = _merge(np.sort(id_values), ood_values)
+    false_positives = _fpr_at_tpr(cuts, share)
+    result = {
+        "auroc": _auroc(cuts),
+        "aupr_in": _aupr_in(cuts),
+        "aupr_out": _aupr_out(cuts),
+        "fpr_at_tpr": false_positives,
+        "fpr_ood_positive": _fpr_ood_positive(cuts, share),
+        "tnr_at_tpr": 1 - false_positives,
+        "detection_accuracy": _detection_accuracy(cuts),
+    }
+    if correct is not None:
+        right = checks.tensor("correct", correct).cpu().numpy()
+        if right.shape != id_values.shape or right.dtype != np.bool_:
+            raise InputError(
+                f"correct is {right.dtype} with shape {right.shape}, expected bool with shape {id_values.shape}.\n"
+                "Pass one flag for each ID row, for example logits.argmax(1) == labels."
+            )
+        hits = np.sort(id_values[right])
+        result["oscr"] = _auroc(_merge(hits, ood_values)) * (len(hits) / len(right)) if len(hits) else 0.0
+    return result
+
+
+def accuracy(logits: Any, labels: Any) -> float:
+    """Share of rows whose largest logit is the label's; of equal logits the first counts.
+
+    Args:
+        logits: (N, C). labels: integers (N,) in 0..C-1.
+    Returns:
+        fraction in [0, 1].
+    """
+    x = checks.matrix("logits", logits, unit="C")
+    y = checks.labels("labels", labels, x.shape[0], x.shape[1])
+    return int((x.argmax(dim=1).cpu() == y.cpu()).sum()) / x.shape[0]
+
+
+def ece(probabilities: Any, labels: Any, bins: int = 15) -> float:
+    """Expected calibration error of the most probable class.
+
+    sum_b (n_b / N) |accuracy_b - mean confidence_b|, bins ((b - 1) / B, b / B] of the largest probability
+
+    Args:
+        probabilities: (N, C), rows that sum to 1 (to 1e-2, which float16 needs); logits are refused.
+        labels: integers (N,) in 0..C-1.
+        bins: B, at least 1; of equal width.
+    Returns:
+        fraction in [0, 1]; 0 = calibrated.
+    Source: Naeini et al. 2015; Guo et al. 2017, arXiv 1706.04599, equation 3.
+    """
+    p = checks.matrix("probabilities", probabilities, unit="C").double().cpu()
+    y = checks.labels("labels", labels, p.shape[0], p.shape[1]).cpu()
+    total = p.sum(dim=1)
+    if bool((p < 0).any()) or bool((p > 1 + 1e-2).any()) or bool(((total - 1).abs() > 1e-2).any()):
+        raise InputError(
+            f"probabilities span {float(p.min()):.4g}..{float(p.max()):.4g} with row sums "
+            f"{float(total.min()):.4g}..{float(total.max()):.4g}, expected 0..1 with sums of 1.\n"
+            "Pass logits.softmax(dim=1)."
+        )
+    if bins < 1:
+        raise InputError(f"bins is {bins}, expected at least 1.\nThe usual number is 15.")
+    confidence, predicted = p.max(dim=1)
+    gap = (predicted == y).double() - confidence
+    inner = torch.arange(1, bins, dtype=torch.float64) / bins
+    bin_of = torch.bucketize(confidence, inner)  # number of inner edges below the confidence: right-closed bins
+    return float(torch.zeros(bins, dtype=torch.float64).index_add_(0, bin_of, gap).abs().sum()) / p.shape[0]
+
+
+def _values(name: str, scores: Any) -> Array:
+    values = checks.vector(name, scores)
+    if values.is_complex():
+        raise InputError(f"{name} has dtype {values.dtype}, expected real numbers.\nPass one real score a row.")
+    if values.dtype in (torch.float16, torch.bfloat16):
+        values = values.float()  # exact; numpy has no bfloat16 and sorts float16 slowly
+    return values.cpu().numpy()
+
+
+def _share(name: str, value: float) -> float:
+    if not 0 < value <= 1:
+        raise InputError(f"{name} is {value!r}, expected a fraction above 0 and up to 1.\nFor 95 % pass 0.95.")
+    return value
+
+
+def _cuts(id_scores: Any, ood_scores: Any) -> _Cuts:
+    return _merge(np.sort(_values("id_scores", id_scores)), np.sort(_values("ood_scores", ood_scores)))
+
+
+def _merge(id_sorted: Array, ood_sorted: Array) -> _Cuts:
+    """Counts at each distinct score from two sorted arrays.
+
+    numpy's stable argsort finds the two ascending runs and merges them in one linear pass.
+    """
+    both = np.concatenate([id_sorted, ood_sorted])
+    order = np.argsort(both, kind="stable")
+    both = both[order]
+    last = np.append(np.flatnonzero(both[1:] != both[:-1]), len(both) - 1)  # where each group of ties ends
+    of_id = np.cumsum(order < len(id_sorted))[last]
+    return _Cuts(np.append(0, of_id), np.append(0, last + 1 - of_id))
+
+
+def _auroc(cuts: _Cuts) -> float:
+    # Twice the area in pairs, in integers: each ID row beats the OOD rows below it and half of those it ties with.
+    doubled = int(np.sum(np.diff(cuts.id) * (cuts.ood[:-1] + cuts.ood[1:])))
+    return doubled / (2 * int(cuts.id[-1]) * int(cuts.ood[-1]))
+
+
+def _fpr_at_tpr(cuts: _Cuts, tpr: float) -> float:
+    n, m = int(cuts.id[-1]), int(cuts.ood[-1])
+    # Counts are divided before they are compared: tpr * n can round past a whole number.
+    cut = int(np.count_nonzero((n - cuts.id) / n >= tpr)) - 1
+    return (m - int(cuts.ood[cut])) / m
+
+
+def _fpr_ood_positive(cuts: _Cuts, tpr: float) -> float:
+    cut = int(np.argmax(cuts.ood / cuts.ood[-1] >= tpr))
+    return int(cuts.id[cut]) / int(cuts.id[-1])
+
+
+def _aupr_in(cuts: _Cuts) -> float:
+    accepted_id, accepted_ood = cuts.id[-1] - cuts.id[:-1], cuts.ood[-1] - cuts.ood[:-1]
+    return _average(np.diff(cuts.id), accepted_id / (accepted_id + accepted_ood))
+
+
+def _aupr_out(cuts: _Cuts) -> float:
+    return _average(np.diff(cuts.ood), cuts.ood[1:] / (cuts.id[1:] + cuts.ood[1:]))
+
+
+def _average(gained: Array, precision: Array) -> float:
+    return min(1.0, float(np.sum(gained * precision) / np.sum(gained)))
+
+
+def _detection_accuracy(cuts: _Cuts) -> float:
+    n, m = cuts.id[-1], cuts.ood[-1]
+    return float(np.max((n - cuts.id) / n + cuts.ood / m)) / 2

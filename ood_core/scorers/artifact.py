@@ -1,0 +1,73 @@
+"""A fitted scorer as one file: safetensors with a JSON header and a checksum over both. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..checks import ArtifactError
+
+FORMAT = 1  # raised when an older reader would misread a newer file
+
+
+def write(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write beside `path` and rename, so that an interrupted save leaves the old file or none."""
+    stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    text = json.dumps({"format": FORMAT, **header}, sort_keys=True, allow_nan=False)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(stored, beside, metadata={"scorer": text, "sha256": _checksum(text, stored)})
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file that `write` made.
+
+    Raises:
+        ArtifactError: no such file, not a scorer's, truncated, edited, or of a newer format.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            # Cloned: the file may be replaced or cut while the scorer lives.
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(
+            f"{path} cannot be read ({error}), expected a scorer's safetensors file.\nFit and save it again."
+        ) from error
+    if "scorer" not in metadata:
+        raise ArtifactError(f"{path} holds tensors but no scorer, expected a file of save.\nPass a scorer's file.")
+    text = metadata["scorer"]
+    try:
+        header: dict[str, Any] = json.loads(text)
+        found = int(header["format"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(f"{path} has a damaged header ({error}).\nFit and save it again.") from error
+    if found > FORMAT:
+        raise ArtifactError(
+            f"{path} has format {found}, expected at most {FORMAT}: a newer version wrote it.\nUpdate ood_core."
+        )
+    if metadata.get("sha256") != _checksum(text, tensors):
+        raise ArtifactError(
+            f"{path} does not match its checksum: it was damaged or edited after save.\nFit and save it again."
+        )
+    return header, tensors
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for key in sorted(tensors):
+        value = tensors[key]
+        digest.update(f"{key}|{value.dtype}|{tuple(value.shape)}|".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()

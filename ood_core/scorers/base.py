@@ -1,0 +1,245 @@
+"""The frame of every scorer: parameters, fit, score in blocks, a calibrated threshold, one file on disk."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from ..checks import InputError, NotFittedError
+from ..outputs import Outputs
+from . import artifact
+from .rows import working_dtype
+
+_KINDS: dict[type, tuple[Any, str]] = {
+    float: (Real, "a finite number"),
+    int: (Integral, "a whole number"),
+    str: (str, "a name"),
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A threshold and what it promises: accept a row if its score is at least `threshold`.
+
+    Attributes:
+        threshold: the largest t with share(ID >= t) >= `id_tpr` on the held-out ID scores.
+        id_tpr: the share of ID that was asked for, a fraction.
+        rate: the share of the held-out ID rows that the threshold accepts, a fraction.
+        low, high: interval of the share of *new* ID rows that it accepts, fractions. With the k-th largest of n
+            independent scores as threshold, that share follows Beta(k, n - k + 1) for a continuous score, whatever its
+            distribution; with ties it can only be larger.
+        confidence: of that interval, a fraction.
+        n: held-out ID rows.
+    """
+
+    threshold: float
+    id_tpr: float
+    rate: float
+    low: float
+    high: float
+    confidence: float
+    n: int
+
+
+@dataclass(kw_only=True, eq=False)
+class Scorer(ABC):
+    """Turns `Outputs` into one number a row; larger means more in-distribution.
+
+    A scorer is a keyword-only dataclass whose fields are its parameters, each with a default of the right type. It
+    gives `_score` (rows in float64 -> scores) and, if it learns something, `_fit` (-> named tensors, kept in
+    `self._state`); checks, blocks, devices, thresholds and files come from here.
+
+    Attributes:
+        layer: what is scored, by the names of `Outputs.layer`.
+        calibration: set by `calibrate`, else None.
+        memory: bytes that `score` may use above its inputs.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1  # raised when the same parameters give other scores: recorded rows become stale
+    needs: ClassVar[tuple[str, ...]] = ()  # fields of Outputs that fit needs beside the layer
+    cost: ClassVar[str]
+    source: ClassVar[str]
+    advice: ClassVar[str] = "Look at the rows' scale."  # what to do when a score is not finite
+    memory: ClassVar[int] = 256 * 2**20
+
+    layer: str = "features"
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            setattr(self, f.name, self._typed(f.name, getattr(self, f.name), f.default))
+        self._check_parameters()
+        self.calibration: Calibration | None = None
+        self._columns = 0
+        self._state: dict[str, Tensor] = {}
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        # A parameter changed after fit would be reported, stored and saved beside scores that it did not make.
+        if "_state" in self.__dict__ and key in self.parameters():
+            raise InputError(
+                f"{self.name}.{key} was set on an existing scorer, expected parameters to stay.\nMake a new scorer."
+            )
+        super().__setattr__(key, value)
+
+    def _typed(self, key: str, value: Any, default: Any) -> Any:
+        """One type a parameter, so that 2 and 2.0 are one scorer with one name in the rows."""
+        kind = type(default)
+        accepted, called = _KINDS[kind]
+        fits = isinstance(value, accepted) and not isinstance(value, bool)
+        if not fits or (kind is float and not math.isfinite(value)):
+            raise InputError(
+                f"{self.name} got {key}={value!r} ({type(value).__name__}), expected {called} such as {default!r}.\n"
+                "Pass a value of that type."
+            )
+        return kind(value)
+
+    def _check_parameters(self) -> None:  # noqa: B027
+        """Refuse parameters out of range; nothing to refuse by default."""
+
+    @classmethod
+    def parameters(cls) -> dict[str, Any]:
+        """All parameters with their defaults, `layer` included."""
+        return {f.name: f.default for f in fields(cls)}
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Parameters that differ from their defaults, without `layer`: that is a column of its own in the rows."""
+        chosen = {key: getattr(self, key) for key in self.parameters() if key != "layer"}
+        return {key: value for key, value in chosen.items() if value != self.parameters()[key]}
+
+    def fit(self, outputs: Outputs) -> Self:
+        """Learn from ID training rows and return self; what was fitted or calibrated before is dropped.
+
+        A scorer with nothing to learn keeps the number of columns, so that outputs of another model are refused.
+
+        Args:
+            outputs: holds `layer` (N, D) and what `needs` names.
+        Raises:
+            InputError: something needed is missing, not finite, or a class has no (or too few) rows.
+        """
+        x = self._layer(outputs)
+        state = self._fit(x, outputs)
+        self._state, self._columns, self.calibration = state, int(x.shape[1]), None
+        return self
+
+    def score(self, outputs: Outputs) -> Tensor:
+        """Scores (N,) in float64 where the device has it, on the input's device; larger = more in-distribution.
+
+        Row i depends on row i of the input alone, to rounding, for any number of rows.
+
+        Raises:
+            NotFittedError: before `fit`. InputError: another number of columns than in fit, NaN, or an overflow.
+        """
+        self._require_fit("score")
+        x = self._layer(outputs, self._columns)
+        dtype = working_dtype(x)
+        self._state = {key: value.to(device=x.device, dtype=dtype) for key, value in self._state.items()}
+        rows = max(1, self.memory // (8 * self._numbers_per_row(self._columns)))
+        scores = torch.cat([self._score(block.to(dtype)) for block in torch.split(x, rows)])
+        bad = int((~torch.isfinite(scores)).sum())
+        if bad:
+            raise InputError(
+                f"{self.name} gives NaN or infinity for {bad} of {len(scores)} rows, expected finite scores.\n"
+                + self.advice
+            )
+        return scores
+
+    def calibrate(self, outputs: Outputs, id_tpr: float = 0.95, confidence: float = 0.95) -> Self:
+        """Keep the largest threshold that accepts the share `id_tpr` of held-out ID rows, and return self.
+
+        Args:
+            outputs: ID rows that were neither trained on nor fitted on.
+            id_tpr: share of ID to accept, a fraction in (0, 1].
+            confidence: of the interval in `calibration`, a fraction in (0, 1).
+        Source: order statistics, e.g. Wilks 1941 (tolerance limits).
+        """
+        from scipy.stats import beta
+
+        for key, value, top in (("id_tpr", id_tpr, id_tpr <= 1), ("confidence", confidence, confidence < 1)):
+            if not (value > 0 and top):
+                raise InputError(f"{key} is {value!r}, expected a fraction above 0 and up to 1.\nFor 95 % pass 0.95.")
+        scores = self.score(outputs).cpu().sort(descending=True).values
+        n = len(scores)
+        # k / n is compared as a division: n * id_tpr rounds up where the exact product is whole (100 * 0.07 > 7).
+        shares = torch.arange(1, n + 1, dtype=torch.float64) / n
+        k = int(torch.searchsorted(shares, id_tpr)) + 1
+        threshold = float(scores[k - 1])
+        low, high = beta.ppf([(1 - confidence) / 2, (1 + confidence) / 2], k, n - k + 1)
+        rate = int((scores >= threshold).sum()) / n
+        self.calibration = Calibration(threshold, float(id_tpr), rate, float(low), float(high), float(confidence), n)
+        return self
+
+    def predict(self, outputs: Outputs) -> Tensor:
+        """True (N,) where the score reaches the calibrated threshold: taken for in-distribution."""
+        self._require_fit("predict")
+        if self.calibration is None:
+            raise NotFittedError(
+                f"{self.name} has no threshold, expected one before predict.\nCall calibrate(held_out_outputs) first."
+            )
+        return self.score(outputs) >= self.calibration.threshold
+
+    def save(self, path: str | Path) -> None:
+        """Write parameters, fitted tensors and calibration to one safetensors file; `scorers.load` reads it."""
+        self._require_fit("save")
+        header = {
+            "name": self.name,
+            "version": self.version,
+            "parameters": {key: getattr(self, key) for key in self.parameters()},
+            "columns": self._columns,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
+        }
+        artifact.write(Path(path), header, self._state)
+
+    def restore(self, header: dict[str, Any], state: dict[str, Tensor]) -> Self:
+        """Take over what `save` wrote; `scorers.load` is the door to it."""
+        self._state, self._columns = state, header["columns"]
+        self.calibration = None if header["calibration"] is None else Calibration(**header["calibration"])
+        return self
+
+    def summary(self) -> dict[str, Any]:
+        """What was fitted, as plain values: name, version, layer, params, columns, calibration, the scorer's facts."""
+        self._require_fit("summary")
+        return {
+            "name": self.name,
+            "version": self.version,
+            "layer": self.layer,
+            "params": self.params,
+            "columns": self._columns,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
+            **self._facts(),
+        }
+
+    def _require_fit(self, what: str) -> None:
+        if not self._columns:
+            raise NotFittedError(f"{self.name} is not fitted, expected fit before {what}.\nCall fit(train_outputs).")
+
+    def _layer(self, outputs: Outputs, columns: int | None = None) -> Tensor:
+        if not isinstance(outputs, Outputs):
+            raise InputError(
+                f"{self.name} got a {type(outputs).__name__}, expected Outputs.\n"
+                "Wrap arrays, for example Outputs(features=h), or use extract(model, images)."
+            )
+        return checks.matrix(f"layer {self.layer!r}", outputs.layer(self.layer), columns)
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+        """Named float64 tensors learned from x (N, D)."""
+        return {}
+
+    @abstractmethod
+    def _score(self, x: Tensor) -> Tensor:
+        """Scores (n,) of a block x (n, D); x may be the caller's own memory, so it is not written to."""
+
+    def _numbers_per_row(self, columns: int) -> int:
+        """Numbers that `_score` holds for each row, the block itself included."""
+        return 3 * columns
+
+    def _facts(self) -> dict[str, Any]:
+        return {}

@@ -1,0 +1,91 @@
+"""Scores that read the logits alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..checks import InputError
+from ..outputs import Outputs
+from .base import Scorer
+
+
+@dataclass(kw_only=True, eq=False)
+class MSP(Scorer):
+    """Maximum softmax probability.
+
+    s(x) = max_c softmax(l)_c = exp(max_c l_c - logsumexp_c l_c), in (1/C, 1]
+
+    In float64 it reaches 1 where the largest logit leads by about 37; rows beyond that tie.
+
+    Args:
+        layer: (N, C), C >= 2.
+    Source: Hendrycks and Gimpel 2017, arXiv 1610.02136.
+    """
+
+    name: ClassVar[str] = "msp"
+    cost: ClassVar[str] = "one pass over N C logits"
+    source: ClassVar[str] = "Hendrycks and Gimpel 2017, arXiv 1610.02136"
+
+    layer: str = "logits"
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+        if x.shape[1] < 2:
+            raise InputError(
+                "msp got one logit a row, expected at least two: a softmax over one is always 1.\n"
+                "For a sigmoid output pass the two logits (0, l)."
+            )
+        return {}
+
+    def _score(self, x: Tensor) -> Tensor:
+        return (x.amax(dim=1) - x.logsumexp(dim=1)).exp()
+
+
+@dataclass(kw_only=True, eq=False)
+class MaxLogit(Scorer):
+    """Largest logit.
+
+    s(x) = max_c l_c
+
+    Args:
+        layer: (N, C).
+    Source: Hendrycks et al. 2022, arXiv 1911.11132.
+    """
+
+    name: ClassVar[str] = "max_logit"
+    cost: ClassVar[str] = "one pass over N C logits"
+    source: ClassVar[str] = "Hendrycks et al. 2022, arXiv 1911.11132"
+
+    layer: str = "logits"
+
+    def _score(self, x: Tensor) -> Tensor:
+        return x.amax(dim=1)
+
+
+@dataclass(kw_only=True, eq=False)
+class Energy(Scorer):
+    """Negative free energy of the logits.
+
+    s(x) = T logsumexp_c(l_c / T)
+
+    Args:
+        temperature: T > 0, in units of the logits; T -> 0 gives the largest logit.
+        layer: (N, C).
+    Source: Liu et al. 2020, arXiv 2010.03759, equation 4 with the sign turned.
+    """
+
+    name: ClassVar[str] = "energy"
+    cost: ClassVar[str] = "one pass over N C logits"
+    source: ClassVar[str] = "Liu et al. 2020, arXiv 2010.03759, equation 4"
+
+    temperature: float = 1.0
+    layer: str = "logits"
+
+    def _check_parameters(self) -> None:
+        if self.temperature <= 0:
+            raise InputError(f"energy got temperature={self.temperature}, expected one above 0.\nThe paper uses 1.")
+
+    def _score(self, x: Tensor) -> Tensor:
+        return self.temperature * (x / self.temperature).logsumexp(dim=1)

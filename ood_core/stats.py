@@ -1,0 +1,261 @@
+"""Intervals and tests. Seeds are the unit of replication; `delong` is the one that treats images as the sample.
+
+scipy and statsmodels are imported where they are used, so that importing this package stays light.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import checks
+from .checks import InputError
+
+__all__ = ["Interval", "Spread", "bootstrap", "delong", "holm", "paired", "pitman_morgan", "spearman", "t_interval"]
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its interval, never NaN.
+
+    Attributes:
+        mean: the estimate. low, high: limits, in the same units.
+        n: how many values it rests on (for `delong` ID and OOD rows together).
+        sd: standard deviation of the values (`t_interval`, `paired`); standard error of the estimate (`delong`,
+            `bootstrap`).
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    sd: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Result of `pitman_morgan`: two-sided p, and `wider`: 1 the first group spreads more, -1 the second, 0 neither."""
+
+    p: float
+    wider: int
+    n: int
+
+
+def t_interval(values: Any, confidence: float = 0.95) -> Interval:
+    """Interval of a mean by the t distribution.
+
+    mean -+ t_{n-1, (1 + confidence) / 2} sd / sqrt(n),  sd with n - 1
+
+    Args:
+        values: (n,), one a seed, independent and roughly normal.
+        confidence: fraction in (0, 1).
+    Returns:
+        `Interval`. One value says nothing about spread: low = -inf, high = inf, sd = inf. Equal values have sd
+        exactly 0 and an interval without width.
+    Raises:
+        InputError: no values, NaN or infinity.
+    """
+    from scipy.stats import t
+
+    x = _vector("values", values)
+    level, n = _confidence(confidence), len(x)
+    # Exact rational arithmetic: the mean of equal values is that value and their sd is 0, not 1e-17.
+    mean = statistics.mean(x.tolist())
+    if n == 1:
+        return Interval(mean, -math.inf, math.inf, 1, math.inf)
+    sd = statistics.stdev(x.tolist())
+    half = float(t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n, sd)
+
+
+def paired(a: Any, b: Any, confidence: float = 0.95) -> Interval:
+    """`t_interval` of the differences a - b of values that belong together, such as two recipes at one seed.
+
+    Args:
+        a, b: (n,), in the same order of seeds.
+    """
+    x, y = _pairs(a, b, 1)
+    return t_interval(x - y, confidence)
+
+
+def pitman_morgan(a: Any, b: Any) -> Spread:
+    """Test that two paired groups have equal variance.
+
+    r = corr(a + b, a - b) is 0 exactly if the variances are equal; t = r sqrt((n - 2) / (1 - r^2)) with n - 2 degrees
+    of freedom, two-sided. r > 0: a spreads more.
+
+    Args:
+        a, b: (n,), n >= 3, in the same order of seeds; roughly bivariate normal.
+    Returns:
+        `Spread`. Groups that differ by a constant (or mirror each other) spread alike: p = 1, wider = 0.
+    Source: Pitman 1939; Morgan 1939.
+    """
+    from scipy.stats import pearsonr
+
+    x, y = _pairs(a, b, 3)
+    n = len(x)
+    total, difference = (x + y) - (x + y).mean(), (x - y) - (x - y).mean()
+    # A side at rounding level has no direction; correlating it would test the rounding.
+    floor = 1e-12 * (1e-300 + max(np.abs(x).max(), np.abs(y).max()))
+    if np.abs(total).max() <= floor or np.abs(difference).max() <= floor:
+        return Spread(1.0, 0, n)
+    result = pearsonr(total, difference)
+    return Spread(float(result.pvalue), int(np.sign(result.statistic)), n)
+
+
+def spearman(a: Any, b: Any) -> float:
+    """Rank correlation, ties by midranks.
+
+    Pearson's correlation of the ranks of a and b
+
+    Args:
+        a, b: (n,), n >= 2, row i of one belongs to row i of the other.
+    Returns:
+        rho in [-1, 1].
+    Raises:
+        InputError: also where a or b is constant: it has no ranks to correlate.
+    """
+    from scipy.stats import spearmanr
+
+    x, y = _pairs(a, b, 2)
+    for name, values in (("a", x), ("b", y)):
+        if np.all(values == values[0]):
+            raise InputError(
+                f"{name} is constant, expected values that differ: it has no ranks to correlate.\n"
+                "Look at how it was made."
+            )
+    return float(spearmanr(x, y).statistic)
+
+
+def holm(p_values: Any) -> list[float]:
+    """Holm's step-down adjusted p values, in the order given; reject where one is at most the level.
+
+    p_(i) adjusted = max over j <= i of min(1, (m - j + 1) p_(j)),  p_(1) <= ... <= p_(m)
+
+    Args:
+        p_values: (m,), fractions in [0, 1].
+    Source: Holm 1979.
+    """
+    p = _vector("p_values", p_values)
+    if p.min() < 0 or p.max() > 1:
+        raise InputError(f"p_values span {p.min():.4g}..{p.max():.4g}, expected 0..1.\nPass p values, not statistics.")
+    try:
+        from statsmodels.stats.multitest import multipletests
+    except ImportError as error:
+        raise InputError(
+            "holm needs statsmodels, which is not installed.\nInstall it with: pip install 'ood-core[book]'."
+        ) from error
+    adjusted: list[float] = multipletests(p, method="holm")[1].tolist()
+    return adjusted
+
+
+def delong(id_scores: Any, ood_scores: Any, confidence: float = 0.95) -> Interval:
+    """Interval of one network's AUROC over images, by placement values.
+
+    V_i = share of OOD below s_i, W_j = share of ID above s_j, ties one half;  AUROC = mean V = mean W
+    sd^2 = var(V) / N + var(W) / M;  AUROC -+ z sd, cut to [0, 1]
+
+    It speaks of other images under the same network and says nothing about other seeds.
+
+    Args:
+        id_scores: (N,). ood_scores: (M,).
+        confidence: fraction in (0, 1).
+    Returns:
+        `Interval`. With one row on a side the spread is unknown: [0, 1], sd = inf. Sets that do not overlap give
+        sd = 0 and no width, a known limit of the method.
+    Source: DeLong et al. 1988; midranks as in Sun and Xu 2014.
+    """
+    from scipy.stats import norm, rankdata
+
+    x, y = _vector("id_scores", id_scores), _vector("ood_scores", ood_scores)
+    z, n, m = float(norm.ppf((1 + _confidence(confidence)) / 2)), len(x), len(y)
+    ranks = rankdata(np.concatenate([x, y]))
+    above = (ranks[:n] - rankdata(x)) / m  # (N,) V
+    below = 1 - (ranks[n:] - rankdata(y)) / n  # (M,) W
+    area = float(above.mean())
+    if n == 1 or m == 1:
+        return Interval(area, 0.0, 1.0, n + m, math.inf)
+    sd = math.sqrt(above.var(ddof=1) / n + below.var(ddof=1) / m)
+    return Interval(area, max(0.0, area - z * sd), min(1.0, area + z * sd), n + m, sd)
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    *samples: Any,
+    together: bool = False,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap of any statistic, the same for the same seed.
+
+    Args:
+        statistic: takes one float64 array for each sample and gives a number.
+        samples: arrays (n_i, ...); whole first-axis rows are drawn with replacement.
+        together: draw the same rows of all samples (they belong together, such as two metrics by seed).
+        confidence: fraction in (0, 1).
+        resamples: at least 100.
+        seed: of the draws.
+    Returns:
+        `Interval` with the statistic of the samples as mean; n = rows (summed over samples drawn apart).
+    Raises:
+        InputError: also where the statistic is not finite for a resample (a rank correlation of equal rows, say).
+    Source: Efron 1979. Not valid for extremes such as a minimum.
+    """
+    if not samples:
+        raise InputError("bootstrap got no sample, expected at least one.\nPass arrays after the statistic.")
+    arrays = [_finite(f"sample {i}", sample) for i, sample in enumerate(samples)]
+    sizes = [len(array) for array in arrays]
+    if together and len(set(sizes)) > 1:
+        raise InputError(f"samples have {sizes} rows, expected as many in each.\nAlign them, or set together=False.")
+    if resamples < 100:
+        raise InputError(f"resamples is {resamples}, expected at least 100.\nA few thousand are usual.")
+    level, rng = _confidence(confidence), np.random.default_rng(seed)
+    drawn = np.empty(resamples)
+    for r in range(resamples):
+        rows = [rng.integers(size, size=size) for size in (sizes[:1] if together else sizes)]
+        picked = rows * len(arrays) if together else rows
+        drawn[r] = statistic(*(array[index] for array, index in zip(arrays, picked, strict=True)))
+    if not np.isfinite(drawn).all():
+        raise InputError(
+            f"the statistic is not finite for {int((~np.isfinite(drawn)).sum())} of {resamples} resamples, expected a "
+            "number for each.\nUse more rows, or a statistic that is defined for repeated ones."
+        )
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    n = sizes[0] if together else sum(sizes)
+    return Interval(float(statistic(*arrays)), float(low), float(high), n, float(drawn.std(ddof=1)))
+
+
+def _finite(name: str, values: Any) -> Vector:
+    x = checks.finite(name, checks.tensor(name, values))
+    if x.ndim == 0 or x.shape[0] == 0:
+        raise InputError(f"{name} has shape {tuple(x.shape)}, expected at least one row.\nPass one value a unit.")
+    array: Vector = x.double().cpu().numpy()
+    return array
+
+
+def _vector(name: str, values: Any) -> Vector:
+    return _finite(name, checks.vector(name, values))
+
+
+def _pairs(a: Any, b: Any, least: int) -> tuple[Vector, Vector]:
+    x, y = _vector("a", a), _vector("b", b)
+    if len(x) != len(y):
+        raise InputError(f"a has {len(x)} values and b {len(y)}, expected pairs.\nKeep the seeds that both have.")
+    if len(x) < least:
+        raise InputError(f"a and b hold {len(x)} pairs, expected at least {least}.\nRun more seeds.")
+    return x, y
+
+
+def _confidence(value: float) -> float:
+    if not 0 < value < 1:
+        raise InputError(f"confidence is {value!r}, expected a fraction between 0 and 1.\nFor 95 % pass 0.95.")
+    return value
