@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import cast
 
 import torch
 
@@ -38,4 +39,4 @@ def torchvision() -> ModuleType:
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _kept.append(library)
         import torchvision as module
-    return module
+    return cast(ModuleType, module)

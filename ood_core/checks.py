@@ -67,7 +67,9 @@ def matrix(name: str, value: Any, columns: int | None = None, unit: str = "D") -
         )
         raise InputError(f"{name} has shape {tuple(x.shape)}, expected (N, {unit}).\n{hint}")
     if x.shape[0] == 0 or x.shape[1] == 0:
-        raise InputError(f"{name} has shape {tuple(x.shape)}, expected at least one row and column.\nPass some samples.")
+        raise InputError(
+            f"{name} has shape {tuple(x.shape)}, expected at least one row and column.\nPass some samples."
+        )
     if not x.is_floating_point():
         raise InputError(
             f"{name} has dtype {x.dtype}, expected a floating-point type.\nConvert it, for example {name}.float()."

@@ -111,8 +111,9 @@ class Outputs:
             self._same_rows("logits", self.logits, n)
         if self.labels is not None:
             put("labels", checks.labels("labels", self.labels, n))
-        if isinstance(self.head, tuple):
-            put("head", Head("linear", *self.head))
+        given: Any = self.head
+        if isinstance(given, tuple):
+            put("head", Head("linear", *given))
         put("layers", {name: checks.tensor(f"layers[{name!r}]", value) for name, value in self.layers.items()})
         for name, value in self.layers.items():
             self._same_rows(f"layers[{name!r}]", value, n)

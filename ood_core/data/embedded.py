@@ -77,7 +77,7 @@ def _inverted() -> Arrays:
 
 def _noise() -> Arrays:
     """500 images of independent uniform levels; the legacy generator, because its stream is frozen."""
-    levels = np.random.RandomState(20230607).randint(0, LEVELS, size=(500, 8, 8))  # noqa: NPY002
+    levels = np.random.RandomState(20230607).randint(0, LEVELS, size=(500, 8, 8))
     return _to_uint8(levels), None, []
 
 

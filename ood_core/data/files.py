@@ -23,8 +23,8 @@ def read_npz(path: Path) -> Arrays:
                     f"{path} holds {', '.join(file.files) or 'nothing'}, expected `images`, `labels`, `classes`.\n"
                     "Write it with numpy.savez(path, images=..., labels=..., classes=...)."
                 )
-            labels = file["labels"] if "labels" in file else None
-            classes = [str(name) for name in file["classes"]] if "classes" in file else []
+            labels = file.get("labels")
+            classes = [str(name) for name in file.get("classes", ())]
             return file["images"], labels, classes
     except (OSError, ValueError, EOFError, KeyError) as error:
         if isinstance(error, InputError):

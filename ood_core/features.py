@@ -1,0 +1,217 @@
+"""One pass over images: any torch network in, `Outputs` out, and the network left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .checks import InputError, choice
+from .data import ImageSet
+from .outputs import Head, Outputs
+
+POOLS = ("mean", "max", "flatten")
+
+
+def extract(
+    model: nn.Module,
+    images: Any,
+    labels: Any = None,
+    *,
+    layer: str | None = None,
+    layers: Sequence[str] = (),
+    pool: str = "mean",
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    keep_inputs: bool = False,
+    progress: bool = False,
+) -> Outputs:
+    """Features, logits and head of a classifier, for every image in order, in one pass.
+
+    The model runs in eval mode without gradients; its mode, hooks and device are as before when this returns.
+
+    Args:
+        model: any module that maps a batch to logits (a tensor, a tuple that begins with it, or an object with
+            `.logits`).
+        images: a preprocessed float tensor (N, ...), a DataLoader that gives x or (x, y), or an `ImageSet` for a
+            network of this package, which prepares pixels itself.
+        labels: (N,) class indices; those of the DataLoader or ImageSet if left out.
+        layer: name of the module whose output is the feature; by default the input of the last linear layer to run.
+        layers: further modules whose outputs to keep in `Outputs.layers`.
+        pool: what becomes of an output with more than two axes: `mean` or `max` over space (axes 2 and on of
+            (B, D, H, W)) or over tokens (axis 1 of (B, T, D)), or `flatten`.
+        batch_size: images a step, where this function makes the batches.
+        device: where to run; by default where the model's parameters are.
+        keep_inputs: keep the preprocessed images, for scorers that need gradients.
+        progress: show a bar.
+    Returns:
+        `Outputs` on the CPU in float32. `head` is the last linear layer if it turns the features into the logits,
+        else None.
+    Raises:
+        InputError: no images, an unknown layer or pool, no linear layer to start from, logits of another shape.
+    """
+    choice("pool", pool, POOLS)
+    named = dict(model.named_modules())
+    for name in (*layers, *([layer] if layer else [])):
+        if name not in named:
+            close = [n for n in named if n and "." not in n]
+            raise InputError(
+                f"layer {name!r} is not a module of {type(model).__name__}, expected one of: {', '.join(close)}, ...\n"
+                "List all names with [name for name, _ in model.named_modules()]."
+            )
+    start = next((p.device for p in model.parameters()), torch.device("cpu"))
+    target = torch.device(device) if device is not None else start
+    kept: dict[str, list[Tensor]] = {}
+    seen_labels: list[Tensor] = []
+    head_module: nn.Module | None = None
+    with _as_it_was(model, start):
+        model.to(target).eval()
+        with _watch(model, layer, layers) as caught:
+            for batch, batch_labels in tqdm(_batches(model, images, batch_size), disable=not progress, unit="batch"):
+                caught.clear()
+                inputs = batch.to(target, non_blocking=True)
+                logits = _logits(model(inputs))
+                if layer is None and "features" not in caught:
+                    raise InputError(
+                        f"{type(model).__name__} ran no linear layer, expected one before its logits.\n"
+                        "Name the layer to use: extract(model, images, layer=...)."
+                    )
+                head_module = caught.pop("head", head_module)
+                found = {name: _pooled(value, pool) for name, value in caught.items()}
+                found["logits"] = logits
+                if keep_inputs:
+                    found["inputs"] = inputs
+                for name, value in found.items():
+                    kept.setdefault(name, []).append(value.detach().float().cpu())
+                if batch_labels is not None:
+                    seen_labels.append(batch_labels)
+    if not kept:
+        raise InputError("images hold no batch, expected at least one image.\nPass some images.")
+    whole = {name: torch.cat(parts) for name, parts in kept.items()}
+    if labels is None and seen_labels:
+        labels = torch.cat(seen_labels)
+    features = whole.pop("features")
+    return Outputs(
+        features=features,
+        logits=whole["logits"],
+        labels=labels,
+        head=_head(head_module, features, whole.pop("logits")),
+        inputs=whole.pop("inputs", None),
+        layers=whole,
+    )
+
+
+def _batches(model: nn.Module, images: Any, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    if isinstance(images, ImageSet):
+        prepare = getattr(model, "prepare", None)
+        if prepare is None:
+            raise InputError(
+                f"{type(model).__name__} has no `prepare`, expected a network of this package for an ImageSet.\n"
+                "Preprocess the images yourself and pass the tensor."
+            )
+        for at in range(0, len(images), batch_size):
+            y = None if images.labels is None else torch.from_numpy(images.labels[at : at + batch_size])
+            yield prepare(torch.from_numpy(images.images[at : at + batch_size])), y
+    elif isinstance(images, Tensor):
+        if not images.is_floating_point():
+            raise InputError(
+                f"images have dtype {images.dtype}, expected preprocessed floating-point images.\n"
+                "Apply the preprocessing that the model was trained with."
+            )
+        for part in images.split(batch_size):
+            yield part, None
+    else:
+        for item in images:
+            pair = item if isinstance(item, list | tuple) else (item, None)
+            yield pair[0], (torch.as_tensor(pair[1]) if len(pair) > 1 and pair[1] is not None else None)
+
+
+@contextmanager
+def _as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.to(device)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def _watch(model: nn.Module, layer: str | None, layers: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Catch the input of the last linear layer to run (and that layer), or the named layers' outputs."""
+    caught: dict[str, Any] = {}
+
+    def linear_ran(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        caught["head"] = module
+        if layer is None:
+            caught["features"] = inputs[0]
+
+    handles = [
+        module.register_forward_pre_hook(linear_ran)
+        for module in model.modules()
+        if isinstance(module, nn.Linear) or hasattr(module, "formula")
+    ]
+    for name in {*layers, *([layer] if layer else [])}:
+
+        def layer_ran(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
+            if name == layer:
+                caught["features"] = output
+            if name in layers:
+                caught[name] = output
+
+        handles.append(model.get_submodule(name).register_forward_hook(layer_ran))
+    try:
+        yield caught
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _logits(output: Any) -> Tensor:
+    if hasattr(output, "logits"):
+        output = output.logits
+    elif isinstance(output, list | tuple):
+        output = output[0]
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise InputError(f"the model returned {shape}, expected logits (B, C).\nWrap it in a module that returns them.")
+    return output
+
+
+def _pooled(value: Any, pool: str) -> Tensor:
+    if isinstance(value, list | tuple):
+        value = value[0]
+    if not isinstance(value, Tensor) or value.ndim < 2:
+        raise InputError(f"a layer gave {type(value).__name__}, expected a tensor (B, D, ...).\nName another layer.")
+    if value.ndim == 2:
+        return value
+    if pool == "flatten":
+        return value.flatten(1)
+    axes = 1 if value.ndim == 3 else tuple(range(2, value.ndim))
+    return value.mean(dim=axes) if pool == "mean" else value.amax(dim=axes)
+
+
+def _head(module: nn.Module | None, features: Tensor, logits: Tensor) -> Head | None:
+    """The last linear layer as a formula, if it explains the logits of the first rows."""
+    if module is None:
+        return None
+    formula = getattr(module, "formula", None)
+    if formula is not None:
+        head: Head = formula()
+    else:
+        assert isinstance(module, nn.Linear)
+        bias = None if module.bias is None else module.bias.detach().float().cpu().clone()
+        head = Head("linear", module.weight.detach().float().cpu().clone(), bias)
+    some = slice(None, 64)
+    if features.shape[1] != head.weight.shape[1] or logits.shape[1] != head.classes:
+        return None
+    explained = torch.allclose(
+        head.logits(features[some]), logits[some], rtol=1e-3, atol=1e-3 * float(logits.abs().max())
+    )
+    return head if explained else None

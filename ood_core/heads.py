@@ -1,0 +1,51 @@
+"""What sits on the features: modules that turn h (B, D) into logits (B, C), in their own precision under autocast."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import outputs
+from .checks import choice
+
+
+class LinearHead(nn.Module):
+    """logits = W h + b."""
+
+    kind = "linear"
+
+    def __init__(self, dim: int, classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(classes, dim))
+        self.bias = nn.Parameter(torch.empty(classes))
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return F.linear(self.on(features.to(self.weight.dtype)), self.weight, self.bias)
+
+    def on(self, features: Tensor) -> Tensor:
+        """What the weights act on."""
+        return features
+
+    def formula(self) -> outputs.Head:
+        """The head as scorers take it, detached from the module."""
+        return outputs.Head(self.kind, self.weight.detach().cpu().clone(), self.bias.detach().cpu().clone())  # type: ignore[arg-type]
+
+
+class L2Head(LinearHead):
+    """logits = W z + b with z = h / max(||h||_2, 1e-12), no temperature. Source: arXiv 2209.08378, 2306.04072."""
+
+    kind = "unit"
+
+    def on(self, features: Tensor) -> Tensor:
+        return outputs.unit(features)
+
+
+_HEADS = {"linear": LinearHead, "l2": L2Head}
+NAMES = tuple(_HEADS)
+
+
+def head(name: str, dim: int, classes: int) -> LinearHead:
+    """Build a head by name; its parameters are filled by `networks.initialise`."""
+    return _HEADS[choice("head", name, NAMES)](dim, classes)

@@ -1,0 +1,60 @@
+"""Residual networks for small images: the CIFAR family (8, 14, 20, 110) and the wide-stage family (18, 34).
+
+Source: He et al. 2016, arXiv 1512.03385, section 4.2 (CIFAR family) and table 1 (18, 34), the latter with the 3x3 stem
+and no max pooling that CIFAR code uses. Departure: shortcuts that change shape are 1x1 convolutions in both families.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BasicBlock(nn.Module):
+    """relu(conv-bn-relu-conv-bn(x) + shortcut(x)), shape (B, in, H, W) -> (B, out, H/stride, W/stride)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False),
+                nn.BatchNorm2d(outputs),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """Stem, stages of basic blocks, global average pooling: images (B, C, H, W) -> features (B, dim).
+
+    Args:
+        blocks: blocks in each stage; the first stage keeps the resolution, each later one halves it.
+        width: channels of the first stage; each later one doubles it, so dim = width * 2^(stages - 1).
+        channels: channels of the images.
+    """
+
+    def __init__(self, blocks: tuple[int, ...], width: int, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        stages, inputs = [], width
+        for index, count in enumerate(blocks):
+            outputs = width * 2**index
+            layers = [BasicBlock(inputs, outputs, stride=1 if index == 0 else 2)]
+            layers += [BasicBlock(outputs, outputs, stride=1) for _ in range(count - 1)]
+            stages.append(nn.Sequential(*layers))
+            inputs = outputs
+        self.stages = nn.Sequential(*stages)
+        self.dim = inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        out: Tensor = self.stages(x)
+        return out.mean(dim=(2, 3))  # (B, dim)

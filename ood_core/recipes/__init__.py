@@ -1,0 +1,111 @@
+"""Recipes: one YAML file per page, checked on load. The same recipe id exists at several scales."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..checks import InputError, choice
+from .schema import SCALES, TRAIN_VERSION, Evaluate, Recipe, Scale, Score, digest_of
+
+__all__ = [
+    "SCALES",
+    "TRAIN_VERSION",
+    "Evaluate",
+    "Page",
+    "Paper",
+    "Recipe",
+    "Scale",
+    "Score",
+    "digest_of",
+    "load",
+    "page",
+    "pages",
+]
+
+FOLDER = Path(__file__).parent
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Paper(BaseModel):
+    """The paper a page is about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    authors: str
+    venue: str
+    arxiv: str
+
+
+class Page(BaseModel):
+    """A page's file as written: the paper, settings by scale, and recipes that override them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    paper: Paper
+    seeds: dict[Scale, int] = Field(description="seeds a page asks for by default")
+    scales: dict[Scale, dict[str, Any]] = Field(description="settings that all recipes of a scale share")
+    recipes: dict[str, dict[str, Any]] = Field(description="what each recipe changes; `at` holds changes by scale")
+
+
+def pages() -> list[str]:
+    """Pages that have recipes, in alphabetical order."""
+    return sorted(path.stem for path in FOLDER.glob("*.yml"))
+
+
+@cache
+def page(name: str) -> Page:
+    """One page's recipe file.
+
+    Raises:
+        InputError: no page of that name, or a field that does not belong there.
+    """
+    choice("page", name, pages())
+    return _checked(Page, yaml.safe_load((FOLDER / f"{name}.yml").read_text(encoding="utf-8")), f"recipes/{name}.yml")
+
+
+def load(name: str, scale: str) -> dict[str, Recipe]:
+    """All recipes of a page at one scale, by id.
+
+    Raises:
+        InputError: an unknown page or scale, or a field, name or type that a recipe does not have.
+    """
+    choice("scale", scale, SCALES)
+    written = page(name)
+    if scale not in written.scales:
+        raise InputError(
+            f"page {name} has no recipes at scale {scale!r}, expected one of: {', '.join(written.scales)}.\n"
+            "Pick one of these."
+        )
+    found = {}
+    for recipe_id, changes in written.recipes.items():
+        own = {key: value for key, value in changes.items() if key != "at"}
+        settings = _merge(_merge(written.scales[scale], own), changes.get("at", {}).get(scale, {}))
+        settings = {**settings, "id": recipe_id, "scale": scale}
+        found[recipe_id] = _checked(Recipe, settings, f"recipes/{name}.yml, {recipe_id} at {scale}")
+    return found
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` on top, mapping by mapping."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _checked(model: type[Model], raw: Any, where: str) -> Model:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, e['loc'])) or 'file'}: got {e.get('input')!r}, {e['msg'][0].lower()}{e['msg'][1:]}"
+            for e in error.errors()
+        ]
+        raise InputError(f"{where} is not a valid {model.__name__.lower()}:\n  " + "\n  ".join(lines)) from None

@@ -1,0 +1,165 @@
+"""What a recipe may say. Training fields make the train key; the rest can change without retraining."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+SCALES = ("tiny", "small", "paper")
+Scale = Literal["tiny", "small", "paper"]
+
+# Part of every train key: raise it when the same recipe and seed would train to other weights.
+TRAIN_VERSION = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Data(_Strict):
+    """What is learned from. `train_on`: `split` keeps the last tenth for validation, `all` does not."""
+
+    id_set: str
+    train_on: Literal["split", "all"] = "split"
+    crop_padding: int = Field(0, ge=0, le=8, description="random crop after padding with zeros by so many pixels")
+    flip: bool = Field(False, description="random horizontal flip")
+
+
+class Network(_Strict):
+    """The backbone: a name from `models.NAMES` and its width (channels of the first stage)."""
+
+    name: str
+    width: int = Field(16, ge=1, le=1024)
+
+
+class Head(_Strict):
+    """`linear`: W h + b. `l2`: W h/||h|| + b, the division is on in training and kept in `logits`."""
+
+    name: Literal["linear", "l2"] = "linear"
+
+
+class Loss(_Strict):
+    """`cross_entropy`: mean over the batch of -log softmax(logits)[label]."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+
+
+class Optimiser(_Strict):
+    """Stochastic gradient descent; weight decay acts on every parameter, as in the papers' code."""
+
+    lr: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(5e-4, ge=0)
+    batch: int = Field(128, ge=2)
+
+
+class Schedule(_Strict):
+    """Learning rate by step: linear warm-up, then `cosine` to zero or `step` (times `gamma` at each milestone).
+
+    Milestones are fractions of the epochs, so that 26 and 43 of 60 is the same rule as 150 and 250 of 350.
+    """
+
+    epochs: int = Field(ge=0, le=2000)
+    name: Literal["cosine", "step"] = "cosine"
+    warmup_epochs: float = Field(0, ge=0)
+    milestones: tuple[float, ...] = (3 / 7, 5 / 7)
+    gamma: float = Field(0.1, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Schedule:
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}, expected at most epochs ({self.epochs})")
+        if any(not 0 < m < 1 for m in self.milestones):
+            raise ValueError(f"milestones are {self.milestones}, expected fractions between 0 and 1")
+        return self
+
+
+class Score(_Strict):
+    """A scorer to run: its registry name, its parameters, and whether to follow it through training."""
+
+    scorer: str
+    params: dict[str, Any] = {}
+    through_training: bool = False
+
+
+class Evaluate(_Strict):
+    """What to measure; not part of the train key."""
+
+    near: tuple[str, ...] = ()
+    far: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
+    record: tuple[float, ...] = Field((), description="fractions of the epochs at which to measure; 0 and 1 always")
+    collapse_images: int = Field(10_000, ge=1, description="training images used for collapse and norm statistics")
+
+    @field_validator("scores", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [{"scorer": item} if isinstance(item, str) else item for item in value]
+        return value
+
+    @field_validator("record")
+    @classmethod
+    def _fractions(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 <= f <= 1 for f in value):
+            raise ValueError(f"record is {value}, expected fractions of the epochs between 0 and 1")
+        return value
+
+
+class Recipe(_Strict):
+    """One network to train and what to measure on it, at one scale."""
+
+    id: str
+    title: str
+    scale: Scale
+    source: str = Field(description="where the settings come from, and whose choice each open one is")
+    minutes: float = Field(gt=0, description="expected minutes a run on two CPU cores (paper: one GPU)")
+
+    data: Data
+    network: Network
+    head: Head = Head()
+    loss: Loss = Loss()
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    evaluate: Evaluate = Evaluate()
+
+    @property
+    def epochs(self) -> int:
+        return self.schedule.epochs
+
+    def recorded_epochs(self) -> list[int]:
+        """Epochs at which measurements are taken, 0 and the last included."""
+        fractions = {0.0, 1.0, *self.evaluate.record}
+        return sorted({round(f * self.epochs) for f in fractions})
+
+    def training(self) -> dict[str, Any]:
+        """The training fields, those at their default left out: a new field leaves old keys as they were."""
+        kept = {"data", "network", "head", "loss", "optimiser", "schedule", "precision"}
+        return self.model_dump(mode="json", include=kept, exclude_defaults=True)
+
+    def train_key(self, seed: int, id_digest: str) -> str:
+        """SHA-256, 20 hex digits, over training fields, ID digest, seed and train version.
+
+        Args:
+            seed: at least 0.
+            id_digest: digest of the whole ID training set; `data.train_on` says which part of it is used.
+        """
+        payload = {
+            "training": self.training(),
+            "id_digest": id_digest,
+            "seed": seed,
+            "train_version": TRAIN_VERSION,
+        }
+        return digest_of(payload)
+
+
+def digest_of(payload: Any) -> str:
+    """The first 20 hex digits of SHA-256 over canonical JSON: sorted keys, no spaces, no NaN."""
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

@@ -1,0 +1,285 @@
+"""Runs on disk: one directory a train key, complete or absent, checked by checksum, shared between processes.
+
+    $OOD_RUNS/<train key>/run.json              recipe, seed, digests, versions, hardware, seconds, sha256 of each file
+                          history.parquet       one row an epoch
+                          rows.parquet          tidy rows, with the key of what made each
+                          scores.npz            scores by scorer, layer, parameters and set
+                          model.safetensors     the weights
+    $OOD_RUNS/<train key>.partial/              while training: the checkpoint
+
+Everything is written beside its place, flushed and renamed. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import pandas as pd
+import safetensors
+import safetensors.torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import paths
+from .checks import ArtifactError, InputError
+from .train import State
+
+FORMAT = 1
+Scores = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stored run.
+
+    Attributes:
+        folder: where it lies.
+        info: the contents of `run.json`.
+    """
+
+    folder: Path
+    info: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return str(self.info["key"])
+
+    def rows(self) -> pd.DataFrame:
+        """Tidy rows, with the column `key` that says what made each."""
+        return pd.read_parquet(io.BytesIO(self._read("rows.parquet")))
+
+    def history(self) -> pd.DataFrame:
+        """epoch, loss, accuracy, lr: one row an epoch."""
+        return pd.read_parquet(io.BytesIO(self._read("history.parquet")))
+
+    def scores(self) -> Scores:
+        """Scores by `scorer|layer|params|set`; the set is empty for ID test images."""
+        with np.load(io.BytesIO(self._read("scores.npz")), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    def weights(self) -> dict[str, Tensor]:
+        """Tensors of the trained network."""
+        return safetensors.torch.load(self._read("model.safetensors"))
+
+    def check(self) -> None:
+        """Read every file and compare it with its checksum.
+
+        Raises:
+            ArtifactError: a file is missing, truncated or edited; the message names it.
+        """
+        for name in self.info["files"]:
+            self._read(name)
+
+    def _read(self, name: str) -> bytes:
+        path = self.folder / name
+        expected = self.info["files"].get(name)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ArtifactError(
+                f"{path} cannot be read ({error.strerror}), expected a file of run {self.key}.\n{self._mend()}"
+            ) from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != expected:
+            raise ArtifactError(
+                f"{path} has SHA-256 {found[:16]}..., expected {str(expected)[:16]}...: "
+                f"it was truncated or edited.\n{self._mend()}"
+            )
+        return content
+
+    def _mend(self) -> str:
+        return f"Delete {self.folder} and run again."
+
+
+class Store:
+    """The run store at `$OOD_RUNS` (default: `runs/` at the repository root)."""
+
+    def __init__(self, folder: Path | str | None = None) -> None:
+        self.folder = Path(folder) if folder is not None else paths.runs()
+
+    def get(self, key: str) -> Run | None:
+        """A stored run, or None.
+
+        Raises:
+            ArtifactError: its `run.json` is damaged, of another key, or of a newer format.
+        """
+        path = self.folder / key / "run.json"
+        try:
+            info = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            raise ArtifactError(
+                f"{path} is damaged ({error}), expected JSON.\nDelete {path.parent} and run again."
+            ) from error
+        if not isinstance(info, dict) or info.get("key") != key or "files" not in info:
+            raise ArtifactError(f"{path} is not the record of run {key}.\nDelete {path.parent} and run again.")
+        if info.get("format", 0) > FORMAT:
+            raise ArtifactError(
+                f"{path} has format {info['format']}, expected at most {FORMAT}.\nUpdate ood_core, or delete it."
+            )
+        if info.get("seal") != _seal(info):
+            raise ArtifactError(f"{path} was edited: its seal does not match.\nDelete {path.parent} and run again.")
+        return Run(path.parent, info)
+
+    def runs(self) -> Iterator[Run]:
+        """All stored runs, in the order of their keys."""
+        for path in sorted(self.folder.glob("*/run.json")):
+            if "." not in path.parent.name:
+                found = self.get(path.parent.name)
+                if found is not None:
+                    yield found
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Hold a run for this process; another one that asks for it waits and then finds the result."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.folder / f"{key}.lock"):
+            yield
+
+    def checkpoints(self, key: str) -> FileCheckpoints:
+        """Where training of this run leaves its state."""
+        return FileCheckpoints(self.folder / f"{key}.partial" / "checkpoint.safetensors")
+
+    def put(
+        self,
+        info: Mapping[str, Any],
+        rows: pd.DataFrame,
+        history: pd.DataFrame,
+        scores: Scores,
+        weights: Mapping[str, Tensor],
+    ) -> Run:
+        """Write a whole run, then put it in its place in one step; an older version of it is replaced.
+
+        Raises:
+            InputError: the disk is full or not writable; nothing half-written stays.
+        """
+        key = str(info["key"])
+        packed = io.BytesIO()
+        np.savez(packed, allow_pickle=False, **scores)
+        files = {
+            "rows.parquet": _parquet(rows),
+            "history.parquet": _parquet(history),
+            "scores.npz": packed.getvalue(),
+            "model.safetensors": safetensors.torch.save({name: t.contiguous() for name, t in weights.items()}),
+        }
+        record = {
+            "format": FORMAT,
+            **info,
+            "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        }
+        record["seal"] = _seal(record)
+        files["run.json"] = json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode()
+        place, fresh = self.folder / key, self.folder / f"{key}.writing"
+        try:
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(parents=True)
+            for name, content in files.items():
+                _write(fresh / name, content)
+            old = self.folder / f"{key}.old"
+            shutil.rmtree(old, ignore_errors=True)
+            if place.exists():
+                place.rename(old)
+            fresh.rename(place)
+            _sync(self.folder)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise InputError(
+                f"run {key} could not be written to {self.folder} ({error.strerror}), expected a writable disk with "
+                f"{sum(map(len, files.values())) / 1e6:.1f} MB free.\n"
+                "Make room or set OOD_RUNS to another folder; nothing half-written was left."
+            ) from error
+        shutil.rmtree(self.folder / f"{key}.partial", ignore_errors=True)
+        return Run(place, record)
+
+
+class FileCheckpoints:
+    """One safetensors file with the loop's state and a checksum over it; see `train.Checkpoints`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damaged: str | None = None
+
+    def load(self) -> State | None:
+        """The last state, or None; a damaged file counts as none, and `damaged` then says why."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            tensors = safetensors.torch.load(content)
+            with safetensors.safe_open(self.path, "pt") as file:
+                meta = file.metadata()
+            if _checksum(tensors, meta["state"]) != meta["checksum"]:
+                raise ArtifactError("its checksum does not match")
+            state = json.loads(meta["state"])
+            return State(state["epoch"], tensors, state["history"], state["recorded"], state["seconds"])
+        except (safetensors.SafetensorError, ArtifactError, KeyError, TypeError, ValueError) as error:
+            self.damaged = f"{self.path} is damaged ({error}): training starts anew"
+            return None
+
+    def save(self, state: State) -> None:
+        text = json.dumps(
+            {"epoch": state.epoch, "history": state.history, "recorded": state.recorded, "seconds": state.seconds}
+        )
+        meta = {"state": text, "checksum": _checksum(state.tensors, text)}
+        beside = self.path.with_suffix(".writing")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _write(beside, safetensors.torch.save(state.tensors, meta))
+            beside.replace(self.path)
+        except OSError as error:
+            with suppress(OSError):
+                beside.unlink()
+            raise InputError(
+                f"the checkpoint {self.path} could not be written ({error.strerror}), expected a writable disk.\n"
+                "Make room or set OOD_RUNS to another folder; the last checkpoint is kept."
+            ) from error
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    """SHA-256 over the record without its seal."""
+    rest = {name: value for name, value in record.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    target = io.BytesIO()
+    frame.to_parquet(target, index=False)
+    return target.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename in `folder` durable, where the system allows it."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

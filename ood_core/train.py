@@ -1,0 +1,223 @@
+"""The one training loop: from a recipe, a seed and images to a network and its history. Resumable to the bit."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .augment import Augmentation
+from .checks import InputError
+from .data import ImageSet
+from .losses import loss
+from .networks import Network, network
+from .recipes import Recipe
+from .recipes.schema import Schedule
+from .rng import generator
+
+CHECKPOINT_SECONDS = 30.0
+
+# Rows measured at one epoch, as plain dictionaries; called in eval mode, without gradients being kept.
+Recorder = Callable[[Network, int], list[dict[str, Any]]]
+
+
+class TrainingError(RuntimeError):
+    """Training went to NaN or infinity."""
+
+
+class InterruptedTraining(KeyboardInterrupt):
+    """Training was asked to stop and left a checkpoint at the end of an epoch."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint holds: everything needed to go on as if nothing had happened."""
+
+    epoch: int
+    tensors: dict[str, Tensor]
+    history: list[dict[str, float]]
+    recorded: list[dict[str, Any]]
+    seconds: float
+
+
+class Checkpoints(Protocol):
+    """Where the loop leaves its state; implemented by the run store."""
+
+    def load(self) -> State | None: ...
+    def save(self, state: State) -> None: ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome: the network in eval mode, one history row an epoch, recorded rows, seconds of training alone."""
+
+    network: Network
+    history: list[dict[str, float]]
+    recorded: list[dict[str, Any]]
+    seconds: float
+
+
+def learning_rate(schedule: Schedule, peak: float, step: int, steps_per_epoch: int) -> float:
+    """The rate for optimiser step `step` (from 0): linear warm-up to `peak`, then cosine to 0 or steps down."""
+    total = schedule.epochs * steps_per_epoch
+    warmup = round(schedule.warmup_epochs * steps_per_epoch)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if schedule.name == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+    passed = sum(step >= round(m * schedule.epochs) * steps_per_epoch for m in schedule.milestones)
+    return peak * schedule.gamma**passed
+
+
+def fit(
+    recipe: Recipe,
+    seed: int,
+    images: ImageSet,
+    *,
+    device: torch.device | str = "cpu",
+    checkpoints: Checkpoints | None = None,
+    record: Recorder | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    on_epoch: Callable[[int, float], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Train one network.
+
+    Each epoch visits every image once in an order drawn from (seed, epoch); a last batch that would be short is left
+    out of that epoch. On the CPU the result depends only on recipe, seed, images and thread count, to the bit, whether
+    or not training was interrupted.
+
+    Args:
+        images: the ID images to train on, with labels.
+        checkpoints: where to look for a state to resume from, and to leave one; None trains without.
+        record: called before training (epoch 0) and at the recipe's recorded epochs.
+        on_epoch: told the epoch just finished and its loss, for progress.
+        stop: asked after each epoch; where it says yes, the state is saved and training ends.
+    Raises:
+        InputError: no labels, or fewer images than one batch.
+        TrainingError: the loss is NaN or infinite at the end of an epoch.
+        InterruptedTraining: `stop` said so.
+    """
+    if images.labels is None:
+        raise InputError(
+            f"{images.name}/{images.split} has no labels, expected them for training.\nUse a labelled set."
+        )
+    batch = recipe.optimiser.batch
+    if len(images) < batch:
+        raise InputError(
+            f"{images.name}/{images.split} has {len(images)} images, expected at least one batch of {batch}.\n"
+            "Lower optimiser.batch in the recipe."
+        )
+    device = torch.device(device)
+    net = network(recipe, images, seed, device)
+    optimiser = torch.optim.SGD(
+        net.parameters(),
+        lr=recipe.optimiser.lr,
+        momentum=recipe.optimiser.momentum,
+        nesterov=recipe.optimiser.nesterov,
+        weight_decay=recipe.optimiser.weight_decay,
+        fused=True,
+    )
+    labels = torch.from_numpy(images.labels).to(device)
+    augmentation = Augmentation(torch.from_numpy(images.images).to(device), recipe.data)
+
+    first, history, recorded, spent = 0, [], [], 0.0
+    state = checkpoints.load() if checkpoints else None
+    if state is not None:
+        _restore(net, optimiser, state.tensors)
+        first, history, recorded, spent = state.epoch, list(state.history), list(state.recorded), state.seconds
+    marks = set(recipe.recorded_epochs())
+    started, measuring = time.perf_counter(), 0.0
+
+    def measure(epoch: int) -> None:
+        nonlocal measuring
+        if record is not None and epoch in marks:
+            before = time.perf_counter()
+            recorded.extend(record(net.eval(), epoch))
+            measuring += time.perf_counter() - before
+
+    def seconds() -> float:
+        return spent + time.perf_counter() - started - measuring
+
+    if state is None:
+        measure(0)
+    saved = started
+    for epoch in range(first + 1, recipe.epochs + 1):
+        row = _epoch(net, optimiser, augmentation, labels, recipe, seed, epoch)
+        if not math.isfinite(row["loss"]):
+            raise TrainingError(
+                f"the loss of {recipe.id} ({recipe.scale}, seed {seed}) is {row['loss']} after epoch {epoch}, "
+                f"expected a finite number.\nLower optimiser.lr (now {recipe.optimiser.lr}) or lengthen the warm-up; "
+                "nothing was stored for this run."
+            )
+        history.append(row)
+        if on_epoch is not None:
+            on_epoch(epoch, row["loss"])
+        measure(epoch)
+        if epoch == recipe.epochs:
+            break
+        stopping = stop()
+        if checkpoints is not None and (stopping or time.perf_counter() - saved >= checkpoint_seconds):
+            checkpoints.save(State(epoch, _tensors(net, optimiser), list(history), list(recorded), seconds()))
+            saved = time.perf_counter()
+        if stopping:
+            raise InterruptedTraining(f"stopped after epoch {epoch} of {recipe.epochs}")
+    return Trained(net.eval(), history, recorded, seconds())
+
+
+def _epoch(
+    net: Network,
+    optimiser: torch.optim.SGD,
+    augmentation: Augmentation,
+    labels: Tensor,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+) -> dict[str, float]:
+    """One pass in an order drawn from (seed, epoch): the history row, with the last step's learning rate."""
+    net.train()
+    criterion, batch, device = loss(recipe.loss.name), recipe.optimiser.batch, labels.device
+    steps = len(labels) // batch
+    order = torch.randperm(len(labels), generator=generator(seed, "order", epoch)).to(device)
+    augmentation.new_epoch(generator(seed, "augment", epoch))
+    total, right, rate = torch.zeros((), device=device), torch.zeros((), device=device), 0.0
+    for step in range(steps):
+        rate = learning_rate(recipe.schedule, recipe.optimiser.lr, (epoch - 1) * steps + step, steps)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        index = order[step * batch : (step + 1) * batch]
+        x, y = net.prepare(augmentation.batch(index)), labels[index]
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            logits = net(x)
+        value = criterion(logits, y)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        optimiser.step()
+        total += value.detach()
+        right += (logits.detach().argmax(dim=1) == y).sum()
+    # one transfer an epoch: asking for the loss of each step would stall a GPU
+    return {"epoch": epoch, "loss": float(total) / steps, "accuracy": float(right) / (steps * batch), "lr": rate}
+
+
+def _tensors(net: Network, optimiser: torch.optim.SGD) -> dict[str, Tensor]:
+    """Parameters, buffers and momentum, by name, on the CPU."""
+    tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
+    for name, parameter in net.named_parameters():
+        momentum = optimiser.state[parameter].get("momentum_buffer")
+        if momentum is not None:
+            tensors[f"momentum.{name}"] = momentum
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def _restore(net: Network, optimiser: torch.optim.SGD, tensors: dict[str, Tensor]) -> None:
+    net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net.")})
+    for name, parameter in net.named_parameters():
+        momentum = tensors.get(f"momentum.{name}")
+        if momentum is not None:
+            buffer = torch.empty_like(parameter)  # keeps channels last, so that sums run in the same order
+            optimiser.state[parameter]["momentum_buffer"] = buffer.copy_(momentum)
