@@ -1,0 +1,27 @@
+"""Claims of a paper, judged by rules that were fixed before the results were seen.
+
+A claims file (`book/claims/<page>.yml`) states what is tested; `load` reads it, `judge` turns tidy rows into verdicts.
+"""
+
+from .files import load, page, reported
+from .judging import judge
+from .outcomes import Result, Verdict, frame, summary, walk
+from .rules import WORDS
+from .schema import Claim, Page, Part, Reported
+
+__all__ = [
+    "WORDS",
+    "Claim",
+    "Page",
+    "Part",
+    "Reported",
+    "Result",
+    "Verdict",
+    "frame",
+    "judge",
+    "load",
+    "page",
+    "reported",
+    "summary",
+    "walk",
+]

@@ -1,0 +1,176 @@
+"""Judging claims: rules over selected rows, parts into claims, Holm's correction over the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from ..checks import InputError, choice
+from . import selection
+from .outcomes import Result, Verdict, walk
+from .rules import ANSWERED, DESCRIPTIVE, FAILS, HOLDS, NO_DIFFERENCE, NOT_RUN, OPEN, RULES, holm
+from .schema import SCALES, Claim, Part
+
+ALPHA = 0.05
+
+
+def judge(claims: Iterable[Claim], rows: pd.DataFrame, scale: str | None = None) -> list[Verdict]:
+    """One verdict per claim, from tidy rows of one scale.
+
+    Args:
+        claims: as `load` returns them.
+        rows: tidy rows with a `recipe` column; may be empty when nothing has run.
+        scale: tiny, small or paper; the rows' own if left out.
+    Returns:
+        verdicts in the claims' order. Words: holds, does not hold, inconclusive, answered, descriptive, not run.
+    Raises:
+        InputError: missing columns, rows of several scales, or a selector that matches more than one number.
+    """
+    scale = _scale(rows, scale)
+    judged = [_claim(claim, rows, scale) for claim in claims]
+    return _corrected(judged)
+
+
+def _scale(rows: pd.DataFrame, scale: str | None) -> str:
+    if rows.empty:
+        return str(choice("scale", scale, SCALES))
+    missing = [column for column in selection.NEEDED if column not in rows.columns]
+    if missing:
+        raise InputError(
+            f"rows lack the columns {', '.join(missing)}, expected tidy rows with recipe.\nPass `results.rows`."
+        )
+    scales = sorted(rows["scale"].unique())
+    if len(scales) > 1 or scale not in (None, scales[0]):
+        raise InputError(
+            f"rows are of scale {', '.join(scales)}, expected one{f', {scale}' if scale else ''}.\n"
+            "Judge each scale on its own."
+        )
+    return str(choice("scale", scales[0], SCALES))
+
+
+def _claim(claim: Claim, rows: pd.DataFrame, scale: str) -> Verdict:
+    if reason := claim.not_run.get(scale, "" if claim.parts else "no parts are stated"):  # type: ignore[call-overload]
+        return Verdict(claim, scale, NOT_RUN, note=reason, holm=(NOT_RUN, ""))
+    if rows.empty:
+        return Verdict(claim, scale, NOT_RUN, note="no run of this page is recorded at this scale", holm=(NOT_RUN, ""))
+    return _combined(claim, scale, tuple(_part(part, claim, rows) for part in claim.parts))
+
+
+def _part(part: Part, claim: Claim, rows: pd.DataFrame) -> Result:
+    if part.each is None:
+        return _leaf(part, part.name, claim, rows)
+    try:
+        sets = selection.sets_of(rows, part.a)
+    except selection.NotRecorded as reason:
+        return Result(part, part.name, NOT_RUN, note=str(reason), holm=(NOT_RUN, ""))
+    children = []
+    for name in sets:
+        narrow = {key: {**getattr(part, key), "ood_set": name} for key in ("a", "b") if getattr(part, key) is not None}
+        one = part.model_copy(update={**narrow, "each": None, "at_least": None})
+        children.append(_leaf(one, f"{part.name}: {name}", claim, rows))
+    return _gathered(Result(part, part.name, "", parts=tuple(children)))
+
+
+def _gathered(result: Result) -> Result:
+    """The word of a part that is repeated for each OOD set, from its own parts."""
+    k = result.part.at_least
+    how, k = ("listed", 0) if k is None else ("at_least", k)
+    word, answer = combine([(r.word, r.answer) for r in result.parts], how, k)
+    holm = combine([r.holm for r in result.parts], how, k)
+    n = min((r.n for r in result.parts), default=0)
+    return replace(result, word=word, answer=answer, holm=holm, n=n)
+
+
+def _leaf(part: Part, name: str, claim: Claim, rows: pd.DataFrame) -> Result:
+    try:
+        a = selection.pick(rows, part.a)
+        b = None if part.b is None else selection.pick(rows, part.b)
+        seeds, left, right, note = selection.pairs(a, b)
+    except selection.NotRecorded as reason:
+        return Result(part, name, NOT_RUN, note=str(reason), holm=(NOT_RUN, ""))
+    found = RULES[part.rule](*((left,) if right is None else (left, right)), **part.arguments)
+    outcome, notes = (found.word, found.answer), [found.note, note]
+    if part.rule != "always" and len(seeds) < claim.min_seeds:
+        outcome = (DESCRIPTIVE, "")
+        notes.insert(0, f"{len(seeds)} of {claim.min_seeds} seeds: numbers without a verdict")
+    differences = left if right is None or part.rule in ("spread", "correlation") else left - right
+    values = {seed: float(v) for seed, v in zip(seeds, differences, strict=True)} if differences.ndim == 1 else {}
+    return Result(
+        part,
+        name,
+        *outcome,
+        found.estimate,
+        found.low,
+        found.high,
+        len(seeds),
+        found.p,
+        holm=outcome,
+        note="; ".join(text for text in notes if text),
+        values=values,
+        sets=tuple(s for s in a.sets if s),
+    )
+
+
+def _combined(claim: Claim, scale: str, parts: tuple[Result, ...]) -> Verdict:
+    counted = [result for result in parts if result.part.counts] or list(parts)
+    word, answer = combine([(r.word, r.answer) for r in counted], claim.combine, claim.k or 0)
+    holm = combine([r.holm for r in counted], claim.combine, claim.k or 0)
+    n = min((r.n for r in counted), default=0)
+    reasons = [r.note for r in counted if r.word == word] if word in (NOT_RUN, DESCRIPTIVE) else []
+    note = "numbers only" if claim.combine == "listed" and word == DESCRIPTIVE else next(iter(reasons), "")
+    return Verdict(claim, scale, word, answer, note, n, holm, parts)
+
+
+def combine(outcomes: Sequence[tuple[str, str]], how: str, k: int = 0) -> tuple[str, str]:
+    """The word, and for questions the answer, of several parts.
+
+    `all`: one failure fails the whole; otherwise a part that is not run, descriptive or inconclusive makes the whole
+    so, in that order. `at_least` k: holds with k that hold, fails when k can no longer be reached, else what is open.
+    `listed`: descriptive.
+    """
+    words = [word for word, _ in outcomes]
+    undecided = next((word for word in (NOT_RUN, DESCRIPTIVE, OPEN) if word in words), None)
+    if how == "listed":
+        return (NOT_RUN if words and set(words) == {NOT_RUN} else DESCRIPTIVE), ""
+    if words and set(words) == {ANSWERED}:
+        answers = [answer for _, answer in outcomes]
+        return ANSWERED, answers[0] if len(set(answers)) == 1 else "differs between parts"
+    if how == "at_least":
+        held = words.count(HOLDS)
+        if held >= k:
+            return HOLDS, ""
+        return (FAILS if len(words) - words.count(FAILS) < k else undecided or FAILS), ""
+    return (FAILS if FAILS in words else undecided or HOLDS), ""
+
+
+def _corrected(verdicts: list[Verdict]) -> list[Verdict]:
+    """Holm's correction over the page's counted and decided tests; an adjusted p of .05 or more leaves it open.
+
+    A test that several claims share counts once.
+    """
+    family = {
+        _test(result): result.p
+        for verdict in verdicts
+        for _, result in walk(part for part in verdict.parts if part.part.counts)
+        if result.p is not None and result.word in (HOLDS, FAILS, OPEN, ANSWERED)
+    }
+    adjusted = dict(zip(family, holm(list(family.values())), strict=True))
+
+    def correct(result: Result) -> Result:
+        if result.parts:
+            return _gathered(replace(result, parts=tuple(map(correct, result.parts))))
+        p = adjusted.get(_test(result)) if result.part.counts else None
+        if p is None or p < ALPHA:
+            return replace(result, p_holm=p)
+        weaker = (ANSWERED, NO_DIFFERENCE) if result.word == ANSWERED else (OPEN, "")
+        return replace(result, p_holm=p, holm=weaker)
+
+    return [_combined(v.claim, v.scale, tuple(map(correct, v.parts))) if v.parts else v for v in verdicts]
+
+
+def _test(result: Result) -> str:
+    part = result.part
+    return json.dumps([part.rule, part.a, part.b, part.arguments], sort_keys=True)

@@ -1,0 +1,250 @@
+"""The handful of named rules that turn per-seed numbers into a verdict.
+
+Every rule takes numpy arrays with one entry per seed, `a` and `b` in the same order, and returns a `Finding`.
+Intervals are 95 %; `p` is two-sided, taken at the bound that made the word, so a word stands alone when p < .05.
+Common order: an interval wholly inside the band of no relevant effect is decided first, then the claimed side of the
+margin, then the other side; whatever contains the margin, or has zero width on it, is inconclusive.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
+ANSWERED, DESCRIPTIVE, NOT_RUN = "answered", "descriptive", "not run"
+WORDS = (HOLDS, FAILS, OPEN, ANSWERED, DESCRIPTIVE, NOT_RUN)
+HIGHER, LOWER, NO_DIFFERENCE = "higher", "lower", "no clear difference"
+
+Array = NDArray[np.float64]
+Direction = Literal["greater", "less", "two_sided"]
+OneSided = Literal["greater", "less"]
+
+LEVEL = 0.95
+ROUNDING = 1e-12  # an interval this close to a bound lies on it: .945 - .95 is not below -.005
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule says: the word, the estimate with its 95 % interval, the p value behind the word, a remark."""
+
+    word: str
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    answer: str = ""
+    note: str = ""
+
+
+class _Mean:
+    """Mean of n numbers with the t interval of n - 1 degrees of freedom; n = 1 gives no interval."""
+
+    def __init__(self, values: Array) -> None:
+        n = len(values)
+        self.value = float(np.mean(values))
+        # equal numbers have no spread; the mean's last bit must not make one
+        spread = 0.0 if np.ptp(values) <= ROUNDING else float(np.std(values, ddof=1))
+        self.error = spread / np.sqrt(n)
+        self.freedom = n - 1
+        reach = float(scipy_stats.t.ppf((1 + LEVEL) / 2, self.freedom)) * self.error if n > 1 else None
+        self.low = None if reach is None else self.value - reach
+        self.high = None if reach is None else self.value + reach
+
+    def above(self, bound: float) -> bool:
+        return self.low is not None and self.low > bound + ROUNDING
+
+    def below(self, bound: float) -> bool:
+        return self.high is not None and self.high < bound - ROUNDING
+
+    def p(self, bound: float) -> float | None:
+        """Two-sided p of `mean = bound`."""
+        if self.freedom < 1:
+            return None
+        away = abs(self.value - bound)
+        if self.error == 0:
+            return 1.0 if away <= ROUNDING else 0.0
+        return float(2 * scipy_stats.t.sf(away / self.error, self.freedom))
+
+    def p_inside(self, low: float, high: float) -> float | None:
+        """The p of `mean outside (low, high)`: the larger of two one-sided tests, doubled to match a 95 % interval."""
+        if self.freedom < 1:
+            return None
+        if self.error == 0:
+            return 0.0 if low + ROUNDING < self.value < high - ROUNDING else 1.0
+        below = scipy_stats.t.sf((self.value - low) / self.error, self.freedom)
+        above = scipy_stats.t.sf((high - self.value) / self.error, self.freedom)
+        return min(1.0, float(2 * max(below, above)))
+
+    def finding(self, word: str, p: float | None, answer: str = "", note: str = "") -> Finding:
+        return Finding(word, self.value, self.low, self.high, p, answer, note)
+
+
+def _common(mean: _Mean, direction: Direction, up: float, down: float, band: tuple[float, float]) -> Finding:
+    """The common order. `up` and `down` are the margins to the right and to the left; `band` is empty if low = high."""
+    inside = mean.above(band[0]) and mean.below(band[1])
+    irrelevant = "no relevant effect: the interval lies inside the band"
+    if inside:
+        p = mean.p_inside(*band)
+        if direction == "two_sided":
+            return mean.finding(ANSWERED, p, NO_DIFFERENCE, irrelevant)
+        return mean.finding(FAILS, p, note=irrelevant)
+    if direction == "two_sided":
+        if mean.above(up):
+            return mean.finding(ANSWERED, mean.p(up), HIGHER)
+        if mean.below(down):
+            return mean.finding(ANSWERED, mean.p(down), LOWER)
+        nearer = up if mean.value >= (up + down) / 2 else down
+        return mean.finding(ANSWERED, mean.p(nearer), NO_DIFFERENCE)
+    margin = up if direction == "greater" else down
+    right, left = (mean.above, mean.below) if direction == "greater" else (mean.below, mean.above)
+    word = HOLDS if right(margin) else FAILS if left(margin) else OPEN
+    return mean.finding(word, mean.p(margin))
+
+
+def paired(a: Array, b: Array, *, direction: Direction, margin: float = 0.0, band: float = 0.005) -> Finding:
+    """Mean of a - b beyond `margin` on the claimed side; wholly inside +-`band` is no relevant effect.
+
+    `margin` is a size: `greater` asks for a - b > margin, `less` for a - b < -margin.
+    """
+    return _common(_Mean(a - b), direction, margin, -margin, (-band, band))
+
+
+def one_sample(a: Array, *, direction: Direction, margin: float, band: float = 0.0) -> Finding:
+    """Mean of a above (`greater`) or below (`less`) the value `margin`; wholly inside margin +- `band` is no effect."""
+    return _common(_Mean(a), direction, margin, margin, (margin - band, margin + band))
+
+
+def non_inferior(a: Array, b: Array, *, direction: OneSided, margin: float) -> Finding:
+    """No worse than b by more than `margin`: a - b > -margin (`greater` is better) or < margin (`less` is better).
+
+    An interval that clears 0 as well is noted as superior.
+    """
+    mean = _Mean(a - b)
+    found = _common(mean, direction, -margin, margin, (0.0, 0.0))
+    superior = mean.above(0.0) if direction == "greater" else mean.below(0.0)
+    return mean.finding(found.word, found.p, note="superior as well" if superior else "")
+
+
+def equivalent(a: Array, b: Array, *, margin: float) -> Finding:
+    """The difference a - b lies inside +-`margin`; does not hold when the interval lies wholly outside."""
+    mean = _Mean(a - b)
+    if mean.above(-margin) and mean.below(margin):
+        return mean.finding(HOLDS, mean.p_inside(-margin, margin))
+    if mean.above(margin) or mean.below(-margin):
+        return mean.finding(FAILS, mean.p(margin if mean.above(margin) else -margin))
+    return mean.finding(OPEN, mean.p_inside(-margin, margin))
+
+
+def threshold(a: Array, *, direction: OneSided, hold_at: float, fail_at: float) -> Finding:
+    """Mean of a wholly beyond `hold_at` holds, wholly on the other side of `fail_at` fails, between them is open."""
+    mean = _Mean(a)
+    right, left = (mean.above, mean.below) if direction == "greater" else (mean.below, mean.above)
+    if left(fail_at):
+        return mean.finding(FAILS, mean.p(fail_at))
+    return mean.finding(HOLDS if right(hold_at) else OPEN, mean.p(hold_at))
+
+
+def spread(a: Array, b: Array, *, direction: Direction) -> Finding:
+    """Ratio of standard deviations sd(a) / sd(b) against 1, by the Pitman-Morgan test for paired groups.
+
+    With r the correlation of a and b, F = var(a) / var(b), t the 97.5 % point of n - 2 degrees of freedom and
+    K = 1 + 2 t^2 (1 - r^2) / (n - 2), the interval of the variance ratio is F (K -+ sqrt(K^2 - 1)); p is that of the
+    correlation between a + b and a - b. Fewer than three seeds, or a group without spread, decide nothing.
+    Source: Pitman 1939; Morgan 1939.
+    """
+    n = len(a)
+    if n < 3 or np.ptp(a) <= ROUNDING or np.ptp(b) <= ROUNDING:
+        return Finding(OPEN, note="undefined: needs three seeds and some spread in both groups")
+    ratio = float(np.var(a, ddof=1) / np.var(b, ddof=1))
+    r = float(np.clip(np.corrcoef(a, b)[0, 1], -1, 1))
+    t = float(scipy_stats.t.ppf((1 + LEVEL) / 2, n - 2))
+    k = 1 + 2 * t**2 * (1 - r**2) / (n - 2)
+    root = np.sqrt(max(k**2 - 1, 0.0))
+    low, high = float(np.sqrt(ratio * (k - root))), float(np.sqrt(ratio * (k + root)))
+    freed = 4 * ratio * (1 - r**2) / (n - 2)
+    away = abs(ratio - 1)
+    p = float(2 * scipy_stats.t.sf(away / np.sqrt(freed), n - 2)) if freed > 0 else float(away <= ROUNDING)
+    found = Finding(OPEN, float(np.sqrt(ratio)), low, high, p, note="sd of the first over sd of the second")
+    return _placed(found, 1.0, direction)
+
+
+def correlation(a: Array, b: Array, *, direction: Direction, over: Literal["seeds", "epochs"]) -> Finding:
+    """Spearman's rank correlation of a and b against 0: an association, never a cause.
+
+    `over: seeds` takes (n,) arrays and a percentile bootstrap by seed (10,000 resamples, fixed generator);
+    `over: epochs` takes (n, E) arrays, one correlation per run, and the t interval of those.
+    """
+    if over == "epochs":
+        each = _spearman(a, b)
+        if np.isnan(each).any():
+            return Finding(OPEN, note="undefined: a run whose numbers do not change has no rank correlation")
+        return _common(_Mean(each), direction, 0.0, 0.0, (0.0, 0.0))
+    whole = float(_spearman(a[None], b[None])[0])
+    if np.isnan(whole):
+        return Finding(OPEN, note="undefined: numbers that do not change have no rank correlation")
+    picks = np.random.default_rng(0).integers(len(a), size=(RESAMPLES, len(a)))
+    rhos = _spearman(a[picks], b[picks])
+    kept = rhos[~np.isnan(rhos)]
+    low, high = (float(q) for q in np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    p = min(1.0, 2 * (1 + min(int((kept <= 0).sum()), int((kept >= 0).sum()))) / (1 + len(kept)))
+    lost = len(rhos) - len(kept)
+    note = f"bootstrap by seed; {lost} of {len(rhos)} resamples were constant and left out" if lost else ""
+    return _placed(Finding(OPEN, whole, low, high, p, note=note or "bootstrap by seed"), 0.0, direction)
+
+
+def always(a: Array, *, at_most: float) -> Finding:
+    """Every single value is at most `at_most`: a check of an identity, without an interval or a p value."""
+    worst = float(np.max(a))
+    return Finding(HOLDS if worst <= at_most else FAILS, worst, note=f"largest of {a.size}; an identity, not a finding")
+
+
+def _placed(found: Finding, margin: float, direction: Direction) -> Finding:
+    """The word for an interval that does not come from a mean, without a band."""
+    low = -np.inf if found.low is None else found.low
+    high = np.inf if found.high is None else found.high
+    side = 1 if low > margin + ROUNDING else -1 if high < margin - ROUNDING else 0
+    if direction == "two_sided":
+        return replace(found, word=ANSWERED, answer={1: HIGHER, -1: LOWER, 0: NO_DIFFERENCE}[side])
+    claimed = 1 if direction == "greater" else -1
+    return replace(found, word=HOLDS if side == claimed else FAILS if side == -claimed else OPEN)
+
+
+def _spearman(a: Array, b: Array) -> Array:
+    """Rank correlation of each row pair, (n, E) and (n, E) -> (n,); NaN where a row is constant."""
+    x, y = (scipy_stats.rankdata(v, axis=1) for v in (a, b))
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    size = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    rho: Array = np.divide((x * y).sum(axis=1), size, out=np.full(len(x), np.nan), where=size > 0)
+    return rho
+
+
+RULES: dict[str, Callable[..., Finding]] = {
+    rule.__name__: rule
+    for rule in (paired, one_sample, non_inferior, equivalent, threshold, spread, correlation, always)
+}
+
+
+REQUIRED = inspect.Parameter.empty
+
+
+def takes(rule: str) -> dict[str, Any]:
+    """The fields a rule takes with their defaults; `REQUIRED` where there is none."""
+    return {name: parameter.default for name, parameter in inspect.signature(RULES[rule]).parameters.items()}
+
+
+def holm(values: list[float]) -> list[float]:
+    """Holm's step-down adjustment: adjusted p_(i) = max over j <= i of min(1, (m - j + 1) p_(j)), input order kept."""
+    order = np.argsort(values, kind="stable")
+    factors = np.arange(len(values), 0, -1)
+    stepped = np.maximum.accumulate(np.minimum(1.0, np.asarray(values, dtype=float)[order] * factors))
+    adjusted = np.empty(len(values))
+    adjusted[order] = stepped
+    return [float(p) for p in adjusted]

@@ -1,0 +1,231 @@
+"""What a claims file and a reported file may hold; anything else is refused with its place in the file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from .rules import REQUIRED, RULES, takes
+
+COLUMNS = (
+    *("recipe", "id_set", "ood_set", "ood_group", "split", "epoch", "layer"),
+    *("scorer", "params", "protocol", "class", "metric"),
+)
+LISTS = ("ood_set", "ood_group")  # a list of values means: average over them
+SCALES = ("tiny", "small", "paper")
+RULE_FIELDS = ("a", "b", "direction", "margin", "band", "hold_at", "fail_at", "at_most", "over")
+
+Scale = Literal["tiny", "small", "paper"]
+
+
+def _selector(value: dict[str, Any]) -> dict[str, Any]:
+    for column, wanted in value.items():
+        if column not in COLUMNS:
+            raise ValueError(f"column {column!r} cannot be selected on, expected one of: {', '.join(COLUMNS)}")
+        if column == "epoch":
+            if wanted not in ("last", "first", "all") and not (isinstance(wanted, float) and 0 < wanted < 1):
+                raise ValueError(f"epoch is {wanted!r}, expected last, first, all or a fraction between 0 and 1")
+        elif column == "params" and isinstance(wanted, dict):
+            continue
+        elif isinstance(wanted, list):
+            if column not in LISTS or not wanted or not all(isinstance(w, str) for w in wanted):
+                raise ValueError(f"{column} is {wanted!r}, expected one value; only {', '.join(LISTS)} take a list")
+        elif not isinstance(wanted, str):
+            raise ValueError(f"{column} is {wanted!r}, expected text")
+    for column in ("recipe", "metric"):
+        if column not in value:
+            raise ValueError(f"{column} is missing, expected a selector that names recipe and metric")
+    return {"epoch": "last", **value}
+
+
+Selector = Annotated[dict[str, Any], AfterValidator(_selector)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def repeated_name(names: list[Any]) -> Any:
+    """The first name that stands more than once, or None."""
+    return next((name for name in names if names.count(name) > 1), None)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields(cls, value: Any) -> Any:
+        unknown = sorted(set(value) - set(cls.model_fields)) if isinstance(value, dict) else []
+        if unknown:
+            raise ValueError(f"field {unknown[0]!r} is unknown, expected one of: {', '.join(cls.model_fields)}")
+        return value
+
+
+class Part(_Strict):
+    """One measured statement of a claim.
+
+    `a` and `b` select rows; `rule` is one of `rules.RULES` and says which of direction, margin, band, hold_at, fail_at,
+    at_most, over it takes. `each: ood_set` repeats the part for every set; with `at_least: k` the part then holds if
+    k sets hold. `counts: false` lists numbers beside the claim. `unit` is for display: fractions shown in per cent,
+    differences of fractions in percentage points, or plain numbers. `note` says what we chose ourselves.
+    """
+
+    name: Text
+    rule: str
+    a: Selector
+    b: Selector | None = None
+    direction: Literal["greater", "less", "two_sided"] | None = None
+    margin: float | None = None
+    band: float | None = Field(default=None, ge=0)
+    hold_at: float | None = None
+    fail_at: float | None = None
+    at_most: float | None = None
+    over: Literal["seeds", "epochs"] | None = None
+    each: Literal["ood_set"] | None = None
+    at_least: int | None = Field(default=None, ge=1)
+    counts: bool = True
+    unit: Literal["percent", "points", "number"]
+    note: str = ""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the rule; what is left out takes the rule's own default."""
+        named = {name: default for name, default in takes(self.rule).items() if name not in ("a", "b")}
+        given = {name: getattr(self, name) for name in named}
+        return {name: named[name] if value is None else value for name, value in given.items()}
+
+    @property
+    def asks(self) -> str:
+        """What the rule asks, in one line of fractions, such as "paired, > 0, band ±0.005"."""
+        sign = {"greater": ">", "less": "<", "two_sided": "either side of", None: ""}[self.direction]
+        margin = self.arguments.get("margin", 0.0)
+        match self.rule:
+            case "paired":
+                asked = f"{sign} {-margin if self.direction == 'less' and margin else margin:g}"
+            case "non_inferior":
+                asked = f"{sign} {-margin if self.direction == 'greater' else margin:g}"
+            case "equivalent":
+                asked = f"within ±{margin:g}"
+            case "threshold":
+                asked = f"holds {sign} {self.hold_at:g}, fails on the other side of {self.fail_at:g}"
+            case "spread":
+                asked = f"ratio {sign} 1"
+            case "always":
+                asked = f"every value ≤ {self.at_most:g}"
+            case _:
+                asked = f"{sign} {margin:g}"
+        band = self.arguments.get("band", 0.0)
+        words = [self.rule.replace("non_inferior", "non-inferior").replace("_", " "), asked]
+        words += [f"band ±{band:g}"] if band else []
+        words += [f"for at least {self.at_least} of the sets"] if self.at_least else []
+        return ", ".join(words)
+
+    @model_validator(mode="after")
+    def _fits_rule(self) -> Part:
+        if self.rule not in RULES:
+            raise ValueError(f"rule is {self.rule!r}, expected one of: {', '.join(RULES)}")
+        wanted = takes(self.rule)
+        for name in RULE_FIELDS:
+            given = getattr(self, name) is not None
+            if given and name not in wanted:
+                raise ValueError(f"{name} is given, expected only what rule {self.rule} takes: {', '.join(wanted)}")
+            if not given and wanted.get(name) is REQUIRED:
+                raise ValueError(f"{name} is missing, expected it for rule {self.rule}")
+        if self.rule == "paired" and (self.margin or 0) < 0:
+            raise ValueError(f"margin is {self.margin}, expected a size of 0 or more; direction says which side")
+        if self.rule in ("non_inferior", "equivalent") and not (self.margin or 0) > 0:
+            raise ValueError(f"margin is {self.margin}, expected more than 0 for rule {self.rule}")
+        if self.rule in ("non_inferior", "threshold") and self.direction == "two_sided":
+            raise ValueError(f"direction is 'two_sided', expected greater or less for rule {self.rule}")
+        if self.rule == "threshold":
+            wrong = self.hold_at < self.fail_at if self.direction == "greater" else self.hold_at > self.fail_at  # type: ignore[operator]
+            if wrong:
+                raise ValueError(f"hold_at is {self.hold_at}, expected it on the claimed side of {self.fail_at}")
+        epochs = [s["epoch"] for s in (self.a, self.b) if s is not None]
+        if ("all" in epochs) != (self.over == "epochs") or (self.over == "epochs" and set(epochs) != {"all"}):
+            raise ValueError(f"epoch is {' and '.join(map(str, epochs))}, expected all exactly with over: epochs")
+        if self.at_least is not None and self.each is None:
+            raise ValueError("at_least is given without each, expected `each: ood_set` beside it")
+        if self.each and self.counts and self.at_least is None:
+            raise ValueError("at_least is missing, expected how many OOD sets must hold, or counts: false")
+        return self
+
+
+class Claim(_Strict):
+    """One falsifiable statement of a page, with the parts that decide it.
+
+    `origin` is P for the paper's own, Q for a question added here; `source` says where it stands. `combine` is `all`,
+    `at_least` (with `k`) or `listed` (numbers only). `not_run` gives a reason for each scale that cannot run it.
+    """
+
+    id: Text
+    title: Text
+    statement: Text
+    origin: Literal["P", "Q"]
+    source: Text
+    combine: Literal["all", "at_least", "listed"] = "all"
+    k: int | None = Field(default=None, ge=1)
+    min_seeds: int = Field(default=5, ge=2)
+    parts: tuple[Part, ...] = Field(default=(), strict=False)
+    not_run: dict[Scale, Text] = Field(default_factory=dict)
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Claim:
+        counted = [part for part in self.parts if part.counts]
+        if not self.parts and set(self.not_run) != set(SCALES):
+            raise ValueError(f"parts are missing, expected some, or not_run with a reason for {', '.join(SCALES)}")
+        if self.parts and self.combine != "listed" and not counted:
+            raise ValueError("no part counts, expected at least one, or combine: listed")
+        if (self.k is not None) != (self.combine == "at_least") or (self.k or 0) > max(len(counted), 1):
+            raise ValueError(f"k is {self.k}, expected 1 to {len(counted)} with combine: at_least, else none")
+        if self.combine != "listed" and len({part.direction == "two_sided" for part in counted}) > 1:
+            raise ValueError("direction two_sided stands beside others, expected all counted parts alike")
+        if twice := repeated_name([part.name for part in self.parts]):
+            raise ValueError(f"parts named {twice!r} stand twice, expected one of each name")
+        return self
+
+
+class Page(_Strict):
+    """A claims file: the paper it tests and its claims. `selections` only holds YAML anchors for the selectors."""
+
+    page: Text
+    title: Text
+    paper: Text
+    claims: tuple[Claim, ...] = Field(min_length=1, strict=False)
+    selections: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _unique(self) -> Page:
+        if twice := repeated_name([claim.id for claim in self.claims]):
+            raise ValueError(f"claim {twice!r} stands twice, expected one of each id")
+        return self
+
+
+class Reported(_Strict):
+    """What a paper printed that bears on a claim: a value with the place it was read, or `not reported`."""
+
+    claim: Text
+    quantity: Text
+    status: Literal["verified", "not reported"]
+    value: float | None = None
+    unit: str = ""
+    where: str = ""
+    read: str = ""
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Reported:
+        given = {name: getattr(self, name) for name in ("value", "unit", "where", "read")}
+        if self.status == "verified":
+            for name, value in given.items():
+                if value in (None, ""):
+                    raise ValueError(f"{name} is missing, expected value, unit, where and read for a verified number")
+        elif given["value"] is not None:
+            raise ValueError(f"value is {self.value}, expected none where nothing is reported")
+        return self
+
+
+class ReportedPage(_Strict):
+    """A reported file: the page's name and its entries."""
+
+    page: Text
+    reported: tuple[Reported, ...] = Field(strict=False)

@@ -1,0 +1,162 @@
+"""From tidy rows to one number per seed, refusing every selection that could mean two things."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..checks import InputError
+from .rules import ROUNDING
+
+NEEDED = (
+    *("recipe", "scale", "seed", "id_set", "ood_set", "ood_group", "split", "epoch", "layer", "scorer"),
+    *("params", "protocol", "class", "metric", "value"),
+)
+FIXED = ("id_set", "ood_group", "split", "layer", "scorer", "params", "protocol", "class", "metric")
+
+
+class NotRecorded(Exception):  # noqa: N818 (not an error of the caller's: the part becomes "not run")
+    """The rows hold nothing, or nothing finite, for a selector; the message is the reason a page prints."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One number per seed, or one per seed and epoch, with the OOD sets it is the mean of."""
+
+    values: dict[int, Any]  # seed -> float, or {epoch: float} for epoch: all
+    sets: tuple[str, ...]
+    absent: tuple[int, ...]  # seeds of the recipe without this number
+
+
+def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
+    """Numbers by seed for one selector; per seed the mean over the OOD sets it matches (a mean of AUROCs).
+
+    Args:
+        rows: tidy rows of one scale with a `recipe` column.
+        selector: column -> value as in a claims file.
+    Raises:
+        NotRecorded: nothing matches, or a matching value is NaN or infinite.
+        InputError: several scorers, layers, parameters or duplicates match, or seeds differ in sets or epochs.
+    """
+    whole = rows[rows["recipe"] == selector["recipe"]]
+    if whole.empty:
+        raise NotRecorded(f"no run of recipe {selector['recipe']} is recorded")
+    found = whole
+    for column, wanted in selector.items():
+        if column not in ("recipe", "epoch"):
+            found = _matching(found, column, wanted)
+    found = _at_epoch(found, whole, selector["epoch"])
+    for column in FIXED:
+        seen = sorted(map(str, found[column].unique()))
+        if len(seen) > 1 and not isinstance(selector.get(column), list):
+            raise InputError(
+                f"selector {dict(selector)} matches several values of {column}: {', '.join(map(repr, seen))}, "
+                f"expected one.\nAdd {column} to the selector."
+            )
+    bad = found[~np.isfinite(found["value"].to_numpy(dtype=float))]
+    if len(bad):
+        seeds = ", ".join(map(str, sorted(bad["seed"].unique())))
+        raise NotRecorded(f"{selector['metric']} is NaN or infinite for seed {seeds} of recipe {selector['recipe']}")
+    sets = _same_sets(found, selector)
+    if selector["epoch"] == "all":
+        table = found.pivot_table(index="seed", columns="epoch", values="value", aggfunc="mean")
+        values = {int(seed): table.loc[seed].dropna().to_dict() for seed in table.index}
+    else:
+        means = found.groupby("seed")["value"].mean()
+        values = dict(zip(map(int, means.index), map(float, means), strict=True))
+    return Series(values, sets, tuple(sorted(set(map(int, whole["seed"])) - values.keys())))
+
+
+def sets_of(rows: pd.DataFrame, selector: Mapping[str, Any]) -> list[str]:
+    """OOD sets a selector matches, in the order of the rows. Raises as `pick` where nothing matches."""
+    found = rows[rows["recipe"] == selector["recipe"]]
+    for column, wanted in selector.items():
+        if column not in ("recipe", "epoch"):
+            found = _matching(found, column, wanted)
+    if found.empty:
+        raise NotRecorded(f"no run of recipe {selector['recipe']} is recorded")
+    return [str(name) for name in found["ood_set"].unique()]
+
+
+def pairs(a: Series, b: Series | None) -> tuple[list[int], np.ndarray, np.ndarray | None, str]:
+    """Seeds present in both groups, their numbers (n,) or (n, E) in seed order, and a remark on seeds left out."""
+    seeds = sorted(a.values if b is None else a.values.keys() & b.values.keys())
+    alone = sorted({*a.absent, *b.absent, *(a.values.keys() ^ b.values.keys())} if b else a.absent)
+    note = f"seeds left out, a number is missing: {', '.join(map(str, alone))}" if alone else ""
+    if b is None:
+        return seeds, np.array([a.values[s] for s in seeds]), None, note
+    if not seeds:
+        raise NotRecorded("the two groups have no seed in common")
+    if a.sets != b.sets and "" not in (*a.sets, *b.sets):
+        raise InputError(
+            f"a averages over {', '.join(a.sets)} and b over {', '.join(b.sets)}, expected the same OOD sets.\n"
+            "Score both recipes on the same sets, or name the sets in both selectors."
+        )
+    if isinstance(a.values[seeds[0]], dict):
+        epochs = sorted(set.intersection(*({*g.values[s]} for g in (a, b) for s in seeds)))
+        if len(epochs) < 3:
+            raise NotRecorded(f"{len(epochs)} epochs are recorded for both, a rank correlation needs three")
+        table = [np.array([[g.values[s][e] for e in epochs] for s in seeds]) for g in (a, b)]
+        return seeds, table[0], table[1], note
+    return seeds, np.array([a.values[s] for s in seeds]), np.array([b.values[s] for s in seeds]), note
+
+
+def _matching(rows: pd.DataFrame, column: str, wanted: Any) -> pd.DataFrame:
+    if column == "params" and isinstance(wanted, dict):
+        keep = rows["params"].map(lambda text: bool(text) and json.loads(text) == wanted)
+    else:
+        keep = rows[column].isin(wanted if isinstance(wanted, list) else [wanted])
+    if not keep.any():
+        have = sorted({str(value) or "(empty)" for value in rows[column]})
+        shown = ", ".join(have[:8]) + (", ..." if len(have) > 8 else "")
+        raise NotRecorded(f"nothing is recorded with {column} {wanted!r}; there is: {shown}")
+    return rows[keep]
+
+
+def _at_epoch(found: pd.DataFrame, whole: pd.DataFrame, epoch: str | float) -> pd.DataFrame:
+    """Rows at `last` (the last epoch of the recipe's runs), `first`, or the recorded epoch nearest to a fraction."""
+    last = whole.groupby("seed")["epoch"].max()
+    if last.min() < last.max():
+        ends = ", ".join(f"seed {seed}: {end}" for seed, end in last.items())
+        raise InputError(
+            f"runs of recipe {whole['recipe'].iloc[0]} end at different epochs ({ends}), expected one last epoch.\n"
+            "Finish the shorter runs, or leave their rows out."
+        )
+    if epoch == "all":
+        return found
+    recorded = np.sort(found["epoch"].unique())
+    if epoch == "last":
+        chosen = int(last.iloc[0])
+        if chosen not in recorded:
+            raise NotRecorded(f"nothing is recorded at the last epoch, {chosen}; there is: {recorded.tolist()}")
+    elif epoch == "first":
+        chosen = int(recorded[0])
+    else:
+        gaps = np.abs(recorded - float(epoch) * int(last.iloc[0]))
+        chosen = int(recorded[gaps <= gaps.min() + ROUNDING][0])  # of two equally near, the earlier
+    return found[found["epoch"] == chosen]
+
+
+def _same_sets(found: pd.DataFrame, selector: Mapping[str, Any]) -> tuple[str, ...]:
+    """The OOD sets, the same for every seed and epoch and each there once; a mean over fewer sets is another number."""
+    keys = ["seed", "epoch"]
+    counts = found.pivot_table(index=keys, columns="ood_set", values="value", aggfunc="size", fill_value=0)
+    if (counts > 1).any(axis=None):
+        seed = counts.index[(counts > 1).any(axis=1)][0][0]
+        raise InputError(
+            f"selector {dict(selector)} matches one number twice for seed {seed}, expected one row each.\n"
+            "Remove rows of superseded runs."
+        )
+    if (counts == 0).any(axis=None):
+        row, column = np.argwhere(counts.to_numpy() == 0)[0]
+        seed, name = counts.index[row][0], counts.columns[column]
+        raise InputError(
+            f"selector {dict(selector)} has no row of OOD set {name!r} for seed {seed}, expected the same sets for "
+            "every seed.\nScore every seed on the same sets."
+        )
+    return tuple(str(name) for name in counts.columns)
