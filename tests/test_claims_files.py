@@ -1,0 +1,178 @@
+"""The files of claims and reported numbers, and the first page's claims on rows of a known truth."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ood_core import claims
+from ood_core.checks import InputError
+
+from .made_up import l2_norm_rows
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = {"l2-norm": 7, "l2-collapse": 12, "nan": 13, "clusters": 7, "isomax": 10}
+
+
+def write(root, text, kind="claims", name="p"):
+    folder = root / "book" / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.yml").write_text(text, encoding="utf-8")
+
+
+GOOD = """
+page: p
+title: t
+paper: x
+claims:
+  - id: T1
+    title: t
+    statement: s
+    origin: P
+    source: here
+    parts:
+      - name: q
+        rule: one_sample
+        a: {recipe: l2, metric: auroc}
+        direction: greater
+        margin: 0.5
+        unit: percent
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "messages"),
+    [
+        ("rule: one_sample", "rule: better", ["T1", "'better'", "non_inferior"]),
+        ("metric: auroc", "metric: auroc, colour: red", ["T1", "'colour'", "ood_group"]),
+        ("metric: auroc", "metric: auroc, epoch: 12", ["epoch is 12", "fraction"]),
+        ("metric: auroc", "metric: auroc, scorer: [a, b]", ["scorer is", "ood_set"]),
+        ("metric: auroc", "scorer: msp", ["metric is missing"]),
+        ("direction: greater", "direction: above", ["direction", "'above'", "greater"]),
+        ("direction: greater", "", ["direction is missing"]),
+        ("margin: 0.5", "margin: half", ["margin", "'half'"]),
+        ("margin: 0.5", "margin: 0.5\n        hold_at: 1.0", ["hold_at is given", "margin"]),
+        ("unit: percent", "unit: percent\n        colour: red", ["'colour'", "counts"]),
+        ("unit: percent", "unit: percent\n        each: ood_set", ["at_least is missing"]),
+        ("unit: percent", "unit: percent\n        at_least: 2", ["without each"]),
+        ("unit: percent", "unit: percent\n        counts: false", ["no part counts"]),
+        ("origin: P", "origin: X", ["origin", "'X'"]),
+        ("origin: P", "origin: P\n    combine: at_least", ["k is None"]),
+        ("origin: P", "origin: P\n    min_seeds: 1", ["min_seeds", "2"]),
+        ("origin: P", "origin: P\n    not_run: {huge: no}", ["not_run", "tiny"]),
+        ("page: p", "page: q", ["expected 'p'"]),
+        ("id: T1", "id: T1\n    id: T2", ["'id' stands twice"]),
+        ("claims:", "claims: [", ["not YAML"]),
+    ],
+)
+def test_a_wrong_claims_file_says_where_what_and_what_is_allowed(tmp_path, old, new, messages):
+    assert old in GOOD
+    write(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(InputError) as refused:
+        claims.load("p", tmp_path)
+    for message in ["book/claims/p.yml", *messages]:
+        assert message in str(refused.value)
+
+
+def test_a_right_claims_file_is_read_and_frozen(tmp_path):
+    write(tmp_path, GOOD)
+    (read,) = claims.load("p", tmp_path)
+    assert read.parts[0].a == {"epoch": "last", "recipe": "l2", "metric": "auroc"}
+    assert read.min_seeds == 5
+    with pytest.raises(ValueError, match="frozen"):
+        read.title = "other"
+    with pytest.raises(InputError, match=r"page is '\.\./p', expected one of: p"):
+        claims.load("../p", tmp_path)
+
+
+ENTRY = """
+page: p
+reported:
+  - claim: T1
+    quantity: AUROC
+    status: verified
+    value: 0.9
+    unit: AUROC
+    where: table 1
+    read: digits checked
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("    where: table 1\n", "", "where is missing"),
+        ("    read: digits checked\n", "", "read is missing"),
+        ("    value: 0.9\n", "", "value is missing"),
+        ("status: verified", "status: not reported", "expected none where nothing is reported"),
+        ("status: verified", "status: secondary", "'secondary'"),
+        ("claim: T1", "claim: T9", "'T9'"),
+    ],
+)
+def test_a_reported_value_without_its_source_is_refused(tmp_path, old, new, message):
+    write(tmp_path, GOOD)
+    write(tmp_path, ENTRY, "reported")
+    assert claims.reported("p", tmp_path)[0].value == 0.9
+    assert old in ENTRY
+    write(tmp_path, ENTRY.replace(old, new), "reported")
+    with pytest.raises(InputError, match=message):
+        claims.reported("p", tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_books_claims_can_be_read(page):
+    loaded = claims.load(page, ROOT)
+    letter = loaded[0].id[0]
+    assert [c.id for c in loaded] == [f"{letter}{i}" for i in range(1, PAGES[page] + 1)]
+    verdicts = claims.judge(loaded, pd.DataFrame(), scale="tiny")
+    assert claims.summary(verdicts)["not run"] == len(loaded)
+    assert all(verdict.note for verdict in verdicts)
+
+
+def test_the_books_reported_numbers_are_those_that_were_read():
+    found = {(r.claim, r.value) for r in claims.reported("l2-norm", ROOT) if r.status == "verified"}
+    assert found == {("B4", 5), ("B4", 3), ("B5", 60), ("B5", 100), ("B5", 2)}
+
+
+def words(**truth):
+    return {v.claim.id: v.word for v in claims.judge(claims.load("l2-norm", ROOT), l2_norm_rows(**truth))}
+
+
+def test_claims_of_l2_norm_where_the_paper_is_right():
+    verdicts = {v.claim.id: v for v in claims.judge(claims.load("l2-norm", ROOT), l2_norm_rows())}
+    expected = {f"B{i}": "holds" for i in (1, 2, 3, 4, 5, 7)} | {"B6": "answered"}
+    assert {name: v.word for name, v in verdicts.items()} == expected
+    assert verdicts["B6"].answer == "differs between parts"
+    by_name = {r.name: r for v in verdicts.values() for _, r in claims.walk(v.parts)}
+    assert by_name["near: norm minus cosine"].answer == "higher"
+    assert by_name["near: norm minus MSP"].answer == "lower"
+    assert by_name["useful, near: norm minus MSP"].word == "does not hold"
+    assert by_name["far: L2 minus no L2"].estimate == pytest.approx(0.1)
+    assert by_name["far: L2 minus no L2"].sets == ("noise", "photos")
+    assert by_name["near: half of the short minus long schedule"].word == "does not hold"
+    assert by_name["gradient of the loss along the feature, largest cosine"].word == "holds"
+    assert all(r.word != "not run" for r in by_name.values())
+
+
+@pytest.mark.parametrize(
+    ("truth", "changed"),
+    [
+        ({"l2_far": 0.45, "ce_far": 0.4}, {"B1": "does not hold", "B4": "does not hold"}),
+        ({"ce_near": 0.98}, {"B2": "does not hold", "B4": "does not hold", "B5": "does not hold"}),
+        ({"ce_near": 0.948}, {"B2": "does not hold", "B4": "does not hold"}),  # inside the band
+        ({"ce_far": 0.95}, {"B2": "does not hold", "B4": "does not hold", "B5": "does not hold"}),
+        ({"cv": 0.08}, {"B7": "does not hold"}),
+        ({"seeds": 4}, dict.fromkeys(("B1", "B2", "B3", "B4", "B5", "B6", "B7"), "descriptive")),
+    ],
+)
+def test_claims_of_l2_norm_where_it_is_not(truth, changed):
+    assert words(**truth) == {**words(), **changed}
+
+
+def test_one_recipe_missing_leaves_its_claims_not_run():
+    rows = l2_norm_rows()
+    verdicts = claims.judge(claims.load("l2-norm", ROOT), rows[rows["recipe"] != "l2-deep"])
+    found = {v.claim.id: v.word for v in verdicts}
+    assert found["B4"] == "not run"
+    assert found["B1"] == "holds"
+    assert "l2-deep" in next(v.note for v in verdicts if v.claim.id == "B4")

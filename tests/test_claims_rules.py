@@ -1,0 +1,206 @@
+"""The rules of claims, on numbers whose right verdict is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
+
+from ood_core.claims import rules
+
+from .made_up import around
+
+ZERO = np.zeros(5)
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "direction", "word", "answer"),
+    [
+        (0.05, 0.02, "greater", "holds", ""),
+        (-0.05, 0.02, "greater", "does not hold", ""),
+        (-0.05, 0.02, "less", "holds", ""),
+        (0.05, 0.02, "less", "does not hold", ""),
+        (0.01, 0.02, "greater", "inconclusive", ""),
+        (0.0, 0.004, "greater", "does not hold", ""),  # inside the band of no relevant effect
+        (0.003, 0.001, "greater", "does not hold", ""),  # above 0, and inside the band, which is asked first
+        (0.004, 0.003, "greater", "holds", ""),  # reaches beyond the band and stays above 0
+        (0.05, 0.02, "two_sided", "answered", "higher"),
+        (-0.05, 0.02, "two_sided", "answered", "lower"),
+        (0.01, 0.02, "two_sided", "answered", "no clear difference"),
+        (0.003, 0.001, "two_sided", "answered", "no clear difference"),
+    ],
+)
+def test_paired_follows_the_common_order(mean, half, direction, word, answer):
+    found = rules.paired(around(mean, half) + 0.7, ZERO + 0.7, direction=direction)
+    assert (found.word, found.answer) == (word, answer)
+    assert [found.estimate, found.low, found.high] == pytest.approx([mean, mean - half, mean + half])
+
+
+def test_the_interval_and_p_are_those_of_the_paired_t_test():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(0.9, 0.02, 7), rng.normal(0.88, 0.02, 7)
+    found = rules.paired(a, b, direction="greater", band=0)
+    expected = scipy_stats.ttest_rel(a, b)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+
+
+def test_margin_of_a_paired_claim_is_a_size_on_the_claimed_side():
+    assert rules.paired(around(0.6, 0.05), ZERO, direction="greater", margin=0.5).word == "holds"
+    assert rules.paired(around(0.4, 0.05), ZERO, direction="greater", margin=0.5).word == "does not hold"
+    assert rules.paired(around(-0.6, 0.05), ZERO, direction="less", margin=0.5).word == "holds"
+    assert rules.paired(around(-0.4, 0.05), ZERO, direction="less", margin=0.5).word == "does not hold"
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "word"),
+    [(0.6, 0.05, "holds"), (0.4, 0.05, "does not hold"), (0.52, 0.05, "inconclusive"), (0.501, 0.0005, "holds")],
+)
+def test_one_sample_compares_with_its_margin(mean, half, word):
+    assert rules.one_sample(around(mean, half), direction="greater", margin=0.5).word == word
+    opposite = {"holds": "does not hold", "does not hold": "holds"}.get(word, word)
+    assert rules.one_sample(around(mean, half), direction="less", margin=0.5).word == opposite
+
+
+def test_one_sample_with_a_band_around_its_margin():
+    found = rules.one_sample(around(0.501, 0.0005), direction="greater", margin=0.5, band=0.005)
+    assert found.word == "does not hold"
+    assert "no relevant effect" in found.note
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "direction", "word", "superior"),
+    [
+        (-0.002, 0.002, "greater", "holds", False),
+        (0.02, 0.01, "greater", "holds", True),
+        (0.0, 0.001, "greater", "holds", False),  # a band of no effect would be a success here, so there is none
+        (-0.02, 0.01, "greater", "does not hold", False),
+        (-0.004, 0.004, "greater", "inconclusive", False),
+        (0.002, 0.002, "less", "holds", False),
+        (0.02, 0.01, "less", "does not hold", False),
+        (-0.02, 0.01, "less", "holds", True),
+    ],
+)
+def test_non_inferior(mean, half, direction, word, superior):
+    found = rules.non_inferior(around(mean, half), ZERO, direction=direction, margin=0.005)
+    assert found.word == word
+    assert ("superior" in found.note) == superior
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "word"),
+    [
+        (0.0, 0.01, "holds"),
+        (0.005, 0.01, "holds"),
+        (0.03, 0.005, "does not hold"),
+        (-0.03, 0.005, "does not hold"),
+        (0.015, 0.01, "inconclusive"),
+        (0.0, 0.05, "inconclusive"),
+    ],
+)
+def test_equivalent(mean, half, word):
+    found = rules.equivalent(around(mean, half), ZERO, margin=0.02)
+    assert found.word == word
+    assert (found.p < 0.05) == (word != "inconclusive")
+
+
+@pytest.mark.parametrize(
+    ("mean", "word"), [(0.7, "holds"), (0.4, "inconclusive"), (0.1, "does not hold"), (0.5, "inconclusive")]
+)
+def test_threshold_leaves_a_gap_between_holding_and_failing(mean, word):
+    values = around(mean, 0.05)
+    assert rules.threshold(values, direction="greater", hold_at=0.5, fail_at=0.2).word == word
+    assert rules.threshold(-values, direction="less", hold_at=-0.5, fail_at=-0.2).word == word
+
+
+def test_spread_is_the_pitman_morgan_test():
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0, 1, 12), rng.normal(0, 4, 12)
+    found = rules.spread(a, b, direction="less")
+    assert found.word == "holds"
+    assert found.estimate == pytest.approx(a.std(ddof=1) / b.std(ddof=1))
+    assert found.p == pytest.approx(scipy_stats.pearsonr(a + b, a - b).pvalue)
+    assert rules.spread(b, a, direction="less").word == "does not hold"
+    assert rules.spread(a, a[::-1], direction="less").word == "inconclusive"
+    assert rules.spread(a, a + 1, direction="less").word == "inconclusive"
+    assert rules.spread(a[:2], b[:2], direction="less").word == "inconclusive"
+    assert rules.spread(a, np.ones(12), direction="less").word == "inconclusive"
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10_000), st.floats(0.2, 5))
+def test_spreads_interval_and_p_agree(seed, scale):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(0, 1, 8), rng.normal(0, scale, 8)
+    found = rules.spread(a, b, direction="two_sided")
+    assert (found.low > 1 or found.high < 1) == (found.p < 0.05)
+    assert found.low <= found.estimate <= found.high
+
+
+def test_correlation_within_runs_and_over_seeds():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 10))
+    falling = -(x**3) + rng.normal(size=(6, 10)) * 0.05
+    within = rules.correlation(x, falling, direction="less", over="epochs")
+    expected = [scipy_stats.spearmanr(a, b).statistic for a, b in zip(x, falling, strict=True)]
+    assert within.word == "holds"
+    assert within.estimate == pytest.approx(np.mean(expected))
+    flat = np.vstack([falling[:-1], np.ones((1, 10))])
+    assert rules.correlation(x, flat, direction="less", over="epochs").word == "inconclusive"
+    a = rng.normal(size=15)
+    over = rules.correlation(a, a + rng.normal(size=15) * 0.1, direction="greater", over="seeds")
+    assert over.word == "holds"
+    assert 0 < over.low < over.estimate <= over.high <= 1
+    assert over == rules.correlation(a, a + 0, direction="greater", over="seeds") or over.p < 0.05
+    noise = rules.correlation(a, rng.normal(size=15), direction="two_sided", over="seeds")
+    assert noise.answer == "no clear difference"
+    assert rules.correlation(a, np.ones(15), direction="less", over="seeds").estimate is None
+
+
+def test_always_looks_at_every_value_and_needs_no_interval():
+    assert rules.always(np.array([1e-9, 2e-8]), at_most=1e-3).word == "holds"
+    found = rules.always(np.array([1e-9, 2e-3]), at_most=1e-3)
+    assert (found.word, found.estimate, found.p) == ("does not hold", 2e-3, None)
+
+
+def test_zero_width_on_the_margin_is_inconclusive_and_beside_it_is_not():
+    assert rules.paired(ZERO, ZERO, direction="greater", band=0).word == "inconclusive"
+    assert rules.paired(ZERO, ZERO, direction="greater").word == "does not hold"  # the band is asked first
+    assert rules.one_sample(ZERO + 0.5, direction="greater", margin=0.5).word == "inconclusive"
+    # .945 - .95 is -.005000000000000004: on the margin but for rounding
+    assert rules.non_inferior(ZERO + 0.945, ZERO + 0.95, direction="greater", margin=0.005).word == "inconclusive"
+    assert rules.one_sample(ZERO + 0.6, direction="greater", margin=0.5).word == "holds"
+    assert rules.one_sample(ZERO + 0.6, direction="greater", margin=0.5).p == 0
+
+
+def test_one_seed_has_no_interval():
+    found = rules.paired(np.array([0.9]), np.array([0.8]), direction="greater")
+    assert (found.word, found.low, found.p) == ("inconclusive", None, None)
+    assert found.estimate == pytest.approx(0.1)
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.floats(-0.03, 0.03), min_size=2, max_size=9),
+    st.sampled_from(["paired", "non_inferior", "equivalent", "one_sample"]),
+)
+def test_a_word_is_decided_exactly_when_its_p_is_below_five_per_cent(values, name):
+    a = np.array(values)
+    if np.ptp(a) < 1e-6:
+        return
+    zero = np.zeros(len(a))
+    found = {
+        "paired": lambda: rules.paired(a, zero, direction="greater"),
+        "non_inferior": lambda: rules.non_inferior(a, zero, direction="less", margin=0.005),
+        "equivalent": lambda: rules.equivalent(a, zero, margin=0.01),
+        "one_sample": lambda: rules.one_sample(a, direction="greater", margin=0.002),
+    }[name]()
+    if abs(found.p - 0.05) > 1e-6:
+        assert (found.p < 0.05) == (found.word != "inconclusive")
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_agrees_with_statsmodels(p):
+    assert rules.holm(p) == pytest.approx(list(multipletests(p, method="holm")[1]))
