@@ -67,6 +67,10 @@ class DDU(Scorer):
             )
         means = torch.stack([class_mean(x, index, self.memory) for index in rows])  # (C, D)
         factors = torch.stack([self._covariance(x, *pair) for pair in zip(rows, means, strict=True)])  # (C, D, D)
+        if not torch.isfinite(factors).all():
+            raise InputError(
+                "ddu's covariances overflow, expected features whose squares fit into float64.\nScale the layer down."
+            )
         jitter = self._ladder(factors) if self.jitter == "ladder" else self._relative(factors)  # (C,)
         for c, (covariance, added) in enumerate(zip(factors, jitter, strict=True)):
             covariance.diagonal().add_(added)
@@ -107,7 +111,10 @@ class DDU(Scorer):
         for step in LADDER:
             if not any(failures(step)):
                 return covariances.new_full((len(covariances),), step)
-        raise InputError("ddu finds no value up to 0.1 on the ladder that suffices.\nUse jitter='relative'.")
+        raise InputError(
+            "ddu finds covariances singular for every value of the ladder, expected one up to 0.1 to suffice: it is "
+            "absolute and these features are large.\nUse jitter='relative'."
+        )
 
     def _score(self, x: Tensor) -> Tensor:
         state = self._state

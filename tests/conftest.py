@@ -1,0 +1,22 @@
+"""One strict set-up for all tests: one thread, fixed seeds, and no test may leave torch changed for the next."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import settings
+
+from tests.made_page import made  # noqa: F401 (a fixture for every test)
+
+settings.register_profile("repeat", deadline=None, derandomize=True)  # the same examples on every machine
+settings.load_profile("repeat")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_start() -> Iterator[None]:
+    torch.manual_seed(0)
+    yield
+    assert torch.get_default_dtype() == torch.float32, "a test left another default dtype"
+    assert torch.is_grad_enabled(), "a test left gradients off"
+    assert torch.get_num_threads() == 1, "a test left another number of threads"

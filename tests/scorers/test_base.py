@@ -1,0 +1,69 @@
+"""Calibration: the threshold by its definition, and the interval of what it promises."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from ood_core import Outputs, scorers
+from ood_core.checks import InputError
+
+
+def column(values) -> Outputs:
+    """Outputs whose largest logit is the value itself."""
+    values = torch.as_tensor(values, dtype=torch.float64)[:, None]
+    return Outputs(features=torch.ones_like(values), logits=values)
+
+
+def calibrated(values, **options):
+    return scorers.make("max_logit").fit(column([0.0])).calibrate(column(values), **options)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(1, 100))
+def test_the_threshold_is_the_largest_that_accepts_enough(values, per_cent):
+    share = per_cent / 100
+    kept = calibrated(values, id_tpr=share).calibration
+    enough = [t for t in values if sum(v >= t for v in values) / len(values) >= share]
+    assert kept.threshold == max(enough)
+    assert kept.rate == sum(v >= kept.threshold for v in values) / len(values)
+    assert kept.n == len(values)
+
+
+def test_a_share_that_rounds_up_accepts_no_row_too_many():
+    # 0.07 * 100 is 7.000000000000001 in floating point.
+    assert calibrated(range(100), id_tpr=0.07).calibration.threshold == 93
+
+
+def test_predict_accepts_the_threshold_itself():
+    scorer = calibrated(range(20), id_tpr=0.95)
+    assert scorer.calibration.threshold == 1
+    assert scorer.predict(column([0.9, 1.0, 5.0])).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(("n", "share", "confidence"), [(1, 0.95, 0.95), (20, 0.95, 0.9), (1000, 0.9, 0.95)])
+def test_the_interval_inverts_the_binomial(n, share, confidence):
+    # The rate behind the k-th largest of n is below r just if at least k of n uniform numbers are below r.
+    kept = calibrated(range(n), id_tpr=share, confidence=confidence).calibration
+    k = math.ceil(share * n - 1e-9)
+    assert binom.sf(k - 1, n, kept.low) == pytest.approx((1 - confidence) / 2)
+    assert binom.sf(k - 1, n, kept.high) == pytest.approx((1 + confidence) / 2)
+    assert kept.low < kept.high
+
+
+def test_the_interval_covers_the_true_rate_as_often_as_it_says():
+    covered = []
+    for _ in range(1500):
+        kept = calibrated(torch.rand(60, dtype=torch.float64), id_tpr=0.8).calibration
+        covered.append(kept.low <= 1 - kept.threshold <= kept.high)
+    assert sum(covered) / 1500 == pytest.approx(0.95, abs=0.02)  # three and a half standard errors
+
+
+@pytest.mark.parametrize("value", [0, -0.1, 1.01, 95, float("nan")])
+def test_refuses_shares_that_are_none(value):
+    with pytest.raises(InputError, match="id_tpr is"):
+        calibrated([1.0, 2.0], id_tpr=value)
+    with pytest.raises(InputError, match="confidence is"):
+        calibrated([1.0, 2.0], confidence=value)

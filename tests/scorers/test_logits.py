@@ -1,0 +1,58 @@
+"""Logit scores on cases small enough for paper, and where float32 or a naive formula breaks."""
+
+import math
+
+import pytest
+import torch
+
+from ood_core import Outputs, scorers
+from ood_core.checks import InputError
+
+
+def score(name, logits, **parameters):
+    logits = torch.as_tensor(logits)
+    outputs = Outputs(features=torch.ones(len(logits), 1), logits=logits)
+    return scorers.make(name, **parameters).fit(outputs).score(outputs).tolist()
+
+
+def test_by_hand():
+    logits = [[0.0, math.log(3)], [2.0, 2.0]]
+    assert score("msp", logits) == pytest.approx([0.75, 0.5])
+    assert score("max_logit", logits) == pytest.approx([math.log(3), 2])
+    assert score("energy", logits) == pytest.approx([math.log(4), 2 + math.log(2)])
+    assert score("energy", logits, temperature=2.0) == pytest.approx(
+        [2 * math.log(1 + math.sqrt(3)), 2 * (1 + math.log(2))]
+    )
+
+
+def test_large_logits_neither_overflow_nor_lose_their_order():
+    assert score("energy", [[1000.0, 1000.0], [-1000.0, -1000.0]]) == pytest.approx(
+        [1000 + math.log(2), math.log(2) - 1000]
+    )
+    assert score("msp", [[1e4, 0.0], [-1e4, -1e4]]) == [1.0, 0.5]
+    # In float32 all three probabilities are exactly 1.
+    tied = score("msp", torch.tensor([[17.0, 0.0], [20.0, 0.0], [30.0, 0.0]]))
+    assert tied[0] < tied[1] < tied[2] < 1
+
+
+def test_what_a_shift_and_a_permutation_of_classes_do():
+    logits = torch.randn(50, 5, dtype=torch.float64)
+    for name, moved in (("msp", 0.0), ("max_logit", 3.0), ("energy", 3.0)):
+        assert score(name, logits.flip(1) + 3) == pytest.approx([s + moved for s in score(name, logits)], rel=1e-12)
+
+
+def test_energy_lies_between_the_largest_logit_and_log_c_above_it():
+    logits = torch.randn(50, 5, dtype=torch.float64)
+    largest, energy = torch.tensor(score("max_logit", logits)), torch.tensor(score("energy", logits))
+    assert ((largest < energy) & (energy < largest + math.log(5))).all()
+    cold = torch.tensor(score("energy", logits, temperature=1e-3))
+    assert torch.allclose(cold, largest, atol=1e-2)
+
+
+def test_refusals():
+    with pytest.raises(InputError, match=r"temperature=0\.0, expected one above 0"):
+        scorers.make("energy", temperature=0)
+    with pytest.raises(InputError, match="one logit a row, expected at least two"):
+        score("msp", [[1.0], [2.0]])
+    with pytest.raises(InputError, match="'logits' is not in these outputs"):
+        scorers.make("energy").fit(Outputs(features=torch.ones(2, 3)))

@@ -1,0 +1,264 @@
+"""What every scorer in the registry owes: its definition, independent rows, files, refusals, no NaN."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ood_core import Outputs, scorers
+from ood_core.checks import InputError, NotFittedError
+
+from .cases import CASES, DIM, IDS, VARIANTS, expected, outputs
+
+each = pytest.mark.parametrize(("name", "settings"), VARIANTS, ids=IDS)
+each_name = pytest.mark.parametrize("name", scorers.names())
+with_labels = pytest.mark.parametrize("name", [n for n in scorers.names() if "labels" in scorers.describe(n)["needs"]])
+
+
+def close(got, wanted, rtol=1e-6):
+    np.testing.assert_allclose(got.double().numpy(), wanted, rtol=rtol, atol=1e-12 * np.abs(wanted).max())
+
+
+def broken(base: Outputs, change) -> Outputs:
+    """The same outputs with every layer changed in the same way."""
+    return dataclasses.replace(
+        base,
+        features=change(base.features),
+        logits=change(base.logits),
+        layers={key: change(value) for key, value in base.layers.items()},
+        correct=None,
+    )
+
+
+def test_every_scorer_has_an_oracle_and_every_parameter_a_trial():
+    assert set(CASES) == set(scorers.names())
+    for name, case in CASES.items():
+        tried = {key for settings in case.settings for key in settings} | {"layer"}
+        assert tried >= set(scorers.describe(name)["parameters"]), name
+
+
+@each
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_agrees_with_its_definition(name, settings, scale):
+    train, test = outputs(scale=scale), outputs((7, 9, 8, 6), scale=scale, seed=1)
+    got = scorers.make(name, **settings).fit(train).score(test)
+    assert got.shape == (30,)
+    assert got.dtype == torch.float64
+    close(got, expected(name, settings, train, test))
+
+
+@each
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_takes_lower_precision_and_sums_in_float64(name, settings, dtype):
+    train, test = outputs(dtype=dtype), outputs((7, 9, 8, 6), dtype=dtype, seed=1)
+    scorer = scorers.make(name, **settings).fit(train)
+    close(scorer.score(test), expected(name, settings, train, test))
+    assert test.features.dtype == dtype
+
+
+@each
+def test_does_not_depend_on_the_order_of_rows(name, settings):
+    train, test = outputs(), outputs((7, 9, 8, 6), seed=1)
+    shuffled, order = torch.randperm(len(train)), torch.randperm(len(test))
+    plain = scorers.make(name, **settings).fit(train).score(test)
+    close(scorers.make(name, **settings).fit(train[shuffled]).score(test[order]), plain[order].numpy(), 1e-9)
+
+
+@each
+def test_does_not_depend_on_batches_or_blocks(name, settings):
+    train, test = outputs(), outputs((7, 9, 8, 6), seed=1)
+    scorer = scorers.make(name, **settings).fit(train)
+    whole = scorer.score(test).numpy()
+    close(torch.cat([scorer.score(test[i : i + 1]) for i in range(len(test))]), whole, 1e-9)
+    close(torch.cat([scorer.score(test[:17]), scorer.score(test[17:])]), whole, 1e-9)
+    small = scorers.make(name, **settings)
+    small.memory = 1  # one row a block, in fit and in score
+    close(small.fit(train).score(test), whole, 1e-9)
+
+
+@each
+def test_blocks_stay_within_the_budget(name, settings, monkeypatch):
+    train, test = outputs(), outputs((700, 900, 800, 600), seed=1)
+    scorer = scorers.make(name, **settings).fit(train)
+    scorer.memory = 2**15
+    seen = []
+    inner = type(scorer)._score
+
+    def watched(self, x):
+        seen.append(x.numel() * x.element_size())
+        return inner(self, x)
+
+    monkeypatch.setattr(type(scorer), "_score", watched)
+    scorer.score(test)
+    assert len(seen) > 1
+    assert max(seen) <= 2**15
+
+
+@each
+def test_leaves_its_inputs_alone(name, settings):
+    train, test = outputs(), outputs((7, 9, 8, 6), seed=1)
+    before = [part.layer(layer).clone() for part in (train, test) for layer in ("features", "logits", "mixed")]
+    scorers.make(name, **settings).fit(train).calibrate(test).predict(test)
+    after = [part.layer(layer) for part in (train, test) for layer in ("features", "logits", "mixed")]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@each
+def test_a_file_gives_the_same_scorer(name, settings, tmp_path):
+    train, test = outputs(), outputs((7, 9, 8, 6), seed=1)
+    scorer = scorers.make(name, **settings).fit(train)
+    path = tmp_path / "scorer.safetensors"
+    scorer.save(path)
+    assert scorers.load(path).calibration is None
+    scorer.calibrate(outputs((20, 20, 20, 20), seed=2), id_tpr=0.9).save(path)
+    again = scorers.load(path)
+    assert torch.equal(again.score(test), scorer.score(test))
+    assert torch.equal(again.predict(test), scorer.predict(test))
+    assert again.params == scorer.params
+    assert again.summary() == scorer.summary()
+
+
+@each
+def test_fitting_again_replaces_and_drops_the_threshold(name, settings):
+    first, second, test = outputs(), outputs((30, 20, 25, 35), seed=3), outputs((7, 9, 8, 6), seed=1)
+    scorer = scorers.make(name, **settings)
+    assert scorer.fit(first) is scorer
+    scorer.calibrate(test)
+    scorer.fit(second)
+    assert scorer.calibration is None
+    assert torch.equal(scorer.score(test), scorers.make(name, **settings).fit(second).score(test))
+
+
+@each_name
+def test_says_that_it_is_not_fitted(name, tmp_path):
+    scorer, test = scorers.make(name), outputs()
+    for use in (scorer.score, scorer.predict, scorer.calibrate, lambda _: scorer.summary()):
+        with pytest.raises(NotFittedError, match=r"not fitted[\s\S]*Call fit"):
+            use(test)
+    with pytest.raises(NotFittedError, match="before save"):
+        scorer.save(tmp_path / "x")
+    with pytest.raises(NotFittedError, match=r"no threshold[\s\S]*calibrate"):
+        scorer.fit(test).predict(test)
+
+
+@each
+def test_refuses_another_width_nan_and_things_that_are_no_outputs(name, settings):
+    train = outputs()
+    scorer = scorers.make(name, **settings).fit(train)
+    narrow = Outputs(
+        features=train.features[:, :5],
+        logits=train.logits[:, :3],
+        head=(train.head.weight[:3, :5], train.head.bias[:3]),
+        layers={"mixed": train.layers["mixed"][:, :5]},
+    )
+    with pytest.raises(InputError, match=r"columns, expected \d as in fit"):
+        scorer.score(narrow)
+    with pytest.raises(InputError, match="expected Outputs"):
+        scorer.score(train.features)
+    bad = outputs()
+    for values in (bad.features, bad.logits, bad.layers["mixed"]):
+        values[3, 1] = torch.nan  # after the checks of Outputs
+    for use in (scorer.score, scorers.make(name, **settings).fit):
+        with pytest.raises(InputError, match="NaN"):
+            use(bad)
+
+
+@each_name
+def test_refuses_a_layer_that_is_missing_or_not_flat(name):
+    train = outputs()
+    with pytest.raises(InputError, match="'projection' is not in these outputs"):
+        scorers.make(name, layer="projection").fit(train)
+    spatial = dataclasses.replace(train, layers={"block": torch.ones(len(train), 3, 2, 2)})
+    with pytest.raises(InputError, match=r"expected \(N, D\)[\s\S]*mean\(dim=\(2, 3\)\)"):
+        scorers.make(name, layer="block").fit(spatial)
+
+
+@with_labels
+def test_refuses_missing_labels_and_missing_classes(name):
+    train = outputs()
+    with pytest.raises(InputError, match=rf"{name} learns from labels"):
+        scorers.make(name).fit(dataclasses.replace(train, labels=None))
+    with pytest.raises(InputError, match="no sample of class 3"):  # the last class: only the network tells it exists
+        scorers.make(name).fit(train[train.labels < 3])
+    headless = dataclasses.replace(train[train.labels < 3], logits=None)
+    with pytest.raises(InputError, match="no sample of class 3"):
+        scorers.make(name).fit(headless)
+    with pytest.raises(InputError, match="no sample of class 1"):
+        scorers.make(name).fit(dataclasses.replace(train[train.labels != 1], logits=None, head=None))
+
+
+AWKWARD = {
+    "constant": lambda x: torch.full_like(x, 0.1),
+    "zero": torch.zeros_like,
+    "a dead unit": lambda x: x.index_fill(1, torch.tensor([1]), 0.0),
+    "all but one dead": lambda x: x.index_fill(1, torch.arange(1, x.shape[1]), 0.0),
+    "one value in all columns": lambda x: x[:, :1].expand_as(x).clone(),
+    "large offset": lambda x: x + 1e6,
+    "huge": lambda x: x * torch.finfo(x.dtype).max ** 0.5,
+    "minute": lambda x: x * torch.finfo(x.dtype).tiny ** 0.5,
+}
+
+
+@each
+@pytest.mark.parametrize("kind", AWKWARD)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_degenerate_layers_give_finite_scores_or_a_reason(name, settings, kind, dtype):
+    train, test = outputs(dtype=dtype), outputs((7, 9, 8, 6), dtype=dtype, seed=1)
+    for fitted_on, scored in ((broken(train, AWKWARD[kind]), test), (train, broken(test, AWKWARD[kind]))):
+        try:
+            scores = scorers.make(name, **settings).fit(fitted_on).score(scored)
+        except InputError as refusal:
+            got, _, advice = str(refusal).partition("\n")
+            assert "expected" in got
+            assert advice.endswith(".")
+        else:
+            assert torch.isfinite(scores).all()
+
+
+@each_name
+def test_describes_itself(name):
+    about = scorers.describe(name)
+    assert about["about"].endswith(".")
+    assert about["name"] == name
+    assert about["layer"] == about["parameters"]["layer"] == scorers.make(name).layer
+    assert about["version"] == scorers.version(name) >= 1
+    assert about["cost"]
+    assert any(year in about["source"] for year in map(str, range(1990, 2030)))
+    document = type(scorers.make(name)).__doc__
+    assert "s(x) = " in document
+    assert "Source: " in document
+    for parameter in about["parameters"]:
+        assert f"{parameter}: " in document, f"{parameter} is not documented"
+    json.dumps(about)
+
+
+@each
+def test_names_its_parameters(name, settings):
+    scorer = scorers.make(name, **settings)
+    assert scorer.params == {key: value for key, value in settings.items() if key != "layer"}
+    assert scorer.layer == settings.get("layer", scorers.describe(name)["layer"])
+    summary = json.loads(json.dumps(scorer.fit(outputs()).summary(), allow_nan=False))
+    assert summary["name"] == name
+    assert summary["columns"] == (4 if "logits" in scorer.layer else DIM)
+    for parameter in scorer.parameters():
+        with pytest.raises(InputError, match="Make a new scorer"):
+            setattr(scorer, parameter, getattr(scorer, parameter))
+
+
+@each_name
+def test_refuses_unknown_and_mistyped_parameters(name):
+    with pytest.raises(InputError, match=rf"{name} got sharpness, expected only: .*layer"):
+        scorers.make(name, sharpness=1)
+    for parameter, default in scorers.describe(name)["parameters"].items():
+        wrong = (7, None) if isinstance(default, str) else ("7", None, True, float("nan"))
+        for value in wrong:
+            with pytest.raises(InputError, match=rf"{parameter}={value!r}"):
+                scorers.make(name, **{parameter: value})
+
+
+def test_refuses_an_unknown_name():
+    for use in (scorers.make, scorers.version, scorers.describe):
+        with pytest.raises(InputError, match=r"scorer is 'enrgy', expected one of: .*energy"):
+            use("enrgy")
