@@ -67,7 +67,7 @@ def recipes_command(page: str | None, scale: str, seeds: int | None, as_json: bo
     """
     table = []
     for name in [page] if page else _pages_at(scale):
-        planned = study.plan(name, scale, seeds or recipes.page(name).seeds[scale])  # type: ignore[index]
+        planned = study.plan(name, scale, seeds or _page_seeds(name, scale))
         for recipe in recipes.load(name, scale).values():
             own = [p for p in planned if p.recipe.id == recipe.id]
             table.append(
@@ -94,6 +94,11 @@ def _pages_at(scale: str) -> list[str]:
     return found
 
 
+def _page_seeds(page: str, scale: str) -> int:
+    recipes.load(page, scale)  # says so where the page has no recipes at this scale
+    return next(count for name, count in recipes.page(page).seeds.items() if name == scale)
+
+
 @main.command("run")
 @click.argument("page", type=PAGE, required=False)
 @click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
@@ -116,7 +121,7 @@ def run_command(page: str | None, every: bool, scale: str, seeds: int | None, de
         raise click.UsageError("name one page, or pass --all for every page")
     done: list[dict[str, Any]] = []
     for name in [page] if page else _pages_at(scale):
-        count = seeds or recipes.page(name).seeds[scale]  # type: ignore[index]
+        count = seeds or _page_seeds(name, scale)
         planned = study.plan(name, scale, count)
         todo = [p for p in planned if p.state != "stored"]
         minutes = sum(p.recipe.minutes for p in todo if p.state == "to train")
@@ -226,7 +231,11 @@ def data_command() -> None:
 @data_command.command("list")
 @as_json
 def data_list(as_json: bool) -> None:
-    """Registered sets: size, licence, and where each would be read from."""
+    """Registered sets: size, licence, and where each would be read from.
+
+    \b
+    Example: python -m ood_core data list --json
+    """
     table = []
     for name in image_sets.names():
         entry = image_sets.entry(name)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +26,7 @@ COLUMNS = (
     *("layer", "scorer", "params", "protocol", "class", "metric", "value", "n"),
 )
 # Raise a number when the same network would give other rows: they are then measured again.
-VERSIONS = {"accuracy": 1, "collapse": 1, "norms": 1, "gradient": 1, "norm_cosine": 1, "ood": 1}
+VERSIONS = {"accuracy": 1, "collapse": 1, "norms": 1, "gradient": 1, "norm_cosine": 1, "ood_norm": 1, "ood": 1}
 GRADIENT_IMAGES = 512
 
 
@@ -91,14 +90,18 @@ def jobs(recipe: Recipe, epoch: int) -> list[Job]:
     if last:
         found += [Job("gradient", epoch, layer="features", digests=part)]
         found += [Job("norm_cosine", epoch, layer="features", digests=(*part, test))]
+    groups = (("near", recipe.evaluate.near), ("far", recipe.evaluate.far))
+    ood = [(name, group, data.digest(name, "test")) for group, names in groups for name in names]
+    for name, group, digest in ood:
+        digests = (train, recipe.data.train_on, digest)
+        found.append(Job("ood_norm", epoch, name, group, layer="features", digests=digests))
     for score in recipe.evaluate.scores:
         if last or score.through_training:
             layer, params = canonical(score)
-            for group, names in (("near", recipe.evaluate.near), ("far", recipe.evaluate.far)):
-                for name in names:
-                    digests = (train, recipe.data.train_on, test, data.digest(name, "test"))
-                    version = scorers.version(score.scorer)
-                    found.append(Job("ood", epoch, name, group, layer, score.scorer, params, version, digests))
+            version = scorers.version(score.scorer)
+            for name, group, digest in ood:
+                digests = (train, recipe.data.train_on, test, digest)
+                found.append(Job("ood", epoch, name, group, layer, score.scorer, params, version, digests))
     return found
 
 
@@ -175,10 +178,10 @@ class Measurement:
         assert self._sample.labels is not None
         values = collapse.norm_statistics(self._sample.features, self._sample.labels)
         rows = [{"split": "train", "metric": m, "value": value, "n": len(self._sample)} for m, value in values.items()]
-        for name, out in [("", self.test), *((name, self.ood(name)) for name in self.sets.ood)]:
-            mean = float(out.features.double().norm(dim=1).mean())
-            rows.append({"split": "test", "ood_set": name, "metric": "norm_mean", "value": mean, "n": len(out)})
-        return rows
+        return [*rows, {"split": "test", **_mean_norm(self.test)}]
+
+    def _ood_norm_rows(self, job: Job) -> list[dict[str, Any]]:
+        return [{"split": "test", **_mean_norm(self.ood(job.ood_set))}]
 
     def _gradient_rows(self, _: Job) -> list[dict[str, Any]]:
         """Max |cos(dL/dh, h)| over training images whose gradient is not zero, in float64."""
@@ -214,6 +217,10 @@ class Measurement:
         values = metrics.evaluate(id_scores, ood_scores, correct=self.test.correct)
         count = len(id_scores) + len(ood_scores)
         return [{"split": "test", "metric": metric, "value": value, "n": count} for metric, value in values.items()]
+
+
+def _mean_norm(out: Outputs) -> dict[str, Any]:
+    return {"metric": "norm_mean", "value": float(out.features.double().norm(dim=1).mean()), "n": len(out)}
 
 
 def parse_score_name(name: str) -> tuple[str, str, str, str]:

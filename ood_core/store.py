@@ -17,6 +17,7 @@ import io
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -210,10 +211,9 @@ class FileCheckpoints:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.damaged: str | None = None
 
     def load(self) -> State | None:
-        """The last state, or None; a damaged file counts as none, and `damaged` then says why."""
+        """The last state, or None; a damaged file counts as none, with a warning that says why."""
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -227,7 +227,7 @@ class FileCheckpoints:
             state = json.loads(meta["state"])
             return State(state["epoch"], tensors, state["history"], state["recorded"], state["seconds"])
         except (safetensors.SafetensorError, ArtifactError, KeyError, TypeError, ValueError) as error:
-            self.damaged = f"{self.path} is damaged ({error}): training starts anew"
+            warnings.warn(f"{self.path} is damaged ({error}): training starts anew", stacklevel=2)
             return None
 
     def save(self, state: State) -> None:

@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -309,3 +309,27 @@ def verdicts(page: str, results: Results | None = None) -> dict[str, list[claims
         rows = results.rows if live and results is not None else recorded_rows(page, scale)
         found[scale] = None if rows is None else claims.judge(asked, rows)
     return found
+
+
+def scoreboard() -> tables.Html:
+    """All five papers with their verdicts by scale: live at `tiny`, recorded at the others, "not run" where neither.
+
+    A page without recipes has not been run at any scale.
+    """
+    found = {}
+    for page in PAPERS:
+        live = None
+        if page in recipes.pages() and "tiny" in recipes.page(page).scales:
+            live = run_or_load(page, scale="tiny", seeds=recipes.page(page).seeds["tiny"])
+        found[page] = verdicts(page, live)
+    return tables.scoreboard(found)
+
+
+def export(page: str, scale: str, seeds: int, folder: Path) -> None:
+    """Write what a page shows to `folder`: rows.csv, claims.csv, provenance.json."""
+    results = run_or_load(page, scale=scale, seeds=seeds)
+    folder.mkdir(parents=True, exist_ok=True)
+    results.rows.to_csv(folder / "rows.csv", index=False)
+    claims.frame(claims.judge(claims.load(page), results.rows)).to_csv(folder / "claims.csv", index=False)
+    info = {f"{recipe}/{seed}": run.info for (recipe, seed), run in results.stored.items()}
+    (folder / "provenance.json").write_text(json.dumps(info, indent=1), encoding="utf-8")

@@ -82,7 +82,7 @@ def fit(
     device: torch.device | str = "cpu",
     checkpoints: Checkpoints | None = None,
     record: Recorder | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_seconds: float | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
@@ -95,6 +95,7 @@ def fit(
     Args:
         images: the ID images to train on, with labels.
         checkpoints: where to look for a state to resume from, and to leave one; None trains without.
+        checkpoint_seconds: least time between two states; `CHECKPOINT_SECONDS` if left out.
         record: called before training (epoch 0) and at the recipe's recorded epochs.
         on_epoch: told the epoch just finished and its loss, for progress.
         stop: asked after each epoch; where it says yes, the state is saved and training ends.
@@ -132,6 +133,7 @@ def fit(
         _restore(net, optimiser, state.tensors)
         first, history, recorded, spent = state.epoch, list(state.history), list(state.recorded), state.seconds
     marks = set(recipe.recorded_epochs())
+    pause = CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
     started, measuring = time.perf_counter(), 0.0
 
     def measure(epoch: int) -> None:
@@ -162,7 +164,7 @@ def fit(
         if epoch == recipe.epochs:
             break
         stopping = stop()
-        if checkpoints is not None and (stopping or time.perf_counter() - saved >= checkpoint_seconds):
+        if checkpoints is not None and (stopping or time.perf_counter() - saved >= pause):
             checkpoints.save(State(epoch, _tensors(net, optimiser), list(history), list(recorded), seconds()))
             saved = time.perf_counter()
         if stopping:

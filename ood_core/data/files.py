@@ -17,7 +17,7 @@ Arrays = tuple[NDArray[Any], NDArray[Any] | None, list[str]]
 def read_npz(path: Path) -> Arrays:
     """`images` uint8 (N, H, W, C), optional `labels` (N,) and `classes`; nothing in it is unpickled."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if "images" not in file:
                 raise InputError(
                     f"{path} holds {', '.join(file.files) or 'nothing'}, expected `images`, `labels`, `classes`.\n"

@@ -1,0 +1,161 @@
+"""The commands as typed: what they print, what they refuse, how they exit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from ood_core import cli, recipes
+from ood_core.store import Store
+from tests.made_page import changed
+
+COMMANDS = [[], ["recipes"], ["run"], ["verify"], ["data"], ["data", "list"], ["data", "check"], ["data", "fetch"]]
+
+
+@pytest.fixture
+def call(made, monkeypatch):
+    """Commands that know the tests' own page beside the real ones."""
+    for command in ("recipes", "run", "verify"):
+        page = next(p for p in cli.main.commands[command].params if p.name == "page")
+        monkeypatch.setattr(page.type, "choices", (*page.type.choices, "made"))
+
+    def invoke(*arguments):
+        return CliRunner().invoke(cli.main, [str(a) for a in arguments], prog_name="python -m ood_core")
+
+    return invoke
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(command):
+    result = CliRunner().invoke(cli.main, [*command, "--help"], prog_name="python -m ood_core")
+    assert result.exit_code == 0
+    assert command == [] or "python -m ood_core" in result.output.partition("\n")[2]
+
+
+def test_run_recipes_verify(call):
+    first = call("run", "made", "--seeds", 1, "--json")
+    assert first.exit_code == 0, first.output
+    rows = json.loads(first.stdout)
+    assert [(row["recipe"], row["seed"], row["loaded"]) for row in rows] == [("ce", 0, False), ("l2", 0, False)]
+    assert "made at tiny: 2 runs, 0 stored, 2 to do, about 0.0 minutes" in first.stderr
+    again = call("run", "made", "--seeds", 1)
+    assert "2 stored, 0 to do" in again.stderr
+    assert "True" in again.stdout
+    listed = json.loads(call("recipes", "made", "--json").stdout)
+    assert [(row["recipe"], row["stored"], row["seeds"]) for row in listed] == [("ce", 1, 2), ("l2", 1, 2)]
+    verified = call("verify", "made")
+    assert verified.exit_code == 0
+    assert "2 runs, 56 numbers computed again, 0 with problems" in verified.stderr
+
+
+def test_verify_fails_on_damage_and_names_it(call):
+    call("run", "made", "--seeds", 1)
+    path = next(Store().runs()).folder / "scores.npz"
+    path.write_bytes(path.read_bytes()[:-1])
+    result = call("verify")
+    assert result.exit_code == 1
+    assert "scores.npz has SHA-256" in result.stdout
+    assert "1 with problems" in result.stderr
+
+
+def test_all_runs_every_page_of_the_scale(call):
+    result = call("run", "--all", "--seeds", 1, "--json")
+    assert result.exit_code == 0
+    assert {row["page"] for row in json.loads(result.stdout)} == {"made"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run"], 2, "name one page, or pass --all"),
+        (["run", "made", "--all"], 2, "name one page, or pass --all"),
+        (["run", "no-such"], 2, "'no-such' is not"),
+        (["run", "../made"], 2, "'../made' is not"),
+        (["run", "made", "--scale", "huge"], 2, "'huge' is not one of"),
+        (["run", "made", "--seeds", "0"], 2, "0 is not in the range"),
+        (["run", "made", "--seeds", "many"], 2, "'many' is not a valid integer"),
+        (["run", "made", "--device", "tpu"], 2, "'tpu' is not one of"),
+        (["recipes", "--scale", "paper"], 1, "no page has recipes at scale 'paper'"),
+        (["recipes", "made", "--scale", "paper"], 1, "paper"),
+        (["run", "made", "--scale", "paper"], 1, "paper"),
+        (["verify"], 1, "no stored run matches"),
+        (["data", "check", "digit"], 1, "image set is 'digit', expected one of: digits"),
+        (["data", "fetch", "digits"], 1, "digits is embedded in a library"),
+        (["data", "fetch", "cifar10"], 1, "OOD_DATA is not set"),
+        (["fly"], 2, "No such command 'fly'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_get_a_message_and_no_traceback(call, monkeypatch, arguments, code, message):
+    monkeypatch.delenv("OOD_DATA", raising=False)
+    result = call(*arguments)
+    assert result.exit_code == code, result.output
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_data_list_and_check(monkeypatch):
+    monkeypatch.delenv("OOD_DATA", raising=False)
+    listed = json.loads(CliRunner().invoke(cli.main, ["data", "list", "--json"]).stdout)
+    places = {(row["set"], row["split"]): row["from"] for row in listed}
+    assert places["digits", "train"] == "embedded"
+    assert places["cifar10", "train"] == "missing"
+    checked = CliRunner().invoke(cli.main, ["data", "check", "digits"])
+    assert checked.exit_code == 0
+    assert "3e5b69a7add6" in checked.stdout
+
+
+CODE = """
+import sys
+from pathlib import Path
+from ood_core import cli, recipes
+recipes.FOLDER = Path(sys.argv[1])
+recipes.page.cache_clear()
+for name in ("recipes", "run", "verify"):
+    page = next(p for p in cli.main.commands[name].params if p.name == "page")
+    page.type.choices = (*page.type.choices, "made")
+cli.tqdm = type("Told", (cli.tqdm,), {"update": lambda self, n=1: print("tick", flush=True)})
+cli.main(["run", "made", "--seeds", "1"], prog_name="python -m ood_core")
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(made, tmp_path):
+    page = changed(record=[])
+    page["scales"]["tiny"]["schedule"]["epochs"] = 200
+    made(page)
+    with subprocess.Popen(
+        [sys.executable, "-c", CODE, str(tmp_path / "recipes")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:
+        ticks = 0
+        for _ in process.stdout:
+            ticks += 1
+            if ticks == 5:
+                process.send_signal(signal.SIGINT)
+                break
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "stopping after this epoch" in err
+    assert "of 200. Run the same command again to go on from there." in err
+    assert "Traceback" not in err
+    assert list(Store().runs()) == []
+    assert len(list((tmp_path / "runs").glob("*.partial/checkpoint.safetensors"))) == 1
+
+
+def test_the_module_runs():
+    done = subprocess.run([sys.executable, "-m", "ood_core", "--version"], capture_output=True, text=True, check=True)
+    assert "ood_core, version" in done.stdout
+
+
+def test_help_names_every_page():
+    result = CliRunner().invoke(cli.main, ["run", "--help"])
+    for page in recipes.pages():
+        assert page in result.output

@@ -1,0 +1,179 @@
+"""The run store: whole or absent, and every damage noticed."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ood_core.checks import ArtifactError, InputError
+from ood_core.store import FORMAT, FileCheckpoints, Store
+from ood_core.train import State
+
+KEY = "a" * 20
+
+
+def put(store, **changes):
+    info = {"key": KEY, "recipe": {"id": "made"}, "seed": 0, **changes}
+    rows = pd.DataFrame({"metric": ["auroc"], "value": [0.1 + 0.2], "key": ["k"]})
+    history = pd.DataFrame({"epoch": [1], "loss": [0.5]})
+    return store.put(info, rows, history, {"msp|logits||": np.arange(3.0)}, {"w": torch.arange(6.0).reshape(2, 3).T})
+
+
+def test_what_is_put_comes_back(tmp_path):
+    store = Store(tmp_path)
+    assert store.get(KEY) is None
+    put(store)
+    run = store.get(KEY)
+    assert run.rows()["value"][0] == 0.1 + 0.2
+    assert run.history()["loss"].tolist() == [0.5]
+    assert run.scores()["msp|logits||"].tolist() == [0, 1, 2]
+    assert torch.equal(run.weights()["w"], torch.arange(6.0).reshape(2, 3).T)
+    run.check()
+    assert [r.key for r in store.runs()] == [KEY]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [KEY]
+
+
+def test_putting_again_replaces(tmp_path):
+    store = Store(tmp_path)
+    put(store, seed=0)
+    put(store, seed=1)
+    assert store.get(KEY).info["seed"] == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == [KEY]
+
+
+FILES = ["rows.parquet", "history.parquet", "scores.npz", "model.safetensors"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b[:-1], lambda b: b[: len(b) // 2] + bytes([b[len(b) // 2] ^ 1]) + b[len(b) // 2 + 1 :], lambda _: b""],
+    ids=["truncated", "one bit", "empty"],
+)
+def test_damage_is_noticed_and_named(tmp_path, name, damage):
+    run = put(Store(tmp_path))
+    path = run.folder / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ArtifactError, match=f"{name} has SHA-256 .* truncated or edited") as caught:
+        Store(tmp_path).get(KEY).check()
+    assert f"Delete {run.folder}" in str(caught.value)
+    path.unlink()
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        run.check()
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda info: {**info, "seed": 9}, "was edited"),
+        (lambda info: {**info, "files": {}}, "was edited"),
+        (lambda info: {**info, "key": "b" * 20}, "not the record of run"),
+        (lambda info: {**info, "format": FORMAT + 1}, f"expected at most {FORMAT}"),
+        (lambda info: [info], "not the record of run"),
+    ],
+)
+def test_an_edited_record_is_refused(tmp_path, edit, message):
+    path = put(Store(tmp_path)).folder / "run.json"
+    path.write_text(json.dumps(edit(json.loads(path.read_text()))))
+    with pytest.raises(ArtifactError, match=message):
+        Store(tmp_path).get(KEY)
+
+
+def test_a_truncated_record_is_refused(tmp_path):
+    path = put(Store(tmp_path)).folder / "run.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(ArtifactError, match="damaged"):
+        Store(tmp_path).get(KEY)
+
+
+def test_full_disk_leaves_nothing_and_keeps_what_was_there(tmp_path):
+    """A real limit on file size in a process of its own: writes fail as on a full disk."""
+    put(Store(tmp_path), seed=7)
+    code = """
+import resource, sys
+import numpy as np, pandas as pd, torch
+from ood_core.store import Store
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    Store(sys.argv[1]).put({"key": sys.argv[2], "seed": 8}, pd.DataFrame({"key": ["k"]}), pd.DataFrame({"e": [1]}), {},
+                           {"w": torch.zeros(100_000)})
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), KEY], capture_output=True, text=True, check=True)
+    assert "could not be written" in done.stdout
+    assert "0.4 MB free" in done.stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == [KEY]
+    assert Store(tmp_path).get(KEY).info["seed"] == 7
+    Store(tmp_path).get(KEY).check()
+
+
+@pytest.mark.parametrize("stage", ["file", "swap"])
+def test_death_while_writing_leaves_a_whole_run_or_none(tmp_path, stage, monkeypatch):
+    """Stop dead at the first file, or between moving the old run away and the new one in."""
+
+    def die(*_):
+        raise SystemExit("killed")
+
+    if stage == "file":
+        monkeypatch.setattr("ood_core.store._write", die)
+    else:
+        monkeypatch.setattr("pathlib.Path.rename", die)
+    with pytest.raises(SystemExit):
+        put(Store(tmp_path))
+    monkeypatch.undo()
+    assert Store(tmp_path).get(KEY) is None
+    assert list(Store(tmp_path).runs()) == []
+    put(Store(tmp_path)).check()
+
+
+def test_runs_live_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "mine"))
+    assert Store().folder == tmp_path / "mine"
+    monkeypatch.delenv("OOD_RUNS")
+    monkeypatch.chdir(tmp_path)
+    assert Store().folder.name == "runs"
+    assert (Store().folder.parent / "ood_core").is_dir()
+
+
+def state(epoch=2):
+    return State(epoch, {"net.w": torch.arange(5.0)}, [{"epoch": 1.0, "loss": 0.1 + 0.2}], [{"metric": "x"}], 1.5)
+
+
+def test_checkpoint_round_trip(tmp_path):
+    kept = FileCheckpoints(tmp_path / "p" / "c.safetensors")
+    assert kept.load() is None
+    kept.save(state())
+    found = kept.load()
+    assert (found.epoch, found.history, found.recorded, found.seconds) == (2, state().history, [{"metric": "x"}], 1.5)
+    assert torch.equal(found.tensors["net.w"], torch.arange(5.0))
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["c.safetensors"]
+
+
+@pytest.mark.parametrize("cut", [0, 5, 100, -1])
+def test_a_damaged_checkpoint_starts_anew_and_says_so(tmp_path, cut):
+    kept = FileCheckpoints(tmp_path / "c.safetensors")
+    kept.save(state())
+    kept.path.write_bytes(kept.path.read_bytes()[:cut])
+    with pytest.warns(UserWarning, match="is damaged .* training starts anew"):
+        assert kept.load() is None
+
+
+def test_an_edited_checkpoint_starts_anew(tmp_path):
+    kept = FileCheckpoints(tmp_path / "c.safetensors")
+    kept.save(state())
+    content = bytearray(kept.path.read_bytes())
+    content[-1] ^= 1
+    kept.path.write_bytes(bytes(content))
+    with pytest.warns(UserWarning, match="checksum"):
+        assert kept.load() is None
+
+
+def test_an_unwritable_checkpoint_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="could not be written"):
+        FileCheckpoints(tmp_path / "file" / "c.safetensors").save(state())

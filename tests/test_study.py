@@ -1,0 +1,270 @@
+"""From request to rows: nothing trained twice, nothing stale shown, nothing lost to a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from ood_core import metrics, recipes, scorers, study
+from ood_core.checks import ArtifactError, InputError
+from ood_core.measure import COLUMNS, VERSIONS
+from ood_core.store import Store
+from tests.made_page import PAGE, changed
+
+
+def states(seeds=2):
+    return [planned.state for planned in study.plan("made", "tiny", seeds)]
+
+
+def test_runs_once_then_loads(made):
+    assert states() == ["to train"] * 4
+    first = study.run_or_load("made", seeds=2)
+    assert states() == ["stored"] * 4
+    assert len(first.fresh) == 4
+    again = study.run_or_load("made", seeds=2)
+    assert again.fresh == frozenset()
+    pd.testing.assert_frame_equal(first.rows, again.rows)
+    assert again.runs["loaded"].all()
+    assert list(first.rows.columns) == ["recipe", *COLUMNS]
+
+
+def test_rows_are_what_the_parts_say(made):
+    """One AUROC, one accuracy and one norm computed again from the stored network and its scores."""
+    from ood_core import data, extract
+    from ood_core.networks import network
+
+    results = study.run_or_load("made", seeds=1)
+    rows, run = results.rows, results.stored["l2", 0]
+    recipe = recipes.load("made", "tiny")["l2"]
+    train, _ = data.train_part(data.load("digits", "train"))
+    net = network(recipe, train, 0, torch.device("cpu"))
+    net.load_state_dict(run.weights())
+    test, noise = extract(net, data.load("digits", "test")), extract(net, data.load("noise", "test"))
+    mine = rows[(rows["recipe"] == "l2") & (rows["epoch"] == 2)]
+
+    def value(**where):
+        found = mine
+        for column, wanted in where.items():
+            found = found[found[column] == wanted]
+        assert len(found) == 1
+        return found["value"].item()
+
+    norms = [out.features.double().norm(dim=1) for out in (test, noise)]
+    assert value(metric="auroc", scorer="feature_norm", ood_set="noise") == pytest.approx(
+        metrics.auroc(*norms), abs=1e-9
+    )
+    assert value(metric="accuracy", split="test") == pytest.approx(float(test.correct.double().mean()))
+    assert value(metric="norm_mean", split="test", ood_set="noise") == pytest.approx(float(norms[1].mean()), rel=1e-6)
+    scores = results.scores("l2", 0)
+    np.testing.assert_allclose(scores["feature_norm", "features", "", ""], norms[0], rtol=1e-6)
+    assert value(metric="loss_gradient_cosine") < 1e-6
+    assert set(rows[rows["scorer"] == "msp"]["epoch"]) == {2}
+    assert set(rows[rows["scorer"] == "feature_norm"]["epoch"]) == {0, 1, 2}
+    assert set(rows["ood_group"]) == {"", "near", "far"}
+    assert not rows.isna().any().any()
+
+
+def test_one_row_a_number(made):
+    rows = study.run_or_load("made", seeds=1).rows
+    assert not rows.duplicated([c for c in rows.columns if c not in ("value", "n")]).any()
+
+
+def test_a_new_scorer_or_ood_set_is_measured_without_training(made, monkeypatch):
+    study.run_or_load("made", seeds=1)
+    made(changed(far=["noise", "photos"], scores=[{"scorer": "feature_norm"}, "msp", "energy"]))
+    assert states(1) == ["to measure"] * 2
+    monkeypatch.setattr("ood_core.train.fit", lambda *_, **__: pytest.fail("trained again"))
+    rows = study.run_or_load("made", seeds=1).rows
+    assert {"photos", "noise"} <= set(rows["ood_set"])
+    assert "energy" in set(rows["scorer"])
+    assert states(1) == ["stored"] * 2
+    made(PAGE)  # what the first page asked for is still there
+    assert states(1) == ["stored"] * 2
+
+
+def test_a_changed_scorer_makes_its_rows_stale(made, monkeypatch):
+    study.run_or_load("made", seeds=1)
+    monkeypatch.setattr(type(scorers.make("msp")), "version", 99)
+    assert states(1) == ["to measure"] * 2
+    results = study.run_or_load("made", seeds=1)
+    stored = results.stored["ce", 0].rows()
+    assert (stored[(stored["scorer"] == "msp") & (stored["metric"] == "auroc")]["ood_set"].value_counts() == 1).all()
+
+
+def test_a_changed_measure_of_an_early_epoch_trains_again(made, monkeypatch):
+    first = study.run_or_load("made", seeds=1)
+    monkeypatch.setitem(VERSIONS, "collapse", 99)
+    assert states(1) == ["to train"] * 2
+    again = study.run_or_load("made", seeds=1)
+    pd.testing.assert_frame_equal(first.rows, again.rows)  # the same weights, so the same numbers
+
+
+def test_two_pages_share_a_run(made, tmp_path):
+    study.run_or_load("made", seeds=1)
+    other = changed(near=[], far=["inverted"], scores=["max_logit"], record=[])
+    other["recipes"] = {"base": {"title": "the same network under another name"}}
+    (tmp_path / "recipes" / "other.yml").write_text(yaml.safe_dump(other))
+    assert [p.state for p in study.plan("other", "tiny", 1)] == ["to measure"]
+    rows = study.run_or_load("other", seeds=1).rows
+    assert set(rows["ood_set"]) == {"", "inverted"}
+    assert set(rows["recipe"]) == {"base"}
+    assert set(rows["epoch"]) == {0, 2}
+    assert states(1) == ["stored"] * 2
+
+
+def test_damage_is_said_and_not_shown(made):
+    results = study.run_or_load("made", seeds=1)
+    path = results.stored["ce", 0].folder / "rows.parquet"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(ArtifactError, match=r"rows\.parquet has SHA-256"):
+        study.run_or_load("made", seeds=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"page": "../made"}, "page is '../made'"),
+        ({"page": "made", "scale": "huge"}, "scale is 'huge': input should be 'tiny', 'small' or 'paper'"),
+        ({"page": "made", "seeds": 0}, "seeds is 0: input should be greater than or equal to 1"),
+        ({"page": "made", "seeds": "many"}, "seeds is 'many'"),
+        ({"page": "made", "seeds": 1.5}, "seeds is 1.5"),
+        ({"page": "made", "device": "tpu"}, "device is 'tpu'"),
+        ({"page": "made", "scale": "paper"}, "no recipes at scale 'paper', expected one of: tiny"),
+    ],
+)
+def test_parameters_are_checked_before_anything_runs(made, values, message):
+    with pytest.raises(InputError, match=message.replace("(", r"\(")):
+        study.run_or_load(**{"page": "made", **values})
+
+
+def test_gpu_asked_for_where_there_is_none(made):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(InputError, match="torch sees no GPU"):
+        study.run_or_load("made", device="cuda")
+
+
+def test_planning_reads_no_registered_image(made, monkeypatch):
+    monkeypatch.setattr("ood_core.data.load", lambda *_: pytest.fail("an image set was read"))
+    assert states() == ["to train"] * 4
+
+
+RUN = """
+import sys, time, yaml
+from pathlib import Path
+from ood_core import recipes, study, train
+recipes.FOLDER = Path(sys.argv[1])
+train.CHECKPOINT_SECONDS = 0.0
+study.setup()
+def watch(planned):
+    print("start", planned.recipe.id, flush=True)
+    return lambda epoch, loss: print("epoch", epoch, flush=True)
+results = study.run_or_load("made", seeds=1, watch=watch)
+print("trained", len(results.fresh), flush=True)
+"""
+
+
+def start(tmp_path, runs):
+    env = {**os.environ, "OOD_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", RUN, str(tmp_path / "recipes")]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+def one_long_recipe():
+    page = changed(record=[0.1, 0.5])
+    page["scales"]["tiny"]["schedule"]["epochs"] = 30
+    page["recipes"] = {"ce": {"title": "t"}}
+    return page
+
+
+@pytest.mark.slow
+def test_kill_in_training_then_the_same_bits(made, tmp_path):
+    made(one_long_recipe())
+    whole = finish(start(tmp_path, tmp_path / "whole"))
+    assert "trained 1" in whole
+    process = start(tmp_path, tmp_path / "killed")
+    for line in process.stdout:
+        if line.strip() == "epoch 12":
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait(timeout=60)
+    process.stdout.close()
+    process.stderr.close()
+    store = Store(tmp_path / "killed")
+    assert list(store.runs()) == []  # no half run
+    resumed = finish(start(tmp_path, tmp_path / "killed"))
+    first_epoch = int(next(line for line in resumed.splitlines() if line.startswith("epoch")).split()[1])
+    assert 12 <= first_epoch <= 14, "it began anew"
+    (one,), (other,) = (list(Store(tmp_path / name).runs()) for name in ("whole", "killed"))
+    for name in ("model.safetensors", "rows.parquet", "history.parquet", "scores.npz"):
+        assert one.info["files"][name] == other.info["files"][name], name
+    assert not list(Path(tmp_path / "killed").glob("*.partial"))
+
+
+@pytest.mark.slow
+def test_two_processes_share_one_training(made, tmp_path):
+    made(one_long_recipe())
+    both = [start(tmp_path, tmp_path / "shared") for _ in range(2)]
+    outs = [finish(process) for process in both]
+    trained = [sum(line.startswith("epoch") for line in out.splitlines()) for out in outs]
+    assert sorted(trained) == [0, 30]
+    assert len(list(Store(tmp_path / "shared").runs())) == 1
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_no_half_run(made, tmp_path):
+    from ood_core.train import InterruptedTraining
+
+    made(one_long_recipe())
+    asked = iter([False, False, True])
+    with pytest.raises(InterruptedTraining, match="after epoch 3 of 30"):
+        study.run_or_load("made", seeds=1, stop=lambda: next(asked))
+    assert list(Store().runs()) == []
+    seen = []
+    study.run_or_load("made", seeds=1, watch=lambda _: lambda epoch, _loss: seen.append(epoch))
+    assert seen[0] == 4
+    assert seen[-1] == 30
+
+
+def test_nan_stores_nothing(made):
+    from ood_core.train import TrainingError
+
+    page = changed()
+    page["scales"]["tiny"]["optimiser"]["lr"] = 1e30
+    made(page)
+    with pytest.raises(TrainingError, match="expected a finite number"):
+        study.run_or_load("made", seeds=1)
+    assert list(Store().runs()) == []
+
+
+def test_the_store_costs_little_beside_training(made):
+    """The target is 50 ms a run on a quiet machine; ten times that here, because machines are shared."""
+    results = study.run_or_load("made", seeds=1)
+    run = results.stored["ce", 0]
+    began = time.perf_counter()
+    Store().put(run.info, run.rows(), run.history(), run.scores(), run.weights())
+    assert time.perf_counter() - began < 0.5
+
+
+@pytest.mark.slow
+def test_training_of_a_cold_tiny_book_stays_under_300_seconds():
+    """Counts the seconds that every stored run of the book's own pages took; trains what is missing first."""
+    seconds = {}
+    for page in recipes.pages():
+        results = study.run_or_load(page, scale="tiny", seeds=recipes.page(page).seeds["tiny"])
+        seconds |= {run.key: run.info["seconds"]["train"] for run in results.stored.values()}
+    assert len(seconds) >= 30
+    assert sum(seconds.values()) < 300

@@ -1,0 +1,169 @@
+"""The loop: the schedule by hand, bits that repeat, resume that equals no interruption, a clear stop on NaN."""
+
+import math
+
+import pytest
+import torch
+
+from ood_core import train
+from ood_core.checks import InputError
+from ood_core.recipes.schema import Schedule
+from ood_core.store import FileCheckpoints
+from tests.spine import images, recipe
+
+
+def weights(trained):
+    return {name: value.clone() for name, value in trained.network.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_it_learns():
+    found = train.fit(recipe(schedule={"epochs": 12}), 0, images(200))
+    assert found.history[-1]["accuracy"] > 0.9 > found.history[0]["accuracy"]
+    assert found.history[-1]["loss"] < found.history[0]["loss"]
+    assert not found.network.training
+
+
+def test_one_step_by_hand():
+    """One epoch of one batch: momentum, weight decay and learning rate as SGD defines them."""
+    from ood_core.losses import loss
+    from ood_core.networks import network
+
+    made = recipe(
+        data={"id_set": "digits"},
+        optimiser={"batch": 48, "lr": 0.05, "weight_decay": 0.01},
+        schedule={"epochs": 1},
+    )
+    data = images(48)
+    before = network(made, data, 0, torch.device("cpu"))
+    before.train()
+    x, y = before.prepare(torch.from_numpy(data.images)), torch.from_numpy(data.labels)
+    loss("cross_entropy")(before(x), y).backward()
+    after = train.fit(made, 0, data).network
+    for (name, p), (_, q) in zip(before.named_parameters(), after.named_parameters(), strict=True):
+        expected = p - 0.05 * (p.grad + 0.01 * p)
+        torch.testing.assert_close(q, expected, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_same_seed_same_bits_other_seed_other_bits():
+    first, again, other = (train.fit(recipe(), seed, images()) for seed in (0, 0, 1))
+    assert same(weights(first), weights(again))
+    assert first.history == again.history
+    assert not same(weights(first), weights(other))
+
+
+class Memory:
+    """Checkpoints that keep every state."""
+
+    def __init__(self):
+        self.states = []
+
+    def load(self):
+        return self.states[-1] if self.states else None
+
+    def save(self, state):
+        self.states.append(state)
+
+
+def record(net, epoch):
+    assert not net.training
+    return [{"epoch": epoch, "sum": float(net.head.weight.detach().sum())}]
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_resume_equals_no_interruption(tmp_path, at):
+    made = recipe(evaluate={"record": [0.25, 0.5, 0.75]})
+    whole = train.fit(made, 0, images(), record=record)
+    asked = iter(range(1, 9))
+    with pytest.raises(train.InterruptedTraining, match=f"after epoch {at} of 4"):
+        train.fit(
+            made,
+            0,
+            images(),
+            record=record,
+            checkpoints=FileCheckpoints(tmp_path / "c.safetensors"),
+            stop=lambda: next(asked) == at,
+        )
+    resumed = train.fit(made, 0, images(), record=record, checkpoints=FileCheckpoints(tmp_path / "c.safetensors"))
+    assert same(weights(whole), weights(resumed))
+    assert whole.history == resumed.history
+    assert whole.recorded == resumed.recorded
+    assert [row["epoch"] for row in resumed.recorded] == [0, 1, 2, 3, 4]
+
+
+def test_checkpoints_come_by_time_and_not_after_the_last_epoch():
+    memory = Memory()
+    train.fit(recipe(), 0, images(), checkpoints=memory, checkpoint_seconds=0)
+    assert [state.epoch for state in memory.states] == [1, 2, 3]
+    memory = Memory()
+    train.fit(recipe(), 0, images(), checkpoints=memory, checkpoint_seconds=1e9)
+    assert memory.states == []
+
+
+def test_recording_does_not_change_training():
+    made = recipe(evaluate={"record": [0.5]})
+    assert same(weights(train.fit(made, 0, images(), record=record)), weights(train.fit(made, 0, images())))
+
+
+def test_a_shorter_last_batch_is_left_out():
+    """50 images in batches of 16 are 3 steps: the rate of the last step says so."""
+    history = train.fit(recipe(schedule={"epochs": 2}), 0, images(50)).history
+    assert history[-1]["lr"] == pytest.approx(0.1 * 0.5 * (1 + math.cos(math.pi * 5 / 6)))
+
+
+def test_no_epochs_is_the_start():
+    found = train.fit(recipe(schedule={"epochs": 0}), 0, images(), record=record)
+    assert found.history == []
+    assert [row["epoch"] for row in found.recorded] == [0]
+
+
+def test_nan_stops_with_advice():
+    with pytest.raises(train.TrainingError, match="expected a finite number") as caught:
+        train.fit(recipe(head={"name": "linear"}, optimiser={"batch": 16, "lr": 1e30}), 0, images())
+    assert "Lower optimiser.lr (now 1e+30)" in str(caught.value)
+
+
+def test_refusals():
+    import dataclasses
+
+    with pytest.raises(InputError, match="has 10 images, expected at least one batch of 16"):
+        train.fit(recipe(), 0, images(10))
+    with pytest.raises(InputError, match="has no labels"):
+        train.fit(recipe(), 0, dataclasses.replace(images(), labels=None))
+
+
+def test_bfloat16_trains_in_float32_weights():
+    found = train.fit(recipe(precision="bfloat16"), 0, images())
+    assert {p.dtype for p in found.network.parameters()} == {torch.float32}
+    assert math.isfinite(found.history[-1]["loss"])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "expected"),
+    [
+        (Schedule(epochs=10), 0, 0.1),
+        (Schedule(epochs=10), 50, 0.05),
+        (Schedule(epochs=10), 99, 0.1 * 0.5 * (1 + math.cos(math.pi * 0.99))),
+        (Schedule(epochs=10, warmup_epochs=1), 0, 0.01),
+        (Schedule(epochs=10, warmup_epochs=1), 9, 0.1),
+        (Schedule(epochs=10, warmup_epochs=1), 10, 0.1),
+        (Schedule(epochs=350, name="step"), 1499, 0.1),
+        (Schedule(epochs=350, name="step"), 1500, 0.01),
+        (Schedule(epochs=350, name="step"), 2499, 0.01),
+        (Schedule(epochs=350, name="step"), 2500, 0.001),
+        (Schedule(epochs=60, name="step"), 259, 0.1),  # the papers' 150 and 250 of 350 are 26 and 43 of 60
+        (Schedule(epochs=60, name="step"), 260, 0.01),
+        (Schedule(epochs=60, name="step"), 430, 0.001),
+    ],
+)
+def test_learning_rate_by_hand(schedule, step, expected):
+    assert train.learning_rate(schedule, 0.1, step, 10) == pytest.approx(expected)
+
+
+def test_nesterov_is_another_path():
+    plain = train.fit(recipe(), 0, images())
+    nesterov = train.fit(recipe(optimiser={"batch": 16, "nesterov": True}), 0, images())
+    assert not same(weights(plain), weights(nesterov))
