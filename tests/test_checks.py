@@ -1,0 +1,61 @@
+"""Shared refusals: each says what was got, what was expected and what to do."""
+
+import numpy as np
+import pytest
+import torch
+
+from ood_core import checks
+from ood_core.checks import ArtifactError, InputError, NotFittedError
+
+REFUSED = [
+    (lambda: checks.choice("scale", "tiney", ["tiny", "small"]), r"scale is 'tiney', expected one of: tiny, small\."),
+    (lambda: checks.tensor("x", "text"), "x is a str that is not numeric"),
+    (lambda: checks.tensor("x", [[1.0], [2.0, 3.0]]), "x is a list that is not numeric"),
+    (lambda: checks.finite("x", torch.tensor([1.0, torch.nan, torch.inf])), "x holds 2 NaN or infinite of 3 values"),
+    (lambda: checks.matrix("x", torch.ones(3)), r"x has shape \(3,\), expected \(N, D\)\.\nReshape x so"),
+    (lambda: checks.matrix("x", torch.ones(3, 2, 1, 1)), r"expected \(N, D\)\.\nPool .* x\.mean\(dim=\(2, 3\)\)"),
+    (lambda: checks.matrix("x", torch.ones(3), unit="C"), r"expected \(N, C\)"),
+    (lambda: checks.matrix("x", torch.ones(0, 2)), r"shape \(0, 2\), expected at least one row and column"),
+    (lambda: checks.matrix("x", torch.ones(2, 0)), r"shape \(2, 0\), expected at least one row and column"),
+    (lambda: checks.matrix("x", torch.ones(2, 2).int()), r"dtype torch\.int32, expected a floating-point type"),
+    (lambda: checks.matrix("x", torch.ones(2, 2), columns=3), "x has 2 columns, expected 3"),
+    (lambda: checks.matrix("x", torch.full((2, 2), torch.nan)), "x holds 4 NaN"),
+    (lambda: checks.vector("s", torch.ones(2, 2)), r"s has shape \(2, 2\), expected \(N,\) with N >= 1"),
+    (lambda: checks.vector("s", []), r"s has shape \(0,\)"),
+    (lambda: checks.vector("s", 3.0), r"s has shape \(\)"),
+    (lambda: checks.vector("s", [1.0, np.nan]), "s holds 1 NaN"),
+    (lambda: checks.labels("y", [0, 1], 3), r"y has shape \(2,\), expected \(3,\)"),
+    (lambda: checks.labels("y", [0.0, 1.0], 2), "y has dtype torch.float64, expected integers"),
+    (lambda: checks.labels("y", [True, False], 2), "y has dtype torch.bool, expected integers"),
+    (lambda: checks.labels("y", [0, -1], 2), r"y spans -1\.\.0, expected 0\.\.C-1"),
+    (lambda: checks.labels("y", [0, 4], 2, classes=4), r"y spans 0\.\.4, expected 0\.\.3"),
+    (lambda: checks.labels("y", [0, 2], 2, every_class=True), "no sample of class 1, expected all 3 classes"),
+    (lambda: checks.labels("y", [0, 1], 2, 4, every_class=True), "no sample of class 2, 3, expected all 4 classes"),
+]
+
+
+@pytest.mark.parametrize(("use", "reason"), REFUSED)
+def test_says_what_was_got_what_was_expected_and_what_to_do(use, reason):
+    with pytest.raises(InputError, match=reason) as caught:
+        use()
+    got, _, advice = str(caught.value).partition("\n")
+    assert "expected" in got
+    assert advice.endswith(".")
+
+
+def test_passes_what_is_right():
+    assert checks.choice("scale", "tiny", ["tiny"]) == "tiny"
+    values = torch.ones(2, 3)
+    assert checks.matrix("x", values, columns=3) is not None
+    assert checks.matrix("x", values.numpy()).dtype == torch.float32
+    assert checks.matrix("x", values.bfloat16()).dtype == torch.bfloat16
+    assert checks.vector("s", [1, 2]).tolist() == [1, 2]
+    assert checks.finite("x", torch.tensor([1, 2])).tolist() == [1, 2]
+    y = checks.labels("y", np.array([0, 2, 1], dtype=np.uint8), 3, classes=3, every_class=True)
+    assert (y.dtype, y.tolist()) == (torch.int64, [0, 2, 1])
+
+
+def test_one_family_of_errors():
+    for kind in (NotFittedError, ArtifactError):
+        assert issubclass(kind, InputError)
+    assert issubclass(InputError, ValueError)

@@ -1,0 +1,149 @@
+"""Outputs and heads: formulas on paper, refusals, and the names under which layers are found."""
+
+import numpy as np
+import pytest
+import torch
+
+from ood_core import Outputs
+from ood_core.checks import InputError
+from ood_core.outputs import Head, unit
+
+H = torch.tensor([[3.0, 4.0], [0.0, 0.0], [-1.0, 0.0]])
+W = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
+B = torch.tensor([0.5, 0.0, -1.0])
+
+
+def test_heads_by_hand():
+    assert Head("linear", W, B).logits(H).tolist() == [[3.5, 8, 6], [0.5, 0, -1], [-0.5, 0, -2]]
+    wanted = torch.tensor([[1.1, 1.6, 0.4], [0.5, 0, -1], [-0.5, 0, -2]])  # of (.6, .8), (0, 0), (-1, 0)
+    assert torch.allclose(Head("unit", W, B).logits(H), wanted)
+    assert Head("linear", W).logits(H).tolist() == [[3, 8, 7], [0, 0, 0], [-1, 0, -1]]
+    distance = Head("distance", W, scale=2.0).logits(H)
+    assert torch.allclose(distance[0], -2 * torch.tensor([20.0, 13.0, 13.0]).sqrt())
+    on_the_sphere = Head("distance", W, normalized=True).logits(H)
+    cosine = torch.tensor([0.6, 0.8, 1.4 / 2**0.5])
+    assert torch.allclose(on_the_sphere[0], -(2 - 2 * cosine).sqrt())
+    assert torch.allclose(on_the_sphere[1], torch.tensor(-1.0))  # the zero vector stays zero
+    assert Head("linear", W).classes == 3
+
+
+def test_distance_heads_keep_near_neighbours_apart():
+    prototype = torch.full((1, 2), 1e4)
+    near = prototype + torch.tensor([[0.0, 2.0**-8]])
+    assert Head("distance", prototype).logits(near).item() == -(2.0**-8)
+
+
+def test_heads_follow_the_features_type():
+    head = Head("unit", W, B)
+    for dtype in (torch.float32, torch.float64):
+        assert head.logits(H.to(dtype)).dtype == dtype
+
+
+def test_unit_rows():
+    assert torch.allclose(unit(H).norm(dim=1), torch.tensor([1.0, 0.0, 1.0]))
+    assert torch.equal(unit(1e10 * H), unit(H))
+    tiny = torch.tensor([[1e-15, 0.0]])
+    assert torch.allclose(unit(tiny), tiny / 1e-12)  # the floor of the denominator, not a unit vector
+
+
+def test_layers_by_name():
+    outputs = Outputs(features=H, logits=W, head=Head("unit", W, B), layers={"block": torch.ones(3, 2, 4, 4)})
+    assert outputs.layer() is outputs.features
+    assert torch.equal(outputs.layer("unit"), unit(H))
+    assert outputs.layer("logits") is outputs.logits
+    assert torch.equal(outputs.layer("raw_logits"), Head("linear", W, B).logits(H))
+    assert outputs.layer("block").shape == (3, 2, 4, 4)
+    with pytest.raises(
+        InputError, match=r"'pool' is not in these outputs, which hold: features, unit, logits, raw_log"
+    ):
+        outputs.layer("pool")
+
+
+def test_layers_that_do_not_exist_are_not_made_up():
+    for name in ("logits", "raw_logits"):
+        with pytest.raises(InputError, match=rf"'{name}' is not in these outputs, which hold: features, unit\."):
+            Outputs(features=H).layer(name)
+    with pytest.raises(InputError, match="'raw_logits' is not"):  # a distance head has no W h + b
+        Outputs(features=H, head=Head("distance", W)).layer("raw_logits")
+
+
+def test_a_pair_is_a_linear_head():
+    outputs = Outputs(features=H, head=(W, B))
+    assert outputs.head.kind == "linear"
+    assert torch.equal(outputs.layer("raw_logits"), Head("linear", W, B).logits(H))
+
+
+def test_correct_rows_follow_from_logits_and_labels():
+    logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    assert Outputs(features=H, logits=logits, labels=[0, 1, 0]).correct.tolist() == [True, True, False]
+    assert Outputs(features=H, logits=logits).correct is None
+    assert Outputs(features=H, labels=[0, 1, 0]).correct is None
+    given = np.array([False, True, True])
+    assert Outputs(features=H, logits=logits, labels=[0, 1, 0], correct=given).correct.tolist() == given.tolist()
+
+
+def test_rows_are_picked_in_every_field():
+    outputs = Outputs(
+        features=H,
+        logits=W,
+        labels=[0, 1, 2],
+        head=(W, B),
+        layers={"block": torch.arange(3.0)[:, None]},
+        inputs=torch.arange(3)[:, None],
+    )
+    for index in (slice(1, 3), torch.tensor([False, True, True]), [1, 2], torch.tensor([1, 2])):
+        part = outputs[index]
+        assert len(part) == 2
+        assert torch.equal(part.features, H[1:])
+        assert torch.equal(part.logits, W[1:])
+        assert part.labels.tolist() == [1, 2]
+        assert part.layers["block"].tolist() == [[1], [2]]
+        assert part.inputs.tolist() == [[1], [2]]
+        assert part.correct.tolist() == outputs.correct[1:].tolist()
+        assert part.head is outputs.head
+    with pytest.raises(InputError, match=r"outputs\[i:i \+ 1\]"):
+        outputs[1]
+    with pytest.raises(InputError, match="at least one row"):
+        outputs[3:]
+
+
+def test_arrays_and_gradients_are_taken_as_plain_values():
+    assert torch.equal(Outputs(features=H.numpy()).features, H)
+    assert Outputs(features=H.half()).features.dtype == torch.float16
+    assert not Outputs(features=H.clone().requires_grad_()).features.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"features": H[0]}, r"features has shape \(2,\), expected \(N, D\)"),
+        ({"features": torch.ones(3, 2, 4, 4)}, r"Pool the spatial axes first"),
+        ({"features": H[:0]}, "at least one row and column"),
+        ({"features": H.long()}, "int64, expected a floating-point"),
+        ({"features": H * torch.nan}, "NaN"),
+        ({"features": None}, "features is a NoneType"),
+        ({"logits": W[:2]}, r"logits has shape \(2, 2\), expected 3 rows"),
+        ({"logits": W / 0}, "logits holds"),
+        ({"labels": [0, 1]}, r"labels has shape \(2,\), expected \(3,\)"),
+        ({"labels": [0.0, 1.0, 2.0]}, "expected integers"),
+        ({"labels": [0, -1, 2]}, r"spans -1\.\.2, expected 0\.\.C-1"),
+        ({"layers": {"block": torch.ones(2, 4)}}, r"layers\['block'\] has shape \(2, 4\), expected 3 rows"),
+        ({"inputs": torch.ones(4, 1, 8, 8)}, r"inputs has shape \(4, 1, 8, 8\), expected 3 rows"),
+        ({"correct": torch.tensor([True])}, "correct has shape"),
+        ({"head": (W, B[:2])}, "head bias has 2 entries, expected 3"),
+    ],
+)
+def test_refusals(fields, reason):
+    with pytest.raises(InputError, match=reason):
+        Outputs(**{"features": H, **fields})
+
+
+def test_heads_refuse_what_they_cannot_be():
+    with pytest.raises(InputError, match="head kind is 'cosine', expected one of: linear, unit, distance"):
+        Head("cosine", W)
+    with pytest.raises(InputError, match="a distance head got a bias"):
+        Head("distance", W, B)
+    with pytest.raises(InputError, match="head weight holds"):
+        Head("linear", W * torch.nan)
+    with pytest.raises(InputError, match="3 columns, expected 2"):
+        Head("linear", W).logits(torch.ones(4, 3))

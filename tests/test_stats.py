@@ -1,0 +1,236 @@
+"""Intervals and tests against scipy, against their formulas, and by how often they are right."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ood_core import metrics, stats
+from ood_core.checks import InputError
+
+numbers = st.floats(-100, 100).map(lambda v: round(v, 6))
+
+
+def test_t_interval_by_hand():
+    # Mean 2, sd 1, n = 3; t with 2 degrees of freedom at .975 is 4.302653.
+    got = stats.t_interval([1.0, 2.0, 3.0])
+    assert (got.mean, got.sd, got.n) == (2, 1, 3)
+    assert (got.low, got.high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
+
+
+@given(st.lists(numbers, min_size=2, max_size=20, unique=True), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+def test_t_interval_agrees_with_scipy(values, confidence):
+    got = stats.t_interval(values, confidence)
+    wanted = scipy.stats.ttest_1samp(values, 0).confidence_interval(confidence)
+    scale = max(map(abs, values))
+    assert (got.low, got.high) == pytest.approx((wanted.low, wanted.high), rel=1e-9, abs=1e-9 * scale)
+    assert got.sd == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+
+
+def test_one_value_says_nothing_about_spread():
+    got = stats.t_interval(torch.tensor([0.7]))
+    assert (got.low, got.high, got.sd, got.n) == (-math.inf, math.inf, math.inf, 1)
+    assert got.mean == pytest.approx(0.7)
+    assert stats.paired([0.7], [0.2]).high == math.inf
+
+
+@given(st.floats(-1e3, 1e3), st.integers(2, 9))
+def test_equal_values_have_no_width_at_all(value, n):
+    got = stats.t_interval([value] * n)
+    assert (got.mean, got.low, got.high, got.sd) == (value, value, value, 0)
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = sum(stats.t_interval(v).low <= 0 <= stats.t_interval(v).high for v in rng.normal(size=(1500, 5)))
+    assert hits / 1500 == pytest.approx(0.95, abs=0.02)
+
+
+def test_paired_is_the_interval_of_differences():
+    a, b = np.array([0.9, 0.8, 0.95]), np.array([0.7, 0.75, 0.7])
+    assert stats.paired(a, b) == stats.t_interval(a - b)
+    wanted = scipy.stats.ttest_rel(a, b).confidence_interval(0.9)
+    got = stats.paired(a, b, confidence=0.9)
+    assert (got.low, got.high) == pytest.approx((wanted.low, wanted.high))
+    assert stats.paired(b, a).mean == pytest.approx(-got.mean)
+
+
+def by_formula(a, b):
+    """Pitman's statistic from the variances and the covariance, not from sums and differences."""
+    (va, vab), (_, vb) = np.cov(a, b)
+    r = (va - vb) / math.sqrt((va + vb) ** 2 - 4 * vab**2)
+    t = r * math.sqrt((len(a) - 2) / (1 - r * r))
+    return 2 * scipy.stats.t.sf(abs(t), len(a) - 2), np.sign(r)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_pitman_morgan_agrees_with_its_formula(seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, 9)) * [[1.0], [2.0]] + rng.normal(size=9)
+    got = stats.pitman_morgan(a, b)
+    p, wider = by_formula(a, b)
+    assert got.p == pytest.approx(p)
+    assert (got.wider, got.n) == (wider, 9)
+    swapped = stats.pitman_morgan(b, a)
+    assert swapped.p == pytest.approx(got.p)
+    assert swapped.wider == -got.wider
+
+
+def test_pitman_morgan_is_wrong_one_time_in_twenty_and_sees_a_threefold_spread():
+    rng = np.random.default_rng(1)
+
+    def rejected(ratio):
+        found = []
+        for _ in range(800):
+            shared, own = rng.normal(size=12), rng.normal(size=(2, 12))
+            # Groups correlate, which is what a test for unpaired groups would miss.
+            result = stats.pitman_morgan(ratio * (shared + own[0]), shared + own[1])
+            found.append((result.p < 0.05, result.wider))
+        return found
+
+    assert np.mean([hit for hit, _ in rejected(1.0)]) == pytest.approx(0.05, abs=0.025)
+    wide = rejected(3.0)
+    assert np.mean([hit for hit, _ in wide]) > 0.9
+    assert all(wider == 1 for hit, wider in wide if hit)
+
+
+def test_pitman_morgan_where_a_side_does_not_vary():
+    a = np.array([0.91, 0.95, 0.93, 0.97])
+    for other in (a, a + 0.1, 1 - a):
+        assert (stats.pitman_morgan(a, other).p, stats.pitman_morgan(a, other).wider) == (1.0, 0)
+    assert stats.pitman_morgan(np.ones(4), np.ones(4)).p == 1
+    flat = stats.pitman_morgan(a, np.full(4, 0.5))
+    assert flat.wider == 1
+    assert flat.p == pytest.approx(0, abs=1e-6)
+
+
+def test_spearman():
+    assert stats.spearman([1, 2, 3, 4], [10, 100, 1000, 10000]) == pytest.approx(1)
+    assert stats.spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+    # Ranks 1, 2.5, 2.5, 4 against 1, 3, 2, 4: covariance 4.5 over sqrt(4.5 * 5).
+    assert stats.spearman([0.0, 7.0, 7.0, 9.0], [1.0, 3.0, 2.0, 4.0]) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 50)).round(1)
+    ranks = [scipy.stats.rankdata(v) for v in (a, b)]
+    assert stats.spearman(torch.tensor(a), b) == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    with pytest.raises(InputError, match="b is constant"):
+        stats.spearman([1.0, 2.0], [3.0, 3.0])
+
+
+def test_holm_by_hand():
+    # Sorted .01 .02 .03 .5 times 4 3 2 1 gives .04 .06 .06 .5, running maximum.
+    assert stats.holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
+    assert stats.holm([0.4]) == [0.4]
+
+
+@settings(max_examples=15)  # statsmodels collects garbage at every call, a tenth of a second
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_rejects_step_by_step(p_values):
+    adjusted = stats.holm(p_values)
+    for level in (0.01, 0.05, 0.3):
+        rejected, order = set(), sorted(range(len(p_values)), key=p_values.__getitem__)
+        for step, i in enumerate(order):
+            if p_values[i] * (len(p_values) - step) > level:
+                break
+            rejected.add(i)
+        assert {i for i, p in enumerate(adjusted) if p <= level} == rejected
+
+
+def delong_by_definition(inside, outside):
+    kernel = np.array([[(a > b) + 0.5 * (a == b) for b in outside] for a in inside])
+    rows, columns = kernel.mean(axis=1), kernel.mean(axis=0)
+    return kernel.mean(), math.sqrt(rows.var(ddof=1) / len(inside) + columns.var(ddof=1) / len(outside))
+
+
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=20), st.lists(st.integers(0, 9), min_size=2, max_size=20))
+def test_delong_agrees_with_all_pairs(inside, outside):
+    got = stats.delong(inside, outside)
+    area, sd = delong_by_definition(inside, outside)
+    assert got.mean == pytest.approx(area)
+    assert got.mean == pytest.approx(metrics.auroc(inside, outside))
+    assert got.sd == pytest.approx(sd, abs=1e-9)
+    assert (got.low, got.high) == pytest.approx((max(0, area - 1.959964 * sd), min(1, area + 1.959964 * sd)), abs=1e-6)
+    assert got.n == len(inside) + len(outside)
+
+
+def test_delong_covers_the_true_area():
+    rng = np.random.default_rng(0)
+    true = scipy.stats.norm.cdf(1 / math.sqrt(2))
+    hits = [stats.delong(rng.normal(1, 1, 60), rng.normal(0, 1, 40)) for _ in range(800)]
+    assert np.mean([i.low <= true <= i.high for i in hits]) == pytest.approx(0.95, abs=0.025)
+
+
+def test_delong_with_one_row_knows_nothing():
+    got = stats.delong([1.0], [0.0, 2.0])
+    assert (got.mean, got.low, got.high, got.sd) == (0.5, 0, 1, math.inf)
+
+
+def test_bootstrap_repeats_itself_and_agrees_with_theory():
+    values = np.random.default_rng(0).normal(3, 2, 200)
+    got = stats.bootstrap(np.mean, values, seed=4)
+    assert got == stats.bootstrap(np.mean, values, seed=4)
+    assert got != stats.bootstrap(np.mean, values, seed=5)
+    theory = stats.t_interval(values)
+    assert got.mean == pytest.approx(theory.mean)
+    assert got.sd == pytest.approx(theory.sd / math.sqrt(200), rel=0.1)
+    assert got.high - got.low == pytest.approx(theory.high - theory.low, rel=0.1)
+    narrow = stats.bootstrap(np.mean, values, confidence=0.5)
+    assert narrow.high - narrow.low == pytest.approx(2 * 0.6745 * theory.sd / math.sqrt(200), rel=0.1)
+
+
+def test_bootstrap_of_two_samples_agrees_with_delong():
+    rng = np.random.default_rng(0)
+    inside, outside = rng.normal(1, 1, 150), rng.normal(0, 1, 250)
+    got, wanted = stats.bootstrap(metrics.auroc, inside, outside, resamples=800), stats.delong(inside, outside)
+    assert got.sd == pytest.approx(wanted.sd, rel=0.15)
+    assert got.n == 400
+
+
+def test_bootstrap_draws_rows_that_belong_together():
+    a = np.random.default_rng(0).normal(size=(30, 2))
+
+    def difference(x, y):
+        return float((x - y).mean())
+
+    together = stats.bootstrap(difference, a, a - 1, together=True)
+    assert (together.low, together.high, together.n) == (pytest.approx(1), pytest.approx(1), 30)
+    assert stats.bootstrap(difference, a, a - 1).sd > 0.1
+
+
+@pytest.mark.parametrize(
+    ("use", "reason"),
+    [
+        (lambda: stats.t_interval([]), r"values has shape \(0,\)"),
+        (lambda: stats.t_interval([1.0, np.nan]), "NaN"),
+        (lambda: stats.t_interval([1.0, 2.0], confidence=95), "confidence is 95"),
+        (lambda: stats.delong([1.0, 2.0], [1.0, 2.0], confidence=1.0), r"confidence is 1\.0"),
+        (lambda: stats.paired([1.0, 2.0], [1.0]), "a has 2 values and b 1, expected pairs"),
+        (lambda: stats.pitman_morgan([1.0, 2.0], [2.0, 1.0]), "hold 2 pairs, expected at least 3"),
+        (lambda: stats.spearman([1.0], [2.0]), "hold 1 pairs, expected at least 2"),
+        (lambda: stats.holm([0.1, 1.2]), r"span 0\.1\.\.1\.2, expected 0\.\.1"),
+        (lambda: stats.holm([np.nan]), "NaN"),
+        (lambda: stats.bootstrap(np.mean), "got no sample"),
+        (lambda: stats.bootstrap(np.mean, 3.0), r"sample 0 has shape \(\)"),
+        (lambda: stats.bootstrap(np.mean, [1.0, np.inf]), "sample 0 holds 1 NaN"),
+        (lambda: stats.bootstrap(np.mean, [1.0], resamples=10), "resamples is 10"),
+        (lambda: stats.bootstrap(np.mean, [1.0], confidence=0), "confidence is 0"),
+        (lambda: stats.bootstrap(lambda a, b: 0.0, [1.0], [1.0, 2.0], together=True), r"samples have \[1, 2\] rows"),
+        (
+            lambda: stats.bootstrap(lambda x: 0 / x.std() if x.std() else np.nan, [1.0, 2.0, 3.0]),
+            "statistic is not finite",
+        ),
+    ],
+)
+def test_refusals(use, reason):
+    with pytest.raises(InputError, match=reason):
+        use()
+
+
+def test_holm_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "statsmodels.stats.multitest", None)
+    with pytest.raises(InputError, match=r"holm needs statsmodels[\s\S]*pip install"):
+        stats.holm([0.1])

@@ -1,0 +1,36 @@
+"""The door: few names, and an import that brings in nothing heavy."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import ood_core
+from ood_core import collapse, metrics, scorers, stats
+
+HEAVY = ("scipy", "sklearn", "pandas", "statsmodels", "torchvision", "matplotlib", "ood_core.features")
+
+
+def test_the_promised_names_are_there():
+    assert sorted(ood_core.__all__) == ["Outputs", "collapse", "extract", "metrics", "scorers", "stats"]
+    for name in ood_core.__all__:
+        assert getattr(ood_core, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'extrac'"):
+        _ = ood_core.extrac
+
+
+def test_importing_is_light():
+    code = f"import sys, ood_core; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", [collapse, metrics, scorers, stats], ids=lambda m: m.__name__)
+def test_every_public_name_is_documented(module):
+    for name in module.__all__:
+        thing = getattr(module, name)
+        assert inspect.getdoc(thing), f"{module.__name__}.{name} has no docstring"
+        for method, member in inspect.getmembers(thing, inspect.isfunction) if inspect.isclass(thing) else ():
+            if not method.startswith("_"):
+                assert inspect.getdoc(member), f"{name}.{method} has no docstring"
