@@ -93,8 +93,8 @@ def jobs(recipe: Recipe, epoch: int) -> list[Job]:
     groups = (("near", recipe.evaluate.near), ("far", recipe.evaluate.far))
     ood = [(name, group, data.digest(name, "test")) for group, names in groups for name in names]
     for name, group, digest in ood:
-        digests = (train, recipe.data.train_on, digest)
-        found.append(Job("ood_norm", epoch, name, group, layer="features", digests=digests))
+        read = (train, recipe.data.train_on, digest)
+        found.append(Job("ood_norm", epoch, name, group, layer="features", digests=read))
     for score in recipe.evaluate.scores:
         if last or score.through_training:
             layer, params = canonical(score)

@@ -225,14 +225,22 @@ class FileCheckpoints:
             if _checksum(tensors, meta["state"]) != meta["checksum"]:
                 raise ArtifactError("its checksum does not match")
             state = json.loads(meta["state"])
-            return State(state["epoch"], tensors, state["history"], state["recorded"], state["seconds"])
+            return State(
+                state["epoch"], tensors, state["history"], state["recorded"], state["seconds"], state["cpu_seconds"]
+            )
         except (safetensors.SafetensorError, ArtifactError, KeyError, TypeError, ValueError) as error:
             warnings.warn(f"{self.path} is damaged ({error}): training starts anew", stacklevel=2)
             return None
 
     def save(self, state: State) -> None:
         text = json.dumps(
-            {"epoch": state.epoch, "history": state.history, "recorded": state.recorded, "seconds": state.seconds}
+            {
+                "epoch": state.epoch,
+                "history": state.history,
+                "recorded": state.recorded,
+                "seconds": state.seconds,
+                "cpu_seconds": state.cpu_seconds,
+            }
         )
         meta = {"state": text, "checksum": _checksum(state.tensors, text)}
         beside = self.path.with_suffix(".writing")

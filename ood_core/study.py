@@ -94,6 +94,11 @@ class Results:
         return {parse_score_name(name): values for name, values in self.stored[recipe, seed].scores().items()}
 
     @property
+    def final(self) -> pd.DataFrame:
+        """The rows of each recipe's last epoch."""
+        return self.rows[self.rows["epoch"] == self.rows.groupby("recipe")["epoch"].transform("max")]
+
+    @property
     def history(self) -> pd.DataFrame:
         """recipe, seed, epoch, loss, accuracy, lr of every epoch."""
         frames = [run.history().assign(recipe=r, seed=s) for (r, s), run in self.stored.items()]
@@ -139,9 +144,7 @@ def plan(page: str, scale: str = "tiny", seeds: int = 5, store: Store | None = N
         for seed in range(request.seeds):
             key = recipe.train_key(seed, data.digest(recipe.data.id_set, "train"))
             run = store.get(key)
-            missing = _missing(run, recipe, key)
-            retrain = run is None or any(job.epoch < recipe.epochs for job in missing)
-            found.append(Planned(recipe, seed, key, "to train" if retrain else "to measure" if missing else "stored"))
+            found.append(Planned(recipe, seed, key, _state(run, recipe, key)))
     return found
 
 
@@ -189,9 +192,21 @@ def _all_jobs(recipe: Recipe) -> list[Job]:
     return [job for epoch in recipe.recorded_epochs() for job in jobs(recipe, epoch)]
 
 
-def _missing(run: Run | None, recipe: Recipe, key: str) -> list[Job]:
-    have = set() if run is None else set(run.rows()["key"])
-    return [job for job in _all_jobs(recipe) if job.key(key) not in have]
+def _missing(run: Run, recipe: Recipe, key: str) -> list[Job]:
+    """Measurements of the trained network that are not stored, or are of an older version."""
+    have = set(run.rows()["key"])
+    return [job for job in jobs(recipe, recipe.epochs) if job.key(key) not in have]
+
+
+def _state(run: Run | None, recipe: Recipe, key: str) -> str:
+    """`to train` where there is no run, or where the recipe lists an epoch at which nothing was recorded.
+
+    A scorer or an image set that arrives after training is measured on the trained network alone: no earlier epoch can
+    be had without training again, and that is not done for it.
+    """
+    if run is None or not set(recipe.recorded_epochs()) <= set(run.rows()["epoch"]):
+        return "to train"
+    return "to measure" if _missing(run, recipe, key) else "stored"
 
 
 def _one(
@@ -205,22 +220,21 @@ def _one(
     recipe, seed, key = planned.recipe, planned.seed, planned.key
     with store.lock(key):
         run = store.get(key)
-        missing = _missing(run, recipe, key)
-        if run is not None and not missing:
+        state = _state(run, recipe, key)
+        if run is not None and state == "stored":
             return run, False
         sets = Sets.load(recipe)
         started = time.perf_counter()
-        if run is not None and all(job.epoch == recipe.epochs for job in missing):
+        if run is not None and state == "to measure":
             net = network(recipe, sets.train, seed, device)
             net.load_state_dict(run.weights())
             final = Measurement(net.eval(), sets, recipe, seed, key)
-            rows = pd.DataFrame(final.run(missing), columns=KEYED)
+            rows = pd.DataFrame(final.run(_missing(run, recipe, key)), columns=KEYED)
             info = {**run.info, "updated": _now()}
             scores = {**run.scores(), **final.scores}
             info["seconds"] = {**info["seconds"], "measure": time.perf_counter() - started}
             return store.put(info, _merged(run.rows(), rows), run.history(), scores, run.weights()), True
 
-        # Rows of earlier epochs can only come from training again; on one machine that gives the same weights.
         measurements: dict[int, Measurement] = {}
 
         def record(net: Any, epoch: int) -> list[dict[str, Any]]:
@@ -255,7 +269,7 @@ def _one(
             "hardware": _hardware(device),
             "commit": _commit(),
             "created": _now(),
-            "seconds": {"train": trained.seconds, "measure": total - trained.seconds},
+            "seconds": {"train": trained.seconds, "train_cpu": trained.cpu_seconds, "measure": total - trained.seconds},
         }
         return store.put(info, rows, pd.DataFrame(trained.history), scores, trained.network.state_dict()), True
 
@@ -322,7 +336,9 @@ def scoreboard() -> tables.Html:
         if page in recipes.pages() and "tiny" in recipes.page(page).scales:
             live = run_or_load(page, scale="tiny", seeds=recipes.page(page).seeds["tiny"])
         found[page] = verdicts(page, live)
-    return tables.scoreboard(found)
+    written = paths.repository() / "book" / "papers"
+    links = {page: f"papers/{page}.html" for page in PAPERS if (written / f"{page}.ipynb").is_file()}
+    return tables.scoreboard(found, {page: claims.page(page) for page in PAPERS}, links)
 
 
 def export(page: str, scale: str, seeds: int, folder: Path) -> None:

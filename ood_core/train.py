@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,6 +44,7 @@ class State:
     history: list[dict[str, float]]
     recorded: list[dict[str, Any]]
     seconds: float
+    cpu_seconds: float
 
 
 class Checkpoints(Protocol):
@@ -54,12 +56,16 @@ class Checkpoints(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: the network in eval mode, one history row an epoch, recorded rows, seconds of training alone."""
+    """The outcome: the network in eval mode, one history row an epoch, recorded rows.
+
+    `seconds` is wall time and `cpu_seconds` processor time, both of training without measuring.
+    """
 
     network: Network
     history: list[dict[str, float]]
     recorded: list[dict[str, Any]]
     seconds: float
+    cpu_seconds: float
 
 
 def learning_rate(schedule: Schedule, peak: float, step: int, steps_per_epoch: int) -> float:
@@ -127,28 +133,24 @@ def fit(
     labels = torch.from_numpy(images.labels).to(device)
     augmentation = Augmentation(torch.from_numpy(images.images).to(device), recipe.data)
 
-    first, history, recorded, spent = 0, [], [], 0.0
+    first, history, recorded = 0, [], []
+    watch = _Stopwatch()
     state = checkpoints.load() if checkpoints else None
     if state is not None:
         _restore(net, optimiser, state.tensors)
-        first, history, recorded, spent = state.epoch, list(state.history), list(state.recorded), state.seconds
+        first, history, recorded = state.epoch, list(state.history), list(state.recorded)
+        watch = _Stopwatch(state.seconds, state.cpu_seconds)
     marks = set(recipe.recorded_epochs())
     pause = CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
-    started, measuring = time.perf_counter(), 0.0
 
     def measure(epoch: int) -> None:
-        nonlocal measuring
         if record is not None and epoch in marks:
-            before = time.perf_counter()
-            recorded.extend(record(net.eval(), epoch))
-            measuring += time.perf_counter() - before
-
-    def seconds() -> float:
-        return spent + time.perf_counter() - started - measuring
+            with watch.paused():
+                recorded.extend(record(net.eval(), epoch))
 
     if state is None:
         measure(0)
-    saved = started
+    saved = time.perf_counter()
     for epoch in range(first + 1, recipe.epochs + 1):
         row = _epoch(net, optimiser, augmentation, labels, recipe, seed, epoch)
         if not math.isfinite(row["loss"]):
@@ -165,11 +167,30 @@ def fit(
             break
         stopping = stop()
         if checkpoints is not None and (stopping or time.perf_counter() - saved >= pause):
-            checkpoints.save(State(epoch, _tensors(net, optimiser), list(history), list(recorded), seconds()))
+            checkpoints.save(State(epoch, _tensors(net, optimiser), list(history), list(recorded), *watch.read()))
             saved = time.perf_counter()
         if stopping:
             raise InterruptedTraining(f"stopped after epoch {epoch} of {recipe.epochs}")
-    return Trained(net.eval(), history, recorded, seconds())
+    return Trained(net.eval(), history, recorded, *watch.read())
+
+
+class _Stopwatch:
+    """Wall and processor seconds, less those spent paused; goes on from what an interrupted run had used."""
+
+    def __init__(self, wall: float = 0.0, cpu: float = 0.0) -> None:
+        self._start(wall, cpu)
+
+    def _start(self, wall: float, cpu: float) -> None:
+        self.wall, self.cpu = wall - time.perf_counter(), cpu - time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        return self.wall + time.perf_counter(), self.cpu + time.process_time()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        wall, cpu = self.read()
+        yield
+        self._start(wall, cpu)
 
 
 def _epoch(

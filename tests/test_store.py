@@ -141,7 +141,7 @@ def test_runs_live_where_the_environment_says(tmp_path, monkeypatch):
 
 
 def state(epoch=2):
-    return State(epoch, {"net.w": torch.arange(5.0)}, [{"epoch": 1.0, "loss": 0.1 + 0.2}], [{"metric": "x"}], 1.5)
+    return State(epoch, {"net.w": torch.arange(5.0)}, [{"epoch": 1.0, "loss": 0.1 + 0.2}], [{"metric": "x"}], 1.5, 1.25)
 
 
 def test_checkpoint_round_trip(tmp_path):
@@ -149,7 +149,8 @@ def test_checkpoint_round_trip(tmp_path):
     assert kept.load() is None
     kept.save(state())
     found = kept.load()
-    assert (found.epoch, found.history, found.recorded, found.seconds) == (2, state().history, [{"metric": "x"}], 1.5)
+    assert (found.epoch, found.history, found.recorded) == (2, state().history, [{"metric": "x"}])
+    assert (found.seconds, found.cpu_seconds) == (1.5, 1.25)
     assert torch.equal(found.tensors["net.w"], torch.arange(5.0))
     assert [path.name for path in (tmp_path / "p").iterdir()] == ["c.safetensors"]
 

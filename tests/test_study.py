@@ -99,12 +99,28 @@ def test_a_changed_scorer_makes_its_rows_stale(made, monkeypatch):
     assert (stored[(stored["scorer"] == "msp") & (stored["metric"] == "auroc")]["ood_set"].value_counts() == 1).all()
 
 
-def test_a_changed_measure_of_an_early_epoch_trains_again(made, monkeypatch):
+def test_a_changed_measure_is_taken_again_on_the_trained_network(made, monkeypatch):
     first = study.run_or_load("made", seeds=1)
     monkeypatch.setitem(VERSIONS, "collapse", 99)
+    assert states(1) == ["to measure"] * 2
+    again = study.run_or_load("made", seeds=1).rows
+    assert set(again[again["metric"] == "nc1"]["epoch"]) == {2}  # earlier ones are of the old version, and not shown
+    assert set(first.rows[first.rows["metric"] == "nc1"]["epoch"]) == {0, 1, 2}
+
+
+def test_a_new_epoch_to_record_trains_again_to_the_same_bits(made):
+    made(changed(record=[]))
+    first = study.run_or_load("made", seeds=1)
+    made(PAGE)
     assert states(1) == ["to train"] * 2
     again = study.run_or_load("made", seeds=1)
-    pd.testing.assert_frame_equal(first.rows, again.rows)  # the same weights, so the same numbers
+    for name, tensor in first.stored["ce", 0].weights().items():
+        assert torch.equal(tensor, again.stored["ce", 0].weights()[name])
+    both = again.rows[again.rows["epoch"] != 1].reset_index(drop=True)
+    order = ["recipe", "epoch", "ood_set", "split", "layer", "scorer", "metric"]
+    pd.testing.assert_frame_equal(
+        both.sort_values(order, ignore_index=True), first.rows.sort_values(order, ignore_index=True)
+    )
 
 
 def test_two_pages_share_a_run(made, tmp_path):
@@ -261,10 +277,13 @@ def test_the_store_costs_little_beside_training(made):
 
 @pytest.mark.slow
 def test_training_of_a_cold_tiny_book_stays_under_300_seconds():
-    """Counts the seconds that every stored run of the book's own pages took; trains what is missing first."""
+    """Counts what every stored run of the book's own pages took; trains what is missing first.
+
+    Processor seconds of one thread: on a quiet machine they equal wall time, and a busy host does not fail the test.
+    """
     seconds = {}
     for page in recipes.pages():
         results = study.run_or_load(page, scale="tiny", seeds=recipes.page(page).seeds["tiny"])
-        seconds |= {run.key: run.info["seconds"]["train"] for run in results.stored.values()}
+        seconds |= {run.key: run.info["seconds"]["train_cpu"] for run in results.stored.values()}
     assert len(seconds) >= 30
     assert sum(seconds.values()) < 300

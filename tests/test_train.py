@@ -1,6 +1,8 @@
 """The loop: the schedule by hand, bits that repeat, resume that equals no interruption, a clear stop on NaN."""
 
+import dataclasses
 import math
+import time
 
 import pytest
 import torch
@@ -108,6 +110,24 @@ def test_recording_does_not_change_training():
     assert same(weights(train.fit(made, 0, images(), record=record)), weights(train.fit(made, 0, images())))
 
 
+def test_seconds_are_of_training_alone_and_go_on_after_a_resume(tmp_path):
+    made, kept = recipe(evaluate={"record": [0.5]}), FileCheckpoints(tmp_path / "c.safetensors")
+
+    def slow(_net, _epoch):
+        time.sleep(0.4)
+        return []
+
+    found = train.fit(made, 0, images(), record=slow)
+    assert 0 < found.seconds < 0.4
+    assert 0 < found.cpu_seconds
+    with pytest.raises(train.InterruptedTraining):
+        train.fit(made, 0, images(), checkpoints=kept, stop=lambda: True)
+    kept.save(dataclasses.replace(kept.load(), seconds=100.0, cpu_seconds=50.0))
+    resumed = train.fit(made, 0, images(), checkpoints=kept)
+    assert 100 < resumed.seconds < 110
+    assert 50 < resumed.cpu_seconds < 60
+
+
 def test_a_shorter_last_batch_is_left_out():
     """50 images in batches of 16 are 3 steps: the rate of the last step says so."""
     history = train.fit(recipe(schedule={"epochs": 2}), 0, images(50)).history
@@ -127,8 +147,6 @@ def test_nan_stops_with_advice():
 
 
 def test_refusals():
-    import dataclasses
-
     with pytest.raises(InputError, match="has 10 images, expected at least one batch of 16"):
         train.fit(recipe(), 0, images(10))
     with pytest.raises(InputError, match="has no labels"):
