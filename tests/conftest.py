@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.building import checkout, runs, site  # noqa: F401 (fixtures of the built book)
 from tests.made_page import made  # noqa: F401 (a fixture for every test)
 
 settings.register_profile("repeat", deadline=None, derandomize=True)  # the same examples on every machine

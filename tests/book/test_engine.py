@@ -1,17 +1,15 @@
 """The engine on a two-page book of its own: what is read again, what is refused, what lies beside a page."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.building import ROOT, Completed, build_book, executed
+
 NOTEBOOK_HEAD = (
     "---\njupytext: {text_representation: {extension: .md, format_name: myst, format_version: 0.13}}\n"
     "kernelspec: {display_name: Python 3, language: python, name: python3}\n---\n"
@@ -61,23 +59,16 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def build(root: Path) -> subprocess.CompletedProcess[str]:
-    """The command of the Makefile, with the small package in front of the real one."""
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", "book/", "-W", "--keep-going"]
-    environment = {**os.environ, "PYTHONPATH": str(root), "NO_COLOR": "1"}
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-
-
-def executed(run: subprocess.CompletedProcess[str]) -> set[str]:
-    """Pages that a build ran."""
-    return {Path(name).stem for name in re.findall(r"^(\S+): Executing notebook", run.stdout, re.MULTILINE)}
+def build(root: Path) -> Completed:
+    """Build the small book, with the small package in front of the real one."""
+    return build_book(root, PYTHONPATH=str(root))
 
 
 def test_a_page_is_never_older_than_what_it_shows(root: Path) -> None:
     first = build(root)
     assert first.returncode == 0, first.stderr
     site = root / "book" / "_build" / "html"
-    assert executed(first) == {"index", "demo"}
+    assert executed(first) == {"index", "papers/demo"}
     assert "first word" in (site / "papers" / "demo.html").read_text()
     assert (site / "downloads" / "demo" / "rows.csv").read_text() == "demo,tiny,3"
     outputs = json.loads((site / "downloads" / "demo" / "executed.ipynb").read_text())["cells"][-1]["outputs"]
@@ -91,7 +82,7 @@ def test_a_page_is_never_older_than_what_it_shows(root: Path) -> None:
 
     (root / "book" / "claims" / "demo.yml").write_text("claims: [one]\n")
     after_claims = build(root)
-    assert executed(after_claims) == {"index", "demo"}
+    assert executed(after_claims) == {"index", "papers/demo"}
     assert "0 added, 2 changed, 0 removed" in after_claims.stdout, "the page without code is left alone"
 
     (root / "ood_core" / "__init__.py").write_text("WORD = 'second word'\n")

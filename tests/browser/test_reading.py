@@ -1,0 +1,93 @@
+"""What a reader does: open every page at any width, follow the contents, sort, search, read in the dark."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.visitor import Visitor
+from tests.building import PAGES, PAPERS
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+UNNAMED_FIGURES = """() => [...document.querySelectorAll('.bd-article img, .bd-article svg')]
+  .filter(e => !e.closest('mjx-container') && !e.closest('[aria-hidden=true]') && !e.closest('button'))
+  .filter(e => e.tagName === 'IMG' ? !e.alt.trim()
+    : !(e.getAttribute('role') === 'img' && (e.getAttribute('aria-label') || e.querySelector(':scope > title'))))
+  .map(e => e.outerHTML.slice(0, 120))"""
+WIDER_THAN_THE_WINDOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+LOW_CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("width", [1366, 820, 390])
+def test_every_page_opens(visit: Visitor, page: str, width: int) -> None:
+    opened = visit.open(page)
+    expect(opened.locator(".bd-article h1").first).to_be_visible()
+    assert "Traceback" not in opened.inner_text("body")
+    assert opened.evaluate(UNNAMED_FIGURES) == []
+    assert opened.evaluate(WIDER_THAN_THE_WINDOW) <= 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_can_be_read_in_light_and_dark(visit: Visitor, page: str) -> None:
+    opened = visit.open(page)
+    root, switch = opened.locator("html"), opened.locator("button.theme-switch-button:visible").first
+    expect(root).to_have_attribute("data-theme", "light")
+    assert opened.evaluate(LOW_CONTRAST) == []
+    for _ in range(3):  # the button goes round through light, dark and as the system has it
+        if root.get_attribute("data-theme") != "dark":
+            switch.click()
+    expect(root).to_have_attribute("data-theme", "dark")
+    assert opened.evaluate(LOW_CONTRAST) == []
+    opened.reload(wait_until="networkidle")
+    expect(root).to_have_attribute("data-theme", "dark")
+
+
+@pytest.mark.parametrize("width", [1366, 390])
+def test_the_contents_lead_to_every_page(visit: Visitor, width: int) -> None:
+    page = visit.open("index")
+    for name in PAGES[1:]:
+        if width < 992:
+            page.locator("button.primary-toggle:visible").click()
+        page.locator(f"nav.bd-links a[href$='{name.rsplit('/')[-1]}.html']:visible").first.click()
+        page.wait_for_url(f"**/{name}.html")
+        expect(page.locator(".bd-article h1").first).to_be_visible()
+
+
+@pytest.mark.parametrize("page", ["index", *PAPERS])
+def test_a_table_sorts_by_mouse_and_keyboard(visit: Visitor, page: str) -> None:
+    opened = visit.open(page)
+    table = opened.locator("table.sortable").first
+
+    def cells(place: int) -> list[str]:
+        return table.locator(f"tbody tr > :nth-child({place})").all_inner_texts()
+
+    places = range(1, table.locator("thead th").count() + 1)
+    place = next(i for i in places if len(set(cells(i))) > 1)
+    header, before = table.locator("thead th").nth(place - 1), cells(place)
+    orders = []
+    for press, direction in ((header.click, "descending"), (lambda: header.press("Enter"), "ascending")):
+        press()
+        expect(header).to_have_attribute("aria-sort", direction)
+        opened.wait_for_timeout(100)  # rows move a moment after the header is marked
+        orders.append(cells(place))
+    assert sorted(before) == sorted(orders[0]) == sorted(orders[1])
+    assert orders[0][0] == orders[1][-1] != orders[1][0]
+
+
+def test_search_finds_a_paper(visit: Visitor) -> None:
+    page = visit.open("index")
+    page.locator("button.search-button__button:visible, button.search-button-field:visible").first.click()
+    page.locator("input[type=search]:visible").first.fill("norm")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=norm*")
+    expect(page.locator("#search-results li a[href*='papers/l2-norm.html']").first).to_be_visible()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_formulas_are_drawn(visit: Visitor, page: str) -> None:
+    opened = visit.open(page)
+    written = opened.locator("span.math, div.math").count()
+    assert opened.locator("mjx-container svg").count() >= written
+    assert opened.locator("mjx-merror, [data-mjx-error]").count() == 0
