@@ -35,7 +35,7 @@ def test_parts_combine(words, how, k, expected):
 def test_answers_combine():
     higher, lower = ("answered", "higher"), ("answered", "lower")
     assert combine([higher, higher], "all") == higher
-    assert combine([higher, lower], "all") == ("answered", "differs between parts")
+    assert combine([higher, lower], "all") == ("answered", "mixed")
     assert combine([higher, ("not run", "")], "all") == ("not run", "")
 
 
@@ -213,4 +213,4 @@ def test_summary_and_frame_hold_every_claim_and_part():
     assert table["verdict"].tolist() == ["holds", "holds", "does not hold", "does not hold"]
     assert table["level"].tolist() == [0, 1, 0, 1]
     assert table["estimate"].tolist()[1] == verdicts[0].parts[0].estimate
-    assert table["asks"].tolist()[1] == "one sample, > 0.5"
+    assert table["asks"].tolist()[1] == "one sample: > 50 %"

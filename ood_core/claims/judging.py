@@ -11,7 +11,7 @@ import pandas as pd
 from ..checks import InputError, choice
 from . import selection
 from .outcomes import Result, Verdict, walk
-from .rules import ANSWERED, DESCRIPTIVE, FAILS, HOLDS, NO_DIFFERENCE, NOT_RUN, OPEN, RULES, holm
+from .rules import ANSWERED, DESCRIPTIVE, FAILS, HOLDS, MIXED, NO_DIFFERENCE, NOT_RUN, OPEN, RULES, holm
 from .schema import SCALES, Claim, Part
 
 ALPHA = 0.05
@@ -137,7 +137,7 @@ def combine(outcomes: Sequence[tuple[str, str]], how: str, k: int = 0) -> tuple[
         return (NOT_RUN if words and set(words) == {NOT_RUN} else DESCRIPTIVE), ""
     if words and set(words) == {ANSWERED}:
         answers = [answer for _, answer in outcomes]
-        return ANSWERED, answers[0] if len(set(answers)) == 1 else "differs between parts"
+        return ANSWERED, answers[0] if len(set(answers)) == 1 else MIXED
     if how == "at_least":
         held = words.count(HOLDS)
         if held >= k:

@@ -21,6 +21,7 @@ HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
 ANSWERED, DESCRIPTIVE, NOT_RUN = "answered", "descriptive", "not run"
 WORDS = (HOLDS, FAILS, OPEN, ANSWERED, DESCRIPTIVE, NOT_RUN)
 HIGHER, LOWER, NO_DIFFERENCE = "higher", "lower", "no clear difference"
+MIXED = "mixed"  # the answer of a claim whose parts answer differently
 
 Array = NDArray[np.float64]
 Direction = Literal["greater", "less", "two_sided"]

@@ -95,27 +95,34 @@ class Part(_Strict):
 
     @property
     def asks(self) -> str:
-        """What the rule asks, in one line of fractions, such as "paired, > 0, band ±0.005"."""
+        """What the rule asks, in one line in the part's unit, such as "paired: > 0 points, band ±0.5 points"."""
+
+        def shown(value: float) -> str:
+            number = f"{value if self.unit == 'number' else 100 * value:g}".replace("-", "−")
+            return number + {"percent": " %", "points": " points", "number": ""}[self.unit]
+
         sign = {"greater": ">", "less": "<", "two_sided": "either side of", None: ""}[self.direction]
-        margin = self.arguments.get("margin", 0.0)
+        margin, band = (self.arguments.get(name, 0.0) for name in ("margin", "band"))
         match self.rule:
             case "paired":
-                asked = f"{sign} {-margin if self.direction == 'less' and margin else margin:g}"
+                asked = f"{sign} {shown(-margin if self.direction == 'less' and margin else margin)}"
             case "non_inferior":
-                asked = f"{sign} {-margin if self.direction == 'greater' else margin:g}"
+                asked = f"{sign} {shown(-margin if self.direction == 'greater' else margin)}"
             case "equivalent":
-                asked = f"within ±{margin:g}"
+                asked = f"within ±{shown(margin)}"
             case "threshold":
-                asked = f"holds {sign} {self.hold_at:g}, fails on the other side of {self.fail_at:g}"
+                hold_at, fail_at = (self.arguments[name] for name in ("hold_at", "fail_at"))
+                asked = f"{sign} {shown(hold_at)}, fails on the other side of {shown(fail_at)}"
             case "spread":
-                asked = f"ratio {sign} 1"
+                asked = f"ratio of sd {sign} 1"
             case "always":
-                asked = f"every value ≤ {self.at_most:g}"
+                asked = f"every value ≤ {shown(self.arguments['at_most'])}"
+            case "correlation":
+                asked = f"{sign} 0"
             case _:
-                asked = f"{sign} {margin:g}"
-        band = self.arguments.get("band", 0.0)
-        words = [self.rule.replace("non_inferior", "non-inferior").replace("_", " "), asked]
-        words += [f"band ±{band:g}"] if band else []
+                asked = f"{sign} {shown(margin)}"
+        words = [f"{self.rule.replace('non_inferior', 'non-inferior').replace('_', ' ')}: {asked}"]
+        words += [f"band ±{shown(band)}"] if band else []
         words += [f"for at least {self.at_least} of the sets"] if self.at_least else []
         return ", ".join(words)
 

@@ -1,0 +1,103 @@
+"""Small pieces of HTML, all text escaped: cells, numbers, a table that scrolls in its own box, a CSV beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from ..checks import InputError
+
+SYMBOLS = {"holds": "✓", "does not hold": "✗", "inconclusive": "?", "answered": "→", "descriptive": "n", "not run": "–"}
+ANSWERS = {"higher": "↑", "lower": "↓", "no clear difference": "≈", "mixed": "⇅"}
+
+
+@dataclass(frozen=True)
+class Html:
+    """A piece of a page: `html` for notebooks and sites, `frame` with the numbers at full precision."""
+
+    html: str
+    frame: pd.DataFrame = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def cell(content: str, key: Any = None, tag: str = "td", css: str = "") -> str:
+    """A cell around HTML that is already escaped; `key` is what sorting compares."""
+    sort = "" if key is None else f' data-sort="{escape(str(key))}"'
+    scope = ' scope="row"' if tag == "th" else ""
+    return f"<{tag}{scope}{sort}{f' class={chr(34)}{css}{chr(34)}' if css else ''}>{content}</{tag}>"
+
+
+def row(cells: Iterable[str], css: str = "") -> str:
+    """A table row."""
+    return f"<tr{f' class={chr(34)}{css}{chr(34)}' if css else ''}>{''.join(cells)}</tr>"
+
+
+def small(text: str) -> str:
+    """Escaped text on a line of its own, quieter; "" for no text."""
+    return f'<span class="quiet">{escape(text)}</span>' if text else ""
+
+
+def table(headers: Sequence[str], rows: Iterable[str], label: str, css: str = "") -> str:
+    """A sortable table in a box that scrolls sideways and can be reached by keyboard.
+
+    Raises:
+        InputError: no label; a scrolling region needs a name for screen readers.
+    """
+    if not label.strip():
+        raise InputError("label is empty, expected what the table shows.\nName it in a few words.")
+    heads = "".join(f'<th scope="col">{escape(text)}</th>' for text in headers)
+    return (
+        f'<div class="table-scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
+        f'<table class="ood-table sortable n-last {css}"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def csv_link(frame: pd.DataFrame, name: str) -> str:
+    """A link that holds the whole table, so that it works offline and from a saved page."""
+    data = quote(frame.to_csv(index=False))
+    return (
+        f'<p class="csv-link"><a download="{escape(name)}.csv" href="data:text/csv;charset=utf-8,{data}">'
+        "Download this table (CSV)</a></p>"
+    )
+
+
+def badge(word: str, text: str = "") -> str:
+    """A verdict as a symbol and a word, so that no reader depends on colour; `text` stands in for the word."""
+    symbol = ANSWERS.get(text, SYMBOLS[word])
+    css = word.replace(" ", "-")
+    return f'<span class="verdict verdict-{css}"><span aria-hidden="true">{symbol}</span> {escape(text or word)}</span>'
+
+
+def interval(estimate: float | None, low: float | None, high: float | None, unit: str) -> str:
+    """Mean [low, high] in the unit: fractions as per cent, differences as signed percentage points, or plain numbers.
+
+    Digits follow the interval, down to the first significant one of its half width. Missing numbers give "".
+    """
+    if _missing(estimate):
+        return ""
+    factor = 1 if unit == "number" else 100
+    value, low, high = (None if _missing(x) else factor * float(x) for x in (estimate, low, high))  # type: ignore[arg-type]
+    half = 0.0 if low is None or high is None else (high - low) / 2
+    digits = min(max(-math.floor(math.log10(half)), 1), 4) if half > 0 else 1 if factor == 100 else None
+    sign = "+" if unit == "points" else ""
+
+    def shown(x: float | None, sign: str = sign) -> str:
+        text = f"{x:{sign}.3g}" if digits is None else f"{x:{sign}.{digits}f}"
+        return text.replace("-", "−")
+
+    suffix = {"percent": " %", "points": " points"}.get(unit, "")
+    bounds = "" if low is None or high is None else f" [{shown(low)}, {shown(high)}]"
+    return f"{shown(value)}{suffix}{bounds}"
+
+
+def _missing(x: float | None) -> bool:
+    return x is None or math.isnan(x)

@@ -1,0 +1,90 @@
+"""Results without a verdict: metrics by recipe, scorer and OOD set, and the runs behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from ..checks import InputError
+from .html import Html, cell, csv_link, row, small, table
+
+SHORT = 12  # characters of a run key or a commit; the CSV has them whole
+
+
+def metrics_table(rows: pd.DataFrame, metric: str = "auroc", names: Mapping[str, str] | None = None) -> Html:
+    """Mean ± standard deviation over seeds of one metric at the last epoch, in per cent: recipe x scorer x OOD set.
+
+    Args:
+        rows: tidy rows of one scale with a `recipe` column.
+        metric: a fraction that has an OOD set, such as auroc or fpr_at_tpr.
+        names: recipe -> how to call it.
+    Returns:
+        the table; `frame` has a row per recipe, scorer and set with mean, sd (n - 1), n as fractions.
+    Raises:
+        InputError: nothing recorded, or a number that is there twice for one seed.
+    """
+    found = rows[(rows["metric"] == metric) & (rows["ood_set"] != "")]
+    if found.empty:
+        have = ", ".join(sorted(rows.loc[rows["ood_set"] != "", "metric"].unique()))
+        raise InputError(f"metric is {metric!r}, expected one of: {have}.\nPick one that is recorded.")
+    last = rows.groupby("recipe")["epoch"].transform("max")
+    found = found[found["epoch"] == last[found.index]]
+    keys = ["recipe", "scorer", "layer", "params", "ood_group", "ood_set"]
+    twice = found[found.duplicated([*keys, "seed"])]
+    if len(twice):
+        raise InputError(
+            f"{metric} of {'/'.join(map(str, twice.iloc[0][keys]))} is there twice for seed {twice.iloc[0]['seed']}, "
+            "expected one number.\nChoose one id_set, split, protocol and class first."
+        )
+    grouped = found.groupby(keys, sort=False)["value"]
+    frame = grouped.agg(mean="mean", sd="std", n="size").reset_index()
+    sets = found[["ood_group", "ood_set"]].drop_duplicates().sort_values("ood_group", ascending=False, kind="stable")
+    lines = []
+    for (recipe, scorer, layer, params), part in frame.groupby(keys[:4], sort=False):
+        by_set = part.set_index("ood_set")
+        cells = [cell(escape((names or {}).get(str(recipe), str(recipe))), tag="th")]
+        cells += [cell(escape(str(scorer)) + small(f"{layer} {params}".strip()), f"{scorer} {layer} {params}")]
+        for name in sets["ood_set"]:
+            cells.append(_mean_sd(by_set.loc[name]) if name in by_set.index else cell("", ""))
+        counts = sorted(part["n"].unique())
+        lines.append(row([*cells, cell("–".join(map(str, counts)), counts[0])]))
+    headers = ["recipe", "scorer", *(f"{name} ({group})" for group, name in sets.itertuples(index=False)), "seeds"]
+    label = f"{metric} in per cent, mean ± standard deviation over seeds"
+    return Html(f"<div>{table(headers, lines, label)}{csv_link(frame, metric)}</div>", frame)
+
+
+def provenance_table(runs: pd.DataFrame) -> Html:
+    """The runs behind a page's numbers, one row a run, in the columns that are given.
+
+    Args:
+        runs: `results.runs`. Times in seconds with one decimal; long keys are shortened here and whole in the CSV.
+    """
+    lines = [
+        row(_provenance(column, value) for column, value in record.items()) for record in runs.to_dict(orient="records")
+    ]
+    headers = [str(column).replace("_", " ") for column in runs.columns]
+    return Html(
+        f"<div>{table(headers, lines, 'Runs behind the numbers')}{csv_link(runs, 'runs')}</div>",
+        runs.reset_index(drop=True),
+    )
+
+
+def _mean_sd(found: pd.Series[Any]) -> str:
+    mean, sd = 100 * float(found["mean"]), 100 * float(found["sd"])
+    return cell(f"{mean:.1f}" if pd.isna(sd) else f"{mean:.1f} ± {sd:.1f}", f"{mean:.6f}", css="number")
+
+
+def _provenance(column: Any, value: Any) -> str:
+    if isinstance(value, bool):
+        return cell("yes" if value else "no")
+    if isinstance(value, float):
+        return cell(f"{value:.1f}", value, css="number")
+    if isinstance(value, dict):
+        value = ", ".join(f"{key} {item}" for key, item in value.items())
+    text = str(value)
+    if column in ("run", "commit") and len(text) > SHORT:
+        return cell(f'<abbr title="{escape(text)}">{escape(text[:SHORT])}</abbr>', text)
+    return cell(escape(text))

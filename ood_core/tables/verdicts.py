@@ -1,0 +1,250 @@
+"""Verdicts as a reader meets them: the box on a page, the table of claims, the scoreboard of all papers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any, Protocol
+
+import pandas as pd
+
+from .html import SYMBOLS, Html, badge, cell, csv_link, interval, row, small, table
+
+LIVE = "tiny"
+PLURALS = {"holds": "hold", "does not hold": "do not hold"}
+NOT_RUN = "not run"
+
+
+class Judged(Protocol):
+    """What a verdict must offer: flat records of the claim and its parts, as `claims.Verdict.records` gives them."""
+
+    def records(self) -> list[dict[str, Any]]: ...
+
+
+class Entry(Protocol):
+    """A reported number, as `claims.Reported`."""
+
+    def model_dump(self) -> dict[str, Any]: ...
+
+
+class Card(Protocol):
+    """A page's title and paper, as `claims.Page`."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def paper(self) -> str: ...
+
+
+Scales = Mapping[str, Iterable[Judged] | None]
+
+
+def verdict_box(verdicts: Scales) -> Html:
+    """All claims of a page by scale: `tiny` live, the others recorded, "not run" where there is nothing.
+
+    Args:
+        verdicts: scale -> verdicts in the claims' order, or None where nothing has run.
+    Returns:
+        one sentence a scale, then claims by scale; `frame` has a row per claim and scale.
+    """
+    scales = {scale: _tops(found) for scale, found in verdicts.items()}
+    first = next((tops for tops in scales.values() if tops), [])
+    sentences = "".join(
+        f"<li><strong>{escape(scale)}</strong> ({_manner(scale)}): {_sentence(tops)}</li>"
+        for scale, tops in scales.items()
+    )
+    lines = []
+    for place, top in enumerate(first):
+        cells = [cell(escape(top["claim"]), place, "th"), cell(escape(top["title"]))]
+        for tops in scales.values():
+            here = tops[place] if tops else {"verdict": NOT_RUN, "answer": ""}
+            cells.append(cell(badge(here["verdict"], here["answer"]), _rank(here["verdict"])))
+        lines.append(row(cells))
+    headers = ["id", "claim", *scales]
+    grid = table(headers, lines, "Verdicts by claim and scale", "verdicts")
+    frame = pd.DataFrame([top for tops in scales.values() for top in tops])
+    return Html(f'<div class="verdict-box"><ul>{sentences}</ul>{grid}</div>', frame)
+
+
+def claims_table(verdicts: Iterable[Judged], reported: Iterable[Entry] = (), name: str = "claims") -> Html:
+    """One row per claim with its parts below it: reported | ours (mean, 95 % interval) | n | verdict.
+
+    Args:
+        verdicts: of one scale.
+        reported: what the paper printed; a claim without an entry, or with an empty one, says "not reported".
+        name: of the CSV file.
+    Returns:
+        a table that sorts by any column with parts staying below their claim; a CSV with full precision beside it.
+    """
+    entries = [entry.model_dump() for entry in reported]
+    lines: list[str] = []
+    records: list[dict[str, Any]] = []
+    for place, verdict in enumerate(verdicts):
+        top, *parts = verdict.records()
+        records += [top, *parts]
+        lines += _claim_rows(place, top, parts, [e for e in entries if e["claim"] == top["claim"]])
+    headers = ["id", "claim", "reported", "ours", "verdict"]
+    frame = pd.DataFrame(records)
+    more = (
+        '<p class="how">Ours: mean over seeds [95 % interval]. '
+        '<label class="more"><input type="checkbox"> also show the numbers that decide nothing</label></p>'
+    )
+    body = table(headers, lines, "Claims: reported, ours, interval, verdict", "claims")
+    return Html(f'<div class="claims-table">{more}{body}{csv_link(frame, name)}</div>', frame)
+
+
+def scoreboard(
+    pages: Mapping[str, Scales], cards: Mapping[str, Card] | None = None, links: Mapping[str, str] | None = None
+) -> Html:
+    """All papers, a row each: a ten-second answer, and per scale how many claims have which verdict.
+
+    Args:
+        pages: page -> scale -> verdicts, or None where nothing has run.
+        cards: page -> title and paper; the page's name stands in where there is none.
+        links: page -> address of its page, for those that have one.
+    Returns:
+        the table; `frame` has a row per page and scale with the counts.
+    """
+    lines, counts = [], []
+    scales = list(dict.fromkeys(scale for found in pages.values() for scale in found))
+    for page, found in pages.items():
+        card = (cards or {}).get(page)
+        title = escape(card.title if card else page)
+        link = (links or {}).get(page)
+        head = f'<a href="{escape(link)}">{title}</a>' if link else title
+        tops = {scale: _tops(found.get(scale)) for scale in scales}
+        cells = [cell(head + small(card.paper if card else ""), card.title if card else page, "th")]
+        cells.append(cell(_short_answer(tops)))
+        for scale in scales:
+            words = Counter(top["verdict"] for top in tops[scale])
+            counts.append({"page": page, "scale": scale, **{word: words[word] for word in SYMBOLS}})
+            cells.append(cell(_tally(words), words["holds"]))
+        lines.append(row(cells))
+    headers = ["paper", "in ten seconds", *scales]
+    grid = table(headers, lines, "Scoreboard of claims by paper and scale", "scoreboard")
+    return Html(f'<div class="scoreboard-box">{grid}</div>', pd.DataFrame(counts))
+
+
+def _claim_rows(
+    place: int, top: dict[str, Any], parts: list[dict[str, Any]], entries: list[dict[str, Any]]
+) -> list[str]:
+    """The claim's row and those of its parts; parts carry the claim's sort keys, so they stay with it."""
+    key: list[Any] = [place, top["title"], "", "", _rank(top["verdict"])]
+    alone = parts[0] if len(parts) == 1 else None
+    stated = f"<strong>{escape(top['title'])}</strong> {escape(top['statement'])}"
+    origin = "the paper's" if top["origin"] == "P" else "our question"
+    stated += small(f"{origin}: {top['source']}") + small(top["note"])
+    ours = _numbers(alone) + small(_remark(alone)) if alone else escape(_counted(parts)) + _seeds(top)
+    values = [e for e in entries if e["value"] is not None]
+    printed = "".join(f"<div>{escape(_value(e['value']))} {escape(e['unit'])}{small(e['where'])}</div>" for e in values)
+    key[2], key[3] = (values[0]["value"] if values else ""), (_sort_value(alone) if alone else "")
+    first = [escape(top["claim"]), stated, printed or "not reported", ours, _verdict(top)]
+    lines = [row([cell(first[0], key[0], "th"), *map(cell, first[1:], key[1:])], "claim")]
+    for index, part in enumerate(parts if alone is None else []):
+        numbers = _numbers(part)
+        if part["level"] == 1 and not numbers:
+            below = [p for p in _below(parts, index) if p["verdict"] != NOT_RUN]
+            numbers = escape(_tally_text(Counter(p["verdict"] for p in below), "set")) + _seeds(part)
+        about = f'<span class="part-name level-{part["level"]}">{escape(part["part"])}</span>' + small(_remark(part))
+        texts = [escape(top["claim"]), about, "", numbers, _verdict(part)]
+        counts = part["counts"] and part["level"] == 1
+        cells = [cell(texts[0], key[0], "th"), *map(cell, texts[1:], key[1:])]
+        lines.append(row(cells, "part" if counts else "part listed"))
+    return lines
+
+
+def _below(parts: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
+    found = []
+    for part in parts[index + 1 :]:
+        if part["level"] <= parts[index]["level"]:
+            break
+        found.append(part)
+    return found
+
+
+def _numbers(part: dict[str, Any]) -> str:
+    shown = interval(part["estimate"], part["low"], part["high"], part["unit"])
+    return escape(shown) + _seeds(part) if shown else ""
+
+
+def _sort_value(part: dict[str, Any]) -> Any:
+    return "" if part["estimate"] is None else part["estimate"]
+
+
+def _remark(part: dict[str, Any]) -> str:
+    """What a part asks, what it averages over, and what there is to say about it."""
+    several = part["sets"].count(",") > 0
+    texts = [part["asks"], f"mean of {part['sets']}" if several else "", part["note"]]
+    return "; ".join(text for text in texts if text)
+
+
+def _verdict(record: dict[str, Any]) -> str:
+    """The badge, and below it whether the verdict survives Holm's correction over the page."""
+    p = record.get("p_holm")
+    shown = badge(record["verdict"], record["answer"])
+    if not record["stands"]:
+        return shown + small(f"after Holm: {record['holm']}")
+    return shown + (small(f"Holm\u00a0p\u00a0{'< 0.001' if p < 0.001 else f'= {p:.3f}'}") if p is not None else "")
+
+
+def _counted(parts: list[dict[str, Any]]) -> str:
+    return _tally_text(Counter(p["verdict"] for p in parts if p["level"] == 1 and p["counts"]), "part")
+
+
+def _tally_text(words: Counter[str], noun: str) -> str:
+    """Such as "3 parts: 2 hold, 1 inconclusive"; "" for none."""
+    total = sum(words.values())
+    texts = [_counted_word(words[word], word) for word in SYMBOLS if words[word]]
+    return f"{total} {noun}{'' if total == 1 else 's'}: {', '.join(texts)}" if total else ""
+
+
+def _tally(words: Counter[str]) -> str:
+    """A badge a verdict, each with its count."""
+    if not words or set(words) == {NOT_RUN}:
+        return badge(NOT_RUN)
+    return "<br>".join(badge(word, _counted_word(words[word], word)) for word in SYMBOLS if words[word])
+
+
+def _counted_word(count: int, word: str) -> str:
+    return f"{count} {word if count == 1 else PLURALS.get(word, word)}"
+
+
+def _sentence(tops: list[dict[str, Any]]) -> str:
+    """Counts in words, with the number of seeds."""
+    words = Counter(top["verdict"] for top in tops)
+    if not tops or set(words) == {NOT_RUN}:
+        reasons = {top["note"] for top in tops}
+        return escape(f"not run: {reasons.pop()}." if len(reasons) == 1 else "not run.")
+    seeds = sorted({top["n"] for top in tops if top["n"]})
+    span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}" if seeds else "no"
+    return escape(f"{_tally_text(words, 'claim')}; {span} seeds.")
+
+
+def _short_answer(tops: dict[str, list[dict[str, Any]]]) -> str:
+    """The sentence of the largest scale that has run, named; otherwise that nothing has."""
+    ran = [scale for scale, found in tops.items() if any(top["verdict"] != NOT_RUN for top in found)]
+    if not ran:
+        claims = max((len(found) for found in tops.values()), default=0)
+        return escape(f"Not run yet: {claims} claims stated." if claims else "Not run yet.")
+    return f"At {escape(ran[-1])}: {_sentence(tops[ran[-1]])}"
+
+
+def _tops(found: Iterable[Judged] | None) -> list[dict[str, Any]]:
+    return [] if found is None else [verdict.records()[0] for verdict in found]
+
+
+def _manner(scale: str) -> str:
+    return "live" if scale == LIVE else "recorded"
+
+
+def _rank(word: str) -> int:
+    return list(SYMBOLS).index(word)
+
+
+def _seeds(record: dict[str, Any]) -> str:
+    return small(f"n = {record['n']} seeds") if record["n"] else ""
+
+
+def _value(value: float) -> str:
+    return f"{value:g}"

@@ -1,0 +1,304 @@
+"""Tables: nothing unescaped, sorting keeps parts with their claim, and the CSV holds what the table rounds."""
+
+import csv
+import io
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ood_core import claims, tables
+from ood_core.checks import InputError
+from ood_core.tables.html import ANSWERS, SYMBOLS, badge, interval, table
+
+from .made_up import BLANK, around, auroc, claim, l2_norm_rows, part
+
+ROOT = Path(__file__).resolve().parent.parent
+EVIL = '<script>alert("x")</script>'
+
+
+class Page(HTMLParser):
+    """Elements of a piece of HTML as (tag, attributes), and its tables as rows of (text, data-sort, row class)."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.rows, self.open = [], [], []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("br", "input"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append({"class": dict(attrs).get("class", ""), "cells": []})
+        if tag in ("td", "th"):
+            self.rows[-1]["cells"].append({"text": "", "sort": dict(attrs).get("data-sort")})
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if {"td", "th"} & set(self.open):
+            self.rows[-1]["cells"][-1]["text"] += data
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+    @property
+    def body(self):
+        return self.rows[1:]
+
+
+def csv_of(html):
+    (link,) = [a for a in Page(html).all("a") if "download" in a]
+    assert link["href"].startswith("data:text/csv")
+    return list(csv.DictReader(io.StringIO(unquote(link["href"].split(",", 1)[1])))), link
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return claims.judge(claims.load("l2-norm", ROOT), l2_norm_rows())
+
+
+@pytest.fixture(scope="module")
+def everything(judged):
+    cards = {name: claims.page(name, ROOT) for name in ("l2-norm", "nan")}
+    none = claims.judge(claims.load("nan", ROOT), pd.DataFrame(), scale="tiny")
+    pages = {"l2-norm": {"tiny": judged, "small": None}, "nan": {"tiny": none, "small": None}}
+    return tables.scoreboard(pages, cards, {"l2-norm": "papers/l2-norm.html"})
+
+
+def test_a_table_shows_itself_and_keeps_its_numbers(judged):
+    shown = tables.claims_table(judged)
+    assert shown._repr_html_() == shown.html
+    assert len(shown.frame) == len(claims.frame(judged))
+
+
+@pytest.mark.parametrize("kind", ["claims", "box", "score", "metrics", "runs"])
+def test_no_text_becomes_markup(kind):
+    rows = pd.DataFrame(auroc(EVIL, around(0.9, 0.01), ood_set=EVIL, scorer=EVIL, params=EVIL, ood_group="near"))
+    sel = {"recipe": EVIL, "metric": "auroc"}
+    stated = claim(part(a=sel, name=EVIL, note=EVIL), part(name="2", a=sel, each="ood_set", counts=False), title=EVIL)
+    stated = stated.model_copy(update={"statement": EVIL, "source": EVIL, "note": EVIL, "id": EVIL})
+    verdicts = claims.judge([stated], rows)
+    entry = claims.Reported(claim=EVIL, quantity=EVIL, status="verified", value=1.0, unit=EVIL, where=EVIL, read=EVIL)
+    card = claims.Page(page="p", title=EVIL, paper=EVIL, claims=(stated,))
+    made = {
+        "claims": lambda: tables.claims_table(verdicts, [entry], EVIL),
+        "box": lambda: tables.verdict_box({"tiny": verdicts, EVIL: None}),
+        "score": lambda: tables.scoreboard({EVIL: {"tiny": verdicts}}, {EVIL: card}, {EVIL: EVIL}),
+        "metrics": lambda: tables.metrics_table(rows),
+        "runs": lambda: tables.provenance_table(pd.DataFrame([{"run": EVIL, "class": EVIL, EVIL: {EVIL: EVIL}}])),
+    }[kind]().html
+    assert "<script" not in made.lower()
+    assert "script" in made
+    assert not Page(made).all("script")
+    for _, attributes in Page(made).elements:
+        assert set(attributes) <= {
+            *("class", "tabindex", "role", "aria-label", "aria-hidden", "scope", "data-sort", "type"),
+            *("download", "href", "title"),
+        }
+
+
+def test_every_wide_table_scrolls_in_a_named_box(judged, everything):
+    for shown in (tables.claims_table(judged), tables.verdict_box({"tiny": judged}), everything):
+        page = Page(shown.html)
+        boxes = [a for a in page.all("div") if a.get("class") == "table-scroll"]
+        assert len(boxes) == len(page.all("table")) == 1
+        assert boxes[0]["tabindex"] == "0"
+        assert boxes[0]["role"] == "region"
+        assert boxes[0]["aria-label"]
+        assert "sortable" in page.all("table")[0]["class"].split()
+    with pytest.raises(InputError, match="label is empty"):
+        table(["a"], [], " ")
+
+
+def browser_sort(rows, column, descending):
+    """Rows as sortable-tablesort orders them: numbers where both are, empty last, ties in their present order."""
+
+    def number(text):
+        try:
+            return float(text) if text else 0.0
+        except ValueError:
+            return math.nan
+
+    def text(row):
+        cell = row["cells"][column]
+        return cell["text"].strip() if cell["sort"] is None else cell["sort"]
+
+    filled = [row for row in rows if text(row) != ""]
+    numeric = all(not math.isnan(number(text(row))) for row in filled)
+    key = (lambda row: number(text(row))) if numeric else text
+    # Python's reverse keeps the order of ties, as negating the comparison does
+    return sorted(filled, key=key, reverse=descending) + [row for row in rows if text(row) == ""]
+
+
+def test_sorting_keeps_the_parts_below_their_claim(judged):
+    rows = Page(tables.claims_table(judged, claims.reported("l2-norm", ROOT)).html).body
+
+    def families(order):
+        found = []
+        for row in order:
+            if row["class"] == "claim":
+                found.append((row["cells"][0]["text"], []))
+            else:
+                assert row["cells"][0]["text"] == found[-1][0]
+                found[-1][1].append(row["cells"][1]["text"])
+        return dict(found)
+
+    expected = families(rows)
+    assert list(expected) == [f"B{i}" for i in range(1, 8)]
+    assert len(expected["B1"]) == 2 + 3 + 1 + 2  # near, far, each of 3 sets under its heading, 2 useful
+    assert expected["B3"] == []  # one part: its numbers stand in the claim's own row
+    for column in range(5):
+        for descending in (False, True):
+            rows = browser_sort(rows, column, descending)
+            assert families(rows) == expected
+    back = browser_sort(rows, 0, False)
+    assert list(families(back)) == list(expected)
+    assert list(families(browser_sort(back, 0, True))) == list(expected)[::-1]
+
+
+def test_the_csv_holds_what_the_table_rounds(judged):
+    shown = tables.claims_table(judged, name="l2-norm-claims")
+    read, link = csv_of(shown.html)
+    assert link["download"] == "l2-norm-claims.csv"
+    estimates = shown.frame["estimate"].astype(float)
+    assert [float(line["estimate"] or "nan") for line in read] == pytest.approx(
+        list(estimates), abs=0, rel=0, nan_ok=True
+    )
+    assert [line["verdict"] for line in read] == shown.frame["verdict"].tolist()
+
+
+def test_numbers_that_decide_nothing_are_marked_and_can_be_shown(judged):
+    shown = tables.claims_table(judged)
+    page = Page(shown.html)
+    assert [a["type"] for a in page.all("input")] == ["checkbox"]
+    listed = {row["cells"][1]["text"].split("\n")[0] for row in page.body if "listed" in row["class"]}
+    assert any(text.startswith("useful, near") for text in listed)
+    assert not any(text.startswith("near: AUROC above") for text in listed)
+    css = (ROOT / "book" / "_static" / "book.css").read_text(encoding="utf-8")
+    assert ".claims-table:not(:has(.more input:checked)) tr.listed" in css
+
+
+def row_of(shown, start):
+    (found,) = [
+        r for r in Page(shown.html).body if r["cells"][0]["text"] == start[0] and start[1] in r["cells"][1]["text"]
+    ]
+    return [cell["text"] for cell in found["cells"]]
+
+
+def test_a_row_says_reported_ours_and_verdict(judged):
+    shown = tables.claims_table(judged, claims.reported("l2-norm", ROOT))
+    near = row_of(shown, ("B2", "near: L2 minus no L2paired"))
+    assert near[3].startswith("+6.0 points [")
+    assert "n = 5 seeds" in near[3]
+    assert "holds" in near[4]
+    assert "Holm" in near[4]
+    assert "60 epochs (ResNet-18)" in row_of(shown, ("B5", "The short schedule"))[2]
+    assert row_of(shown, ("B1", "The norm tells"))[2] == "not reported"
+    assert "mean of noise, photos" in row_of(shown, ("B2", "far: L2 minus no L2paired"))[1]
+    accuracy = row_of(shown, ("B3", "Little accuracy"))
+    assert accuracy[3].startswith("−0.2 points")
+    assert "2 sets: 2 hold" in row_of(shown, ("B5", "some far set: norm minus Gaussian densitynon"))[3]
+
+
+def test_a_verdict_that_holm_takes_back_says_so():
+    rows = pd.DataFrame(auroc("l2", around(0.5101, 0.01)))
+    verdicts = claims.judge([claim(part(), part(name="q", margin=0.50005))], rows)
+    page = Page(tables.claims_table(verdicts).html)
+    assert "after Holm: inconclusive" in page.body[0]["cells"][4]["text"]
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "expected"),
+    [
+        ((0.954, 0.941, 0.968), "percent", "95.4 % [94.1, 96.8]"),
+        ((0.99954, 0.99951, 0.99957), "percent", "99.954 % [99.951, 99.957]"),
+        ((0.052, 0.039, 0.065), "points", "+5.2 points [+3.9, +6.5]"),
+        ((-0.052, -0.065, -0.039), "points", "−5.2 points [−6.5, −3.9]"),
+        ((0.5, 0.25, 0.75), "percent", "50.0 % [25.0, 75.0]"),
+        ((0.0412, 0.031, 0.053), "number", "0.04 [0.03, 0.05]"),
+        ((41.2, 31.0, 53.0), "number", "41.2 [31.0, 53.0]"),
+        ((1.23e-9, None, None), "number", "1.23e−09"),
+        ((0.9, None, None), "percent", "90.0 %"),
+        ((0.9, 0.9, 0.9), "percent", "90.0 % [90.0, 90.0]"),
+        ((None, None, None), "percent", ""),
+        ((math.nan, math.nan, math.nan), "percent", ""),
+    ],
+)
+def test_intervals_in_their_units(values, unit, expected):
+    assert interval(*values, unit) == expected
+
+
+def test_verdicts_differ_without_colour():
+    assert tuple(SYMBOLS) == claims.WORDS
+    symbols = [*SYMBOLS.values(), *ANSWERS.values()]
+    assert len(set(symbols)) == len(symbols)
+    for word, symbol in SYMBOLS.items():
+        assert f">{symbol}<" in badge(word)
+        assert word in badge(word)
+    assert "↓" in badge("answered", "lower")
+    assert "lower" in badge("answered", "lower")
+
+
+def test_the_box_names_every_scale(judged):
+    shown = tables.verdict_box({"tiny": judged, "small": None, "paper": None})
+    assert "<strong>tiny</strong> (live): 7 claims: 6 hold, 1 answered; 5 seeds." in shown.html
+    assert "<strong>paper</strong> (recorded): not run." in shown.html
+    rows = Page(shown.html).body
+    assert len(rows) == 7
+    assert [cell["text"].strip() for cell in rows[0]["cells"]][2:] == ["✓ holds", "– not run", "– not run"]
+    empty = tables.verdict_box({"tiny": claims.judge(claims.load("nan", ROOT), pd.DataFrame(), scale="tiny")})
+    assert "not run: its page has not been run yet." in empty.html
+
+
+def test_the_scoreboard_counts_and_answers_in_one_line(everything):
+    first, second = Page(everything.html).body
+    assert first["cells"][1]["text"] == "At tiny: 7 claims: 6 hold, 1 answered; 5 seeds."
+    assert "6 hold" in first["cells"][2]["text"]
+    assert second["cells"][1]["text"] == "Not run yet: 13 claims stated."
+    assert [a["href"] for a in Page(everything.html).all("a")] == ["papers/l2-norm.html"]
+    counts = everything.frame.set_index(["page", "scale"])
+    assert counts.loc[("l2-norm", "tiny"), ["holds", "answered"]].tolist() == [6, 1]
+    assert counts.loc[("nan", "tiny"), "not run"] == 13
+    bare = tables.scoreboard({"l2-norm": {"tiny": None}, "nan": {"tiny": None}})
+    assert [row["cells"][1]["text"] for row in Page(bare.html).body] == ["Not run yet."] * 2
+
+
+def test_metrics_are_mean_and_sd_at_the_last_epoch():
+    values = np.array([0.9, 0.92, 0.94])
+    rows = auroc("l2", values, ood_set="a") + auroc("l2", [0.5] * 3, ood_set="b", ood_group="far")
+    rows += auroc("l2", [0.1] * 3, ood_set="a", epoch=3) + auroc("ce", [0.7], ood_set="a", epoch=5)
+    rows += auroc("l2", [0.1] * 3, ood_set="a", metric="fpr_at_tpr")
+    shown = tables.metrics_table(pd.DataFrame(rows), names={"l2": "with L2"})
+    head, first, second = Page(shown.html).rows
+    assert [c["text"] for c in head["cells"]] == ["recipe", "scorer", "a (near)", "b (far)", "seeds"]
+    assert [c["text"] for c in first["cells"]] == ["with L2", "feature_normfeatures", "92.0 ± 2.0", "50.0 ± 0.0", "3"]
+    assert [c["text"] for c in second["cells"]] == ["ce", "feature_normfeatures", "70.0", "", "1"]
+    exact = shown.frame.set_index(["recipe", "ood_set"])
+    assert exact.loc[("l2", "a"), ["mean", "sd"]].tolist() == pytest.approx([values.mean(), values.std(ddof=1)])
+    with pytest.raises(InputError, match="twice for seed 0"):
+        tables.metrics_table(pd.DataFrame(rows + auroc("l2", [0.9], ood_set="a", split="train")))
+    with pytest.raises(InputError, match="expected one of: auroc, fpr_at_tpr"):
+        tables.metrics_table(pd.DataFrame(rows), "aurocc")
+    with pytest.raises(InputError, match="aurocc"):
+        tables.metrics_table(pd.DataFrame([{**BLANK, "recipe": "a", "metric": "m", "seed": 0, "value": 0.0}]), "aurocc")
+
+
+def test_provenance_shows_short_keys_and_keeps_them_whole():
+    key = "0123456789abcdef" * 4
+    runs = pd.DataFrame(
+        [{"recipe": "l2", "seed": 0, "run": key, "seconds": 3.14159, "versions": {"torch": "2"}, "loaded": True}]
+    )
+    shown = tables.provenance_table(runs)
+    cells = [cell["text"] for cell in Page(shown.html).body[0]["cells"]]
+    assert cells == ["l2", "0", key[:12], "3.1", "torch 2", "yes"]
+    assert Page(shown.html).all("abbr")[0]["title"] == key
+    assert [line["run"] for line in csv_of(shown.html)[0]] == [key]
