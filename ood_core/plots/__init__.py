@@ -1,0 +1,6 @@
+"""Figures of a page as inline SVG: readable in light and dark, on a phone, and by a screen reader."""
+
+from .drawings import auroc_by_seed, score_histograms, through_training
+from .svg import Figure
+
+__all__ = ["Figure", "auroc_by_seed", "score_histograms", "through_training"]
