@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
-from statsmodels.stats.multitest import multipletests
 
 from ood_core.claims import rules
 
@@ -122,7 +121,7 @@ def test_spread_is_the_pitman_morgan_test():
     assert found.estimate == pytest.approx(a.std(ddof=1) / b.std(ddof=1))
     assert found.p == pytest.approx(scipy_stats.pearsonr(a + b, a - b).pvalue)
     assert rules.spread(b, a, direction="less").word == "does not hold"
-    assert rules.spread(a, a[::-1], direction="less").word == "inconclusive"
+    assert rules.spread(a, a[::-1].copy(), direction="less").word == "inconclusive"
     assert rules.spread(a, a + 1, direction="less").word == "inconclusive"
     assert rules.spread(a[:2], b[:2], direction="less").word == "inconclusive"
     assert rules.spread(a, np.ones(12), direction="less").word == "inconclusive"
@@ -198,9 +197,3 @@ def test_a_word_is_decided_exactly_when_its_p_is_below_five_per_cent(values, nam
     }[name]()
     if abs(found.p - 0.05) > 1e-6:
         assert (found.p < 0.05) == (found.word != "inconclusive")
-
-
-@settings(max_examples=50)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_holm_agrees_with_statsmodels(p):
-    assert rules.holm(p) == pytest.approx(list(multipletests(p, method="holm")[1]))

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pandas as pd
 
+from .. import stats
 from ..checks import InputError, choice
 from . import selection
 from .outcomes import Result, Verdict, walk
-from .rules import ANSWERED, DESCRIPTIVE, FAILS, HOLDS, MIXED, NO_DIFFERENCE, NOT_RUN, OPEN, RULES, holm
+from .rules import ANSWERED, DESCRIPTIVE, FAILS, HOLDS, MIXED, NO_DIFFERENCE, NOT_RUN, OPEN, RULES
 from .schema import SCALES, Claim, Part
 
 ALPHA = 0.05
@@ -157,7 +158,7 @@ def _corrected(verdicts: list[Verdict]) -> list[Verdict]:
         for _, result in walk(part for part in verdict.parts if part.part.counts)
         if result.p is not None and result.word in (HOLDS, FAILS, OPEN, ANSWERED)
     }
-    adjusted = dict(zip(family, holm(list(family.values())), strict=True))
+    adjusted = dict(zip(family, stats.holm(list(family.values())), strict=True)) if family else {}
 
     def correct(result: Result) -> Result:
         if result.parts:

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
+from .. import stats
+
 HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
 ANSWERED, DESCRIPTIVE, NOT_RUN = "answered", "descriptive", "not run"
 WORDS = (HOLDS, FAILS, OPEN, ANSWERED, DESCRIPTIVE, NOT_RUN)
@@ -49,15 +51,13 @@ class _Mean:
     """Mean of n numbers with the t interval of n - 1 degrees of freedom; n = 1 gives no interval."""
 
     def __init__(self, values: Array) -> None:
-        n = len(values)
-        self.value = float(np.mean(values))
-        # equal numbers have no spread; the mean's last bit must not make one
-        spread = 0.0 if np.ptp(values) <= ROUNDING else float(np.std(values, ddof=1))
-        self.error = spread / np.sqrt(n)
-        self.freedom = n - 1
-        reach = float(scipy_stats.t.ppf((1 + LEVEL) / 2, self.freedom)) * self.error if n > 1 else None
-        self.low = None if reach is None else self.value - reach
-        self.high = None if reach is None else self.value + reach
+        found = stats.t_interval(values, LEVEL)
+        alone = found.n == 1
+        self.value, self.freedom = found.mean, found.n - 1
+        self.low = None if alone else found.low
+        self.high = None if alone else found.high
+        # numbers that are equal but for rounding have no spread to test with
+        self.error = 0.0 if alone or np.ptp(values) <= ROUNDING else found.sd / float(np.sqrt(found.n))
 
     def above(self, bound: float) -> bool:
         return self.low is not None and self.low > bound + ROUNDING
@@ -170,9 +170,7 @@ def spread(a: Array, b: Array, *, direction: Direction) -> Finding:
     k = 1 + 2 * t**2 * (1 - r**2) / (n - 2)
     root = np.sqrt(max(k**2 - 1, 0.0))
     low, high = float(np.sqrt(ratio * (k - root))), float(np.sqrt(ratio * (k + root)))
-    freed = 4 * ratio * (1 - r**2) / (n - 2)
-    away = abs(ratio - 1)
-    p = float(2 * scipy_stats.t.sf(away / np.sqrt(freed), n - 2)) if freed > 0 else float(away <= ROUNDING)
+    p = stats.pitman_morgan(a, b).p
     found = Finding(OPEN, float(np.sqrt(ratio)), low, high, p, note="sd of the first over sd of the second")
     return _placed(found, 1.0, direction)
 
@@ -239,13 +237,3 @@ REQUIRED = inspect.Parameter.empty
 def takes(rule: str) -> dict[str, Any]:
     """The fields a rule takes with their defaults; `REQUIRED` where there is none."""
     return {name: parameter.default for name, parameter in inspect.signature(RULES[rule]).parameters.items()}
-
-
-def holm(values: list[float]) -> list[float]:
-    """Holm's step-down adjustment: adjusted p_(i) = max over j <= i of min(1, (m - j + 1) p_(j)), input order kept."""
-    order = np.argsort(values, kind="stable")
-    factors = np.arange(len(values), 0, -1)
-    stepped = np.maximum.accumulate(np.minimum(1.0, np.asarray(values, dtype=float)[order] * factors))
-    adjusted = np.empty(len(values))
-    adjusted[order] = stepped
-    return [float(p) for p in adjusted]
