@@ -80,24 +80,27 @@ def badge(word: str, text: str = "") -> str:
 def interval(estimate: float | None, low: float | None, high: float | None, unit: str) -> str:
     """Mean [low, high] in the unit: fractions as per cent, differences as signed percentage points, or plain numbers.
 
-    Digits follow the interval, down to the first significant one of its half width. Missing numbers give "".
+    Digits follow the half width down to its first significant one, and further where a limit would round to zero.
+    Missing numbers give "".
     """
-    if _missing(estimate):
-        return ""
     factor = 1 if unit == "number" else 100
-    value, low, high = (None if _missing(x) else factor * float(x) for x in (estimate, low, high))  # type: ignore[arg-type]
-    half = 0.0 if low is None or high is None else (high - low) / 2
-    digits = min(max(-math.floor(math.log10(half)), 1), 4) if half > 0 else 1 if factor == 100 else None
+    value, *limits = (None if x is None or math.isnan(x) else factor * float(x) for x in (estimate, low, high))
+    if value is None:
+        return ""
     sign = "+" if unit == "points" else ""
+    known = [x for x in limits if x is not None]
+    half = (known[1] - known[0]) / 2 if len(known) == 2 else 0.0
+    if half > 0:
+        smallest = min([half, *(abs(x) for x in known if abs(x) > 1e-12 and abs(x) < half)])
+        digits = f".{min(max(-math.floor(math.log10(smallest)), 1), 4)}f"
+    else:
+        digits = ".3g" if factor == 1 else ".1f"
 
-    def shown(x: float | None, sign: str = sign) -> str:
-        text = f"{x:{sign}.3g}" if digits is None else f"{x:{sign}.{digits}f}"
-        return text.replace("-", "−")
+    def shown(x: float) -> str:
+        text = f"{x:{sign}{digits}}"
+        zero = half > 0 and float(text) == 0
+        return (text.lstrip("+-") if zero else text).replace("-", "−")
 
     suffix = {"percent": " %", "points": " points"}.get(unit, "")
-    bounds = "" if low is None or high is None else f" [{shown(low)}, {shown(high)}]"
+    bounds = f" [{shown(known[0])}, {shown(known[1])}]" if len(known) == 2 else ""
     return f"{shown(value)}{suffix}{bounds}"
-
-
-def _missing(x: float | None) -> bool:
-    return x is None or math.isnan(x)

@@ -87,7 +87,7 @@ def claims_table(verdicts: Iterable[Judged], reported: Iterable[Entry] = (), nam
     headers = ["id", "claim", "reported", "ours", "verdict"]
     frame = pd.DataFrame(records)
     more = (
-        '<p class="how">Ours: mean over seeds [95 % interval]. '
+        '<p class="how">Ours: mean over seeds [95 % t interval, which can reach past 100 %]. '
         '<label class="more"><input type="checkbox"> also show the numbers that decide nothing</label></p>'
     )
     body = table(headers, lines, "Claims: reported, ours, interval, verdict", "claims")
@@ -142,12 +142,13 @@ def _claim_rows(
     first = [escape(top["claim"]), stated, printed or "not reported", ours, _verdict(top)]
     lines = [row([cell(first[0], key[0], "th"), *map(cell, first[1:], key[1:])], "claim")]
     for index, part in enumerate(parts if alone is None else []):
-        numbers = _numbers(part)
-        if part["level"] == 1 and not numbers:
-            below = [p for p in _below(parts, index) if p["verdict"] != NOT_RUN]
+        numbers, word = _numbers(part), _verdict(part)
+        below = _below(parts, index)
+        if below:  # a heading: what its sets say
             numbers = escape(_tally_text(Counter(p["verdict"] for p in below), "set")) + _seeds(part)
+            word = "" if part["verdict"] == "descriptive" else word
         about = f'<span class="part-name level-{part["level"]}">{escape(part["part"])}</span>' + small(_remark(part))
-        texts = [escape(top["claim"]), about, "", numbers, _verdict(part)]
+        texts = [escape(top["claim"]), about, "", numbers, word]
         counts = part["counts"] and part["level"] == 1
         cells = [cell(texts[0], key[0], "th"), *map(cell, texts[1:], key[1:])]
         lines.append(row(cells, "part" if counts else "part listed"))
