@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 import shlex
 import subprocess
@@ -14,15 +16,19 @@ import pytest
 import torch
 
 from ood_core.cli import main
-from tests.building import ROOT
+from tests.building import PAPERS, ROOT
 
-PAGES = ("README.md", "book/how-to-run.md")
-TOO_DEAR = ("--seeds 10", "data fetch", "run --all")  # parsed and not run
+GUIDES = ("README.md", "book/how-to-run.md")
+PAGES = (*GUIDES, *(f"book/{page}.ipynb" for page in PAPERS))
+TOO_DEAR = ("seeds 10", "data fetch", "run --all")  # parsed and not run
 
 
 def blocks(page: str, language: str) -> list[str]:
     """Code blocks of one language, in order and without their indentation."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if page.endswith(".ipynb"):
+        text = "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", text, re.M | re.S)
     return [re.sub(f"^{indent}", "", code, flags=re.M) for indent, code in found]
 
 
@@ -32,7 +38,7 @@ def commands(page: str) -> list[str]:
     return [command for line in lines if (command := line.partition("  #")[0].strip()) and not command.startswith("#")]
 
 
-COMMANDS = [(page, command) for page in PAGES for command in commands(page)]
+COMMANDS = {command: page for page in reversed(PAGES) for command in commands(page)}
 
 
 def run(*command: str | Path) -> str:
@@ -42,7 +48,7 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", GUIDES)
 def test_python_runs_as_written(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     layers = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
@@ -57,8 +63,8 @@ def test_python_runs_as_written(page: str, tmp_path: Path, monkeypatch: pytest.M
         assert (tmp_path / "ddu.safetensors").is_file()
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[command for _, command in COMMANDS])
-def test_commands_exist_and_run(page: str, command: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "page"), COMMANDS.items(), ids=list(COMMANDS))
+def test_commands_exist_and_run(command: str, page: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
     settings = dict(word.split("=", 1) for word in shlex.split(command) if re.match(r"[A-Z_]+=", word))
     match words:
@@ -71,6 +77,9 @@ def test_commands_exist_and_run(page: str, command: str, request: pytest.Fixture
             assert run(sys.executable, "-m", "ood_core", *rest)
         case ["papermill", "--help-notebook", notebook]:
             assert set(papermill.inspect_notebook(str(ROOT / notebook))) == {"scale", "seeds", "device"}
+        case ["papermill", notebook, _, *rest] if any(dear in command for dear in TOO_DEAR):
+            given = {name for flag, name in itertools.pairwise(rest) if flag == "-p"}
+            assert given <= set(papermill.inspect_notebook(str(ROOT / notebook)))
         case ["papermill", notebook, _, *rest]:
             request.getfixturevalue("runs")
             run(sys.executable, "-m", "papermill", notebook, tmp_path / "out.ipynb", *rest, "--no-progress-bar")
