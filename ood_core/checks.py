@@ -86,15 +86,19 @@ def vector(name: str, value: Any) -> Tensor:
     """A finite 1-D tensor with at least one entry."""
     x = tensor(name, value)
     if x.ndim != 1 or x.numel() == 0:
-        raise InputError(f"{name} has shape {tuple(x.shape)}, expected (N,) with N >= 1.\nPass one score per sample.")
+        raise InputError(f"{name} has shape {tuple(x.shape)}, expected (N,) with N >= 1.\nPass one number per sample.")
+    if x.is_complex():
+        raise InputError(f"{name} has dtype {x.dtype}, expected real numbers.\nPass one real number per sample.")
     return finite(name, x)
 
 
 def labels(name: str, value: Any, rows: int, classes: int | None = None, every_class: bool = False) -> Tensor:
     """Integer class labels (N,) in 0..C-1, int64; with `every_class`, each class must occur."""
     y = tensor(name, value)
-    if y.ndim != 1 or y.shape[0] != rows:
-        raise InputError(f"{name} has shape {tuple(y.shape)}, expected ({rows},).\nPass one label per row.")
+    if y.ndim != 1 or y.shape[0] != rows or rows == 0:
+        raise InputError(
+            f"{name} has shape {tuple(y.shape)}, expected ({rows or 'N'},), N >= 1.\nPass one label per row."
+        )
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise InputError(f"{name} has dtype {y.dtype}, expected integers.\nPass class indices 0..C-1.")
     y = y.long()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -130,7 +130,8 @@ class Measurement:
 
     def ood(self, name: str) -> Outputs:
         if name not in self._ood:
-            self._ood[name] = extract(self.net, self.sets.ood[name])
+            unlabelled = replace(self.sets.ood[name], labels=None)  # its classes are not the network's
+            self._ood[name] = extract(self.net, unlabelled)
         return self._ood[name]
 
     def run(self, todo: Iterable[Job]) -> list[dict[str, Any]]:

@@ -74,7 +74,9 @@ class Head:
 
 def unit(features: Tensor) -> Tensor:
     """Rows divided by their L2 norm, z = h / max(||h||_2, 1e-12); a zero row stays zero. Shape (N, D)."""
-    return F.normalize(features, dim=1, eps=NORM_EPS)
+    # float16 has no 1e-12: the floor would be 0 and a zero row 0 / 0.
+    wide = features.float() if features.dtype == torch.float16 else features
+    return F.normalize(wide, dim=1, eps=NORM_EPS).to(features.dtype)
 
 
 @dataclass(frozen=True)
@@ -110,20 +112,41 @@ class Outputs:
             put("logits", checks.matrix("logits", self.logits, unit="C"))
             self._same_rows("logits", self.logits, n)
         if self.labels is not None:
+            # labels of an OOD set may exceed the network's classes: only fit and accuracy need them to agree
             put("labels", checks.labels("labels", self.labels, n))
-        given: Any = self.head
-        if isinstance(given, tuple):
-            put("head", Head("linear", *given))
+        if self.head is not None:
+            put("head", self._head(self.head, features.shape[1]))
         put("layers", {name: checks.tensor(f"layers[{name!r}]", value) for name, value in self.layers.items()})
         for name, value in self.layers.items():
             self._same_rows(f"layers[{name!r}]", value, n)
         if self.inputs is not None:
+            put("inputs", checks.tensor("inputs", self.inputs))
             self._same_rows("inputs", self.inputs, n)
         if self.correct is None and self.logits is not None and self.labels is not None:
             put("correct", self.logits.argmax(dim=1) == self.labels.to(self.logits.device))
         elif self.correct is not None:
-            put("correct", checks.tensor("correct", self.correct).bool())
-            self._same_rows("correct", self.correct, n)
+            flags = checks.tensor("correct", self.correct)
+            if flags.dtype != torch.bool or flags.ndim != 1:
+                raise InputError(
+                    f"correct is {flags.dtype} with shape {tuple(flags.shape)}, expected bool with shape ({n},).\n"
+                    "Pass one flag per image, for example logits.argmax(1) == labels."
+                )
+            put("correct", flags)
+            self._same_rows("correct", flags, n)
+
+    @staticmethod
+    def _head(given: Any, columns: int) -> Head:
+        head = Head("linear", *given) if isinstance(given, tuple) and len(given) in (1, 2) else given
+        if not isinstance(head, Head):
+            raise InputError(
+                f"head is a {type(head).__name__}, expected a Head or (weight, bias).\nUse Head(kind, weight, bias)."
+            )
+        if head.weight.shape[1] != columns:
+            raise InputError(
+                f"head weight has {head.weight.shape[1]} columns, expected {columns} as the features.\n"
+                "Pass the layer that takes these features."
+            )
+        return head
 
     @staticmethod
     def _same_rows(name: str, value: Tensor | None, rows: int) -> None:

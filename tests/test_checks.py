@@ -24,6 +24,8 @@ REFUSED = [
     (lambda: checks.vector("s", []), r"s has shape \(0,\)"),
     (lambda: checks.vector("s", 3.0), r"s has shape \(\)"),
     (lambda: checks.vector("s", [1.0, np.nan]), "s holds 1 NaN"),
+    (lambda: checks.vector("s", np.array([1j])), r"s has dtype torch\.complex128, expected real"),
+    (lambda: checks.labels("y", torch.zeros(0).long(), 0), r"y has shape \(0,\), expected \(N,\), N >= 1"),
     (lambda: checks.labels("y", [0, 1], 3), r"y has shape \(2,\), expected \(3,\)"),
     (lambda: checks.labels("y", [0.0, 1.0], 2), "y has dtype torch.float64, expected integers"),
     (lambda: checks.labels("y", [True, False], 2), "y has dtype torch.bool, expected integers"),

@@ -135,10 +135,8 @@ def test_ctrl_c_says_how_to_go_on(made, tmp_path):
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:
-        ticks = 0
-        for _ in process.stdout:
-            ticks += 1
-            if ticks == 5:
+        for tick, _ in enumerate(process.stdout):
+            if tick == 5:
                 process.send_signal(signal.SIGINT)
                 break
         _, err = process.communicate(timeout=120)

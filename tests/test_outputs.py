@@ -44,6 +44,9 @@ def test_unit_rows():
     assert torch.equal(unit(1e10 * H), unit(H))
     tiny = torch.tensor([[1e-15, 0.0]])
     assert torch.allclose(unit(tiny), tiny / 1e-12)  # the floor of the denominator, not a unit vector
+    for dtype in (torch.float16, torch.bfloat16):  # float16 has no 1e-12
+        assert unit(torch.zeros(2, 3, dtype=dtype)).tolist() == [[0, 0, 0]] * 2
+        assert unit(H.to(dtype)).dtype == dtype
 
 
 def test_layers_by_name():
@@ -110,6 +113,8 @@ def test_rows_are_picked_in_every_field():
 def test_arrays_and_gradients_are_taken_as_plain_values():
     assert torch.equal(Outputs(features=H.numpy()).features, H)
     assert Outputs(features=H.half()).features.dtype == torch.float16
+    images = Outputs(features=H, inputs=np.ones((3, 1, 8, 8)))
+    assert images[:2].inputs.shape == (2, 1, 8, 8)
     assert not Outputs(features=H.clone().requires_grad_()).features.requires_grad
 
 
@@ -130,7 +135,11 @@ def test_arrays_and_gradients_are_taken_as_plain_values():
         ({"layers": {"block": torch.ones(2, 4)}}, r"layers\['block'\] has shape \(2, 4\), expected 3 rows"),
         ({"inputs": torch.ones(4, 1, 8, 8)}, r"inputs has shape \(4, 1, 8, 8\), expected 3 rows"),
         ({"correct": torch.tensor([True])}, "correct has shape"),
+        ({"correct": torch.ones(3, 2, dtype=torch.bool)}, r"correct is torch\.bool with shape \(3, 2\), expected bool"),
+        ({"correct": [1, 0, 1]}, r"correct is torch\.int64"),
         ({"head": (W, B[:2])}, "head bias has 2 entries, expected 3"),
+        ({"head": W}, r"head is a Tensor, expected a Head or \(weight, bias\)"),
+        ({"head": (W.T, B[:2])}, "head weight has 3 columns, expected 2 as the features"),
     ],
 )
 def test_refusals(fields, reason):
@@ -147,3 +156,9 @@ def test_heads_refuse_what_they_cannot_be():
         Head("linear", W * torch.nan)
     with pytest.raises(InputError, match="3 columns, expected 2"):
         Head("linear", W).logits(torch.ones(4, 3))
+
+
+def test_labels_of_an_ood_set_may_exceed_the_networks_classes():
+    out = Outputs(H, logits=H[:, :2], labels=[0, 1, 99])
+    assert out.labels.tolist() == [0, 1, 99]
+    assert not out.correct[2]

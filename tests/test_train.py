@@ -119,7 +119,7 @@ def test_seconds_are_of_training_alone_and_go_on_after_a_resume(tmp_path):
 
     found = train.fit(made, 0, images(), record=slow)
     assert 0 < found.seconds < 0.4
-    assert 0 < found.cpu_seconds
+    assert found.cpu_seconds > 0
     with pytest.raises(train.InterruptedTraining):
         train.fit(made, 0, images(), checkpoints=kept, stop=lambda: True)
     kept.save(dataclasses.replace(kept.load(), seconds=100.0, cpu_seconds=50.0))
