@@ -146,6 +146,7 @@ def test_parts_that_do_not_count_decide_nothing():
     assert verdict.word == "holds"
     assert [p.word for p in verdict.parts] == ["holds", "does not hold"]
     assert verdict.parts[1].p_holm is None
+    assert verdict.parts[0].p_holm == verdict.parts[0].p  # alone in its family
 
 
 def test_each_set_stands_alone_and_some_set_can_be_enough():

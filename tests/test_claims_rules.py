@@ -102,6 +102,7 @@ def test_equivalent(mean, half, word):
     found = rules.equivalent(around(mean, half), ZERO, margin=0.02)
     assert found.word == word
     assert (found.p < 0.05) == (word != "inconclusive")
+    assert 0.05 < rules.equivalent(around(0, 0.0105), ZERO, margin=0.01).p < 0.07  # the 95 % interval, not the 90 %
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,7 @@ def test_zero_width_on_the_margin_is_inconclusive_and_beside_it_is_not():
     assert rules.one_sample(ZERO + 0.5, direction="greater", margin=0.5).word == "inconclusive"
     # .945 - .95 is -.005000000000000004: on the margin but for rounding
     assert rules.non_inferior(ZERO + 0.945, ZERO + 0.95, direction="greater", margin=0.005).word == "inconclusive"
+    assert rules.non_inferior(ZERO + 0.95, ZERO + 0.945, direction="less", margin=0.005).word == "inconclusive"
     assert rules.one_sample(ZERO + 0.6, direction="greater", margin=0.5).word == "holds"
     assert rules.one_sample(ZERO + 0.6, direction="greater", margin=0.5).p == 0
 

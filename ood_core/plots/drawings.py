@@ -143,7 +143,8 @@ def through_training(
         panels: title -> tidy rows of one metric; several OOD sets are averaged per seed (a mean of AUROCs).
         series: the column that tells the lines apart.
         names: value of `series` -> how to call it; only these are drawn, in this order.
-        log: titles of panels with a logarithmic axis, where numbers of 0 or less are left out and the caption says so.
+        log: titles of panels with a logarithmic axis; numbers of 0 or less count in the mean, and the caption says that
+            they lie below the axis.
         percent: titles of panels whose fractions are shown in per cent.
         alt, caption: as for every figure; empty ones are refused.
     Raises:
@@ -164,9 +165,8 @@ def through_training(
         grid = drawing.subplots(lines, columns, squeeze=False).ravel()
         for axes, (title, table) in zip(grid, tables.items(), strict=False):
             factor = 100 if title in percent else 1
-            shown = table[table["value"] > 0] if title in log else table
             for k, group in enumerate(groups):
-                at = shown[shown[series] == group].groupby("epoch")["value"]
+                at = table[table[series] == group].groupby("epoch")["value"]
                 mean, low, high = (factor * f() for f in (at.mean, at.min, at.max))
                 style = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k % len(DASHES)]}
                 axes.plot(mean.index, mean, marker=MARKERS[k % len(MARKERS)], markersize=4, **style)
@@ -179,7 +179,7 @@ def through_training(
             grid[0].plot([], [], marker=MARKERS[k % len(MARKERS)], markersize=4, label=label, **style)
         _legend(drawing, grid[0])
 
-    lost = f" {hidden} values of 0 or less are not drawn on the logarithmic axis." if hidden else ""
+    lost = f" {hidden} values of 0 or less lie below the logarithmic axis." if hidden else ""
     return figure(draw, 0.75 + 1.75 * lines, alt, caption + lost)
 
 
