@@ -68,9 +68,9 @@ def judged():
 
 @pytest.fixture(scope="module")
 def everything(judged):
-    cards = {name: claims.page(name, ROOT) for name in ("l2-norm", "nan")}
+    cards = {name: claims.page(name, ROOT) for name in ("l2-norm", "nan", "isomax")}
     none = claims.judge(claims.load("nan", ROOT), pd.DataFrame(), scale="tiny")
-    pages = {"l2-norm": {"tiny": judged, "small": None}, "nan": {"tiny": none, "small": None}}
+    pages = {"l2-norm": {"tiny": judged, "small": None}, "nan": {"tiny": none, "small": None}, "isomax": {"tiny": None}}
     return tables.scoreboard(pages, cards, {"l2-norm": "papers/l2-norm.html"})
 
 
@@ -263,10 +263,11 @@ def test_the_box_names_every_scale(judged):
 
 
 def test_the_scoreboard_counts_and_answers_in_one_line(everything):
-    first, second = Page(everything.html).body
-    assert first["cells"][1]["text"] == "At tiny: 7 claims: 6 hold, 1 answered; 5 seeds."
+    first, second, third = Page(everything.html).body
+    assert first["cells"][1]["text"] == "At tiny, 7 claims: 6 hold, 1 answered; 5 seeds."
     assert "6 hold" in first["cells"][2]["text"]
     assert second["cells"][1]["text"] == "Not run yet: 13 claims stated."
+    assert third["cells"][1]["text"] == "Not run yet: 10 claims stated."
     assert [a["href"] for a in Page(everything.html).all("a")] == ["papers/l2-norm.html"]
     counts = everything.frame.set_index(["page", "scale"])
     assert counts.loc[("l2-norm", "tiny"), ["holds", "answered"]].tolist() == [6, 1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from html import escape
 from typing import Any, Protocol
 
@@ -29,12 +29,14 @@ class Entry(Protocol):
 
 
 class Card(Protocol):
-    """A page's title and paper, as `claims.Page`."""
+    """A page's title, paper and claims, as `claims.Page`."""
 
     @property
     def title(self) -> str: ...
     @property
     def paper(self) -> str: ...
+    @property
+    def claims(self) -> Sized: ...
 
 
 Scales = Mapping[str, Iterable[Judged] | None]
@@ -101,7 +103,7 @@ def scoreboard(
 
     Args:
         pages: page -> scale -> verdicts, or None where nothing has run.
-        cards: page -> title and paper; the page's name stands in where there is none.
+        cards: page -> title, paper and claims; the page's name stands in where there is none.
         links: page -> address of its page, for those that have one.
     Returns:
         the table; `frame` has a row per page and scale with the counts.
@@ -115,7 +117,7 @@ def scoreboard(
         head = f'<a href="{escape(link)}">{title}</a>' if link else title
         tops = {scale: _tops(found.get(scale)) for scale in scales}
         cells = [cell(head + small(card.paper if card else ""), card.title if card else page, "th")]
-        cells.append(cell(_short_answer(tops)))
+        cells.append(cell(_short_answer(tops, len(card.claims) if card else 0)))
         for scale in scales:
             words = Counter(top["verdict"] for top in tops[scale])
             counts.append({"page": page, "scale": scale, **{word: words[word] for word in SYMBOLS}})
@@ -222,13 +224,12 @@ def _sentence(tops: list[dict[str, Any]]) -> str:
     return escape(f"{_tally_text(words, 'claim')}; {span} seeds.")
 
 
-def _short_answer(tops: dict[str, list[dict[str, Any]]]) -> str:
+def _short_answer(tops: dict[str, list[dict[str, Any]]], stated: int) -> str:
     """The sentence of the largest scale that has run, named; otherwise that nothing has."""
     ran = [scale for scale, found in tops.items() if any(top["verdict"] != NOT_RUN for top in found)]
     if not ran:
-        claims = max((len(found) for found in tops.values()), default=0)
-        return escape(f"Not run yet: {claims} claims stated." if claims else "Not run yet.")
-    return f"At {escape(ran[-1])}: {_sentence(tops[ran[-1]])}"
+        return f"Not run yet: {stated} claims stated." if stated else "Not run yet."
+    return f"At {escape(ran[-1])}, {_sentence(tops[ran[-1]])}"
 
 
 def _tops(found: Iterable[Judged] | None) -> list[dict[str, Any]]:
