@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 from html.parser import HTMLParser
 from pathlib import Path
@@ -82,7 +83,9 @@ def test_a_table_shows_itself_and_keeps_its_numbers(judged):
 
 @pytest.mark.parametrize("kind", ["claims", "box", "score", "metrics", "runs"])
 def test_no_text_becomes_markup(kind):
-    rows = pd.DataFrame(auroc(EVIL, around(0.9, 0.01), ood_set=EVIL, scorer=EVIL, params=EVIL, ood_group="near"))
+    rows = pd.DataFrame(
+        auroc(EVIL, around(0.9, 0.01), ood_set=EVIL, scorer=EVIL, params=json.dumps({EVIL: EVIL}), ood_group="near")
+    )
     sel = {"recipe": EVIL, "metric": "auroc"}
     stated = claim(part(a=sel, name=EVIL, note=EVIL), part(name="2", a=sel, each="ood_set", counts=False), title=EVIL)
     stated = stated.model_copy(update={"statement": EVIL, "source": EVIL, "note": EVIL, "id": EVIL})
@@ -262,10 +265,12 @@ def test_the_box_names_every_scale(judged):
     assert "not run: its page has not been run yet." in empty.html
 
 
-def test_the_scoreboard_counts_and_answers_in_one_line(everything):
+def test_the_scoreboard_says_which_claims_hold_and_counts_them(everything):
     first, second, third = Page(everything.html).body
-    assert first["cells"][1]["text"] == "At tiny, 7 claims: 6 hold, 1 answered; 5 seeds."
-    assert "6 hold" in first["cells"][2]["text"]
+    answer = first["cells"][1]["text"]
+    assert answer.startswith("At tiny, 5 seeds:✓ holds: The norm tells ID from OOD; ")
+    assert answer.endswith("→ answered: Is the information in the length?")
+    assert first["cells"][2]["text"] == "✓6 hold →1 answered"
     assert second["cells"][1]["text"] == "Not run yet: 13 claims stated."
     assert third["cells"][1]["text"] == "Not run yet: 10 claims stated."
     assert [a["href"] for a in Page(everything.html).all("a")] == ["papers/l2-norm.html"]
@@ -286,6 +291,8 @@ def test_metrics_are_mean_and_sd_at_the_last_epoch():
     assert [c["text"] for c in head["cells"]] == ["recipe", "scorer", "a (near)", "b (far)", "seeds"]
     assert [c["text"] for c in first["cells"]] == ["with L2", "feature_normfeatures", "92.0 ± 2.0", "50.0 ± 0.0", "3"]
     assert [c["text"] for c in second["cells"]] == ["ce", "feature_normfeatures", "70.0", "", "1"]
+    set_by_hand = pd.DataFrame([{**row, "params": '{"distance":"cosine","p":1}'} for row in rows])
+    assert "features distance=cosine, p=1" in tables.metrics_table(set_by_hand).html
     exact = shown.frame.set_index(["recipe", "ood_set"])
     assert exact.loc[("l2", "a"), ["mean", "sd"]].tolist() == pytest.approx([values.mean(), values.std(ddof=1)])
     with pytest.raises(InputError, match="twice for seed 0"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -46,7 +47,9 @@ def metrics_table(rows: pd.DataFrame, metric: str = "auroc", names: Mapping[str,
     for (recipe, scorer, layer, params), part in frame.groupby(keys[:4], sort=False):
         by_set = part.set_index("ood_set")
         cells = [cell(escape((names or {}).get(str(recipe), str(recipe))), tag="th")]
-        cells += [cell(escape(str(scorer)) + small(f"{layer} {params}".strip()), f"{scorer} {layer} {params}")]
+        cells += [
+            cell(escape(str(scorer)) + small(f"{layer} {_settings(str(params))}".strip()), f"{scorer} {layer} {params}")
+        ]
         for name in sets["ood_set"]:
             cells.append(_mean_sd(by_set.loc[name]) if name in by_set.index else cell("", ""))
         counts = sorted(part["n"].unique())
@@ -70,6 +73,11 @@ def provenance_table(runs: pd.DataFrame) -> Html:
         f"<div>{table(headers, lines, 'Runs behind the numbers')}{csv_link(runs, 'runs')}</div>",
         runs.reset_index(drop=True),
     )
+
+
+def _settings(params: str) -> str:
+    """Canonical JSON as a reader writes it: {"p":1} is p=1."""
+    return ", ".join(f"{name}={value}" for name, value in json.loads(params).items()) if params else ""
 
 
 def _mean_sd(found: pd.Series[Any]) -> str:

@@ -99,7 +99,7 @@ def claims_table(verdicts: Iterable[Judged], reported: Iterable[Entry] = (), nam
 def scoreboard(
     pages: Mapping[str, Scales], cards: Mapping[str, Card] | None = None, links: Mapping[str, str] | None = None
 ) -> Html:
-    """All papers, a row each: a ten-second answer, and per scale how many claims have which verdict.
+    """All papers, a row each: which claims hold at the largest scale that has run, and counts of verdicts per scale.
 
     Args:
         pages: page -> scale -> verdicts, or None where nothing has run.
@@ -121,9 +121,9 @@ def scoreboard(
         for scale in scales:
             words = Counter(top["verdict"] for top in tops[scale])
             counts.append({"page": page, "scale": scale, **{word: words[word] for word in SYMBOLS}})
-            cells.append(cell(_tally(words), words["holds"]))
+            cells.append(cell(_tally(words), words["holds"], css="tally"))
         lines.append(row(cells))
-    headers = ["paper", "in ten seconds", *scales]
+    headers = ["paper", "what holds", *scales]
     grid = table(headers, lines, "Scoreboard of claims by paper and scale", "scoreboard")
     return Html(f'<div class="scoreboard-box">{grid}</div>', pd.DataFrame(counts))
 
@@ -203,10 +203,16 @@ def _tally_text(words: Counter[str], noun: str) -> str:
 
 
 def _tally(words: Counter[str]) -> str:
-    """A badge a verdict, each with its count."""
+    """A symbol and a count for each verdict; its words are read out, and shown on pointing."""
     if not words or set(words) == {NOT_RUN}:
         return badge(NOT_RUN)
-    return "<br>".join(badge(word, _counted_word(words[word], word)) for word in SYMBOLS if words[word])
+    return " ".join(
+        f'<span class="verdict verdict-{word.replace(" ", "-")}" title="{_counted_word(words[word], word)}">'
+        f'<span aria-hidden="true">{SYMBOLS[word]}</span>{words[word]}'
+        f'<span class="read-out"> {word if words[word] == 1 else PLURALS.get(word, word)}</span></span>'
+        for word in SYMBOLS
+        if words[word]
+    )
 
 
 def _counted_word(count: int, word: str) -> str:
@@ -219,17 +225,27 @@ def _sentence(tops: list[dict[str, Any]]) -> str:
     if not tops or set(words) == {NOT_RUN}:
         reasons = {top["note"] for top in tops}
         return escape(f"not run: {reasons.pop()}." if len(reasons) == 1 else "not run.")
-    seeds = sorted({top["n"] for top in tops if top["n"]})
-    span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}" if seeds else "no"
-    return escape(f"{_tally_text(words, 'claim')}; {span} seeds.")
+    return escape(f"{_tally_text(words, 'claim')}; {_span(tops)} seeds.")
 
 
 def _short_answer(tops: dict[str, list[dict[str, Any]]], stated: int) -> str:
-    """The sentence of the largest scale that has run, named; otherwise that nothing has."""
+    """Claims by verdict at the largest scale that has run, by their titles; otherwise that nothing has."""
     ran = [scale for scale, found in tops.items() if any(top["verdict"] != NOT_RUN for top in found)]
     if not ran:
         return f"Not run yet: {stated} claims stated." if stated else "Not run yet."
-    return f"At {escape(ran[-1])}, {_sentence(tops[ran[-1]])}"
+    lines = []
+    for word in SYMBOLS:
+        titles = [top["title"] for top in tops[ran[-1]] if top["verdict"] == word]
+        if titles:
+            lines.append(f"<li>{badge(word)}: {escape('; '.join(titles))}</li>")
+    seeds = _span(tops[ran[-1]])
+    return f"At {escape(ran[-1])}, {seeds} seeds:<ul>{''.join(lines)}</ul>"
+
+
+def _span(tops: list[dict[str, Any]]) -> str:
+    """Numbers of seeds behind the verdicts: "5", "3 to 5", or "no"."""
+    seeds = sorted({top["n"] for top in tops if top["n"]})
+    return f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}" if seeds else "no"
 
 
 def _tops(found: Iterable[Judged] | None) -> list[dict[str, Any]]:
