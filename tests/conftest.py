@@ -17,6 +17,7 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _same_start() -> Iterator[None]:
     torch.manual_seed(0)
+    torch.set_flush_denormal(False)  # commands called in this process flush them, and hypothesis needs them
     yield
     assert torch.get_default_dtype() == torch.float32, "a test left another default dtype"
     assert torch.is_grad_enabled(), "a test left gradients off"
