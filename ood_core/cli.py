@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -105,8 +106,11 @@ def _page_seeds(page: str, scale: str) -> int:
 @click.option("--scale", type=SCALE, default="tiny", show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--jobs", type=click.IntRange(1, 256), help="Processes of one thread each.  [default: all cores; GPU: 1]")
 @as_json
-def run_command(page: str | None, every: bool, scale: str, seeds: int | None, device: str, as_json: bool) -> None:
+def run_command(
+    page: str | None, every: bool, scale: str, seeds: int | None, device: str, jobs: int | None, as_json: bool
+) -> None:
     """Train and measure what a page needs; stored runs are kept, interrupted ones go on.
 
     Ctrl-C ends after the current epoch and leaves a checkpoint; press it twice to stop at once.
@@ -114,7 +118,7 @@ def run_command(page: str | None, every: bool, scale: str, seeds: int | None, de
     \b
     Examples:
       python -m ood_core run l2-norm
-      python -m ood_core run l2-norm --scale tiny --seeds 10
+      python -m ood_core run l2-norm --scale tiny --seeds 10 --jobs 1
       python -m ood_core run --all
     """
     if bool(page) == every:
@@ -122,16 +126,20 @@ def run_command(page: str | None, every: bool, scale: str, seeds: int | None, de
     done: list[dict[str, Any]] = []
     for name in [page] if page else _pages_at(scale):
         count = seeds or _page_seeds(name, scale)
+        request = study.Request.check(page=name, scale=scale, seeds=count, device=device)
+        workers = jobs or (1 if request.torch_device.type == "cuda" else os.cpu_count() or 1)
         planned = study.plan(name, scale, count)
         todo = [p for p in planned if p.state != "stored"]
-        minutes = sum(p.recipe.minutes for p in todo if p.state == "to train")
+        minutes = sum(p.recipe.minutes for p in todo if p.state == "to train") / min(workers, max(1, len(todo)))
         click.echo(
             f"{name} at {scale}: {len(planned)} runs, {len(planned) - len(todo)} stored, {len(todo)} to do"
-            + (f", about {minutes:.1f} minutes on two CPU cores" if minutes else ""),
+            + (f", about {minutes:.1f} minutes with {workers} at a time" if minutes else ""),
             err=True,
         )
-        with _bars(len(planned)) as watch, _graceful_stop() as stop:
-            results = study.run_or_load(name, scale=scale, seeds=count, device=device, watch=watch, stop=stop)
+        with _Bars(len(todo)) as bars, _graceful_stop() as stop:
+            results = study.run_or_load(
+                name, scale=scale, seeds=count, device=device, jobs=workers, progress=bars, stop=stop
+            )
         done += [
             {"page": name, "scale": scale, **{str(column): value for column, value in row.items()}}
             for row in results.runs.to_dict("records")
@@ -140,30 +148,34 @@ def run_command(page: str | None, every: bool, scale: str, seeds: int | None, de
     _print(done if as_json else [{column: row[column] for column in kept} for row in done], as_json)
 
 
-@contextmanager
-def _bars(total: int) -> Iterator[Callable[[study.Planned], Callable[[int, float], None] | None]]:
-    """One bar over all runs and one over the epochs of the run in work; none where stderr is not a terminal."""
-    with (
-        tqdm(total=total, unit="run", disable=None, desc="all runs") as overall,
-        tqdm(unit="epoch", disable=None, leave=False) as current,
-    ):
-        started = 0
+class _Bars(study.Progress):
+    """One bar over all runs and one for each run in work; none where stderr is not a terminal."""
 
-        def watch(planned: study.Planned) -> Callable[[int, float], None] | None:
-            nonlocal started
-            overall.update(min(started, 1))
-            started += 1
-            current.reset(total=planned.recipe.epochs)
-            current.set_description(f"{planned.recipe.id}, seed {planned.seed}")
+    def __init__(self, total: int) -> None:
+        self.overall = tqdm(total=total, unit="run", disable=None, desc="all runs")
+        self.current: dict[str, tqdm[Any]] = {}
 
-            def on_epoch(epoch: int, loss: float) -> None:
-                current.set_postfix(loss=f"{loss:.3f}", refresh=False)
-                current.update(epoch - current.n)
+    def __enter__(self) -> _Bars:
+        return self
 
-            return on_epoch
+    def __exit__(self, *_: object) -> None:
+        for bar in (*self.current.values(), self.overall):
+            bar.close()
 
-        yield watch
-        overall.update(min(started, 1))
+    def epoch(self, planned: study.Planned, epoch: int, loss: float) -> None:
+        if planned.key not in self.current:
+            name = f"{planned.recipe.id}, seed {planned.seed}"
+            self.current[planned.key] = tqdm(
+                total=planned.recipe.epochs, unit="epoch", disable=None, desc=name, leave=False
+            )
+        bar = self.current[planned.key]
+        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        bar.update(epoch - bar.n)
+
+    def done(self, planned: study.Planned) -> None:
+        if planned.key in self.current:
+            self.current.pop(planned.key).close()
+        self.overall.update()
 
 
 @contextmanager

@@ -37,12 +37,12 @@ def test_every_command_has_help_with_an_example(command):
 
 
 def test_run_recipes_verify(call):
-    first = call("run", "made", "--seeds", 1, "--json")
+    first = call("run", "made", "--seeds", 1, "--jobs", 1, "--json")
     assert first.exit_code == 0, first.output
     rows = json.loads(first.stdout)
     assert [(row["recipe"], row["seed"], row["loaded"]) for row in rows] == [("ce", 0, False), ("l2", 0, False)]
-    assert "made at tiny: 2 runs, 0 stored, 2 to do, about 0.0 minutes" in first.stderr
-    again = call("run", "made", "--seeds", 1)
+    assert "made at tiny: 2 runs, 0 stored, 2 to do, about 0.0 minutes with 1 at a time" in first.stderr
+    again = call("run", "made", "--seeds", 1, "--jobs", 1)
     assert "2 stored, 0 to do" in again.stderr
     assert "True" in again.stdout
     listed = json.loads(call("recipes", "made", "--json").stdout)
@@ -53,7 +53,7 @@ def test_run_recipes_verify(call):
 
 
 def test_verify_fails_on_damage_and_names_it(call):
-    call("run", "made", "--seeds", 1)
+    call("run", "made", "--seeds", 1, "--jobs", 1)
     path = next(Store().runs()).folder / "scores.npz"
     path.write_bytes(path.read_bytes()[:-1])
     result = call("verify")
@@ -63,7 +63,7 @@ def test_verify_fails_on_damage_and_names_it(call):
 
 
 def test_all_runs_every_page_of_the_scale(call):
-    result = call("run", "--all", "--seeds", 1, "--json")
+    result = call("run", "--all", "--seeds", 1, "--jobs", 1, "--json")
     assert result.exit_code == 0
     assert {row["page"] for row in json.loads(result.stdout)} == {"made"}
 
@@ -119,17 +119,18 @@ for name in ("recipes", "run", "verify"):
     page = next(p for p in cli.main.commands[name].params if p.name == "page")
     page.type.choices = (*page.type.choices, "made")
 cli.tqdm = type("Told", (cli.tqdm,), {"update": lambda self, n=1: print("tick", flush=True)})
-cli.main(["run", "made", "--seeds", "1"], prog_name="python -m ood_core")
+cli.main(["run", "made", "--seeds", "1", "--jobs", sys.argv[2]], prog_name="python -m ood_core")
 """
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on(made, tmp_path):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_says_how_to_go_on(made, tmp_path, jobs):
     page = changed(record=[])
     page["scales"]["tiny"]["schedule"]["epochs"] = 200
     made(page)
     with subprocess.Popen(
-        [sys.executable, "-c", CODE, str(tmp_path / "recipes")],
+        [sys.executable, "-c", CODE, str(tmp_path / "recipes"), str(jobs)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -145,7 +146,7 @@ def test_ctrl_c_says_how_to_go_on(made, tmp_path):
     assert "of 200. Run the same command again to go on from there." in err
     assert "Traceback" not in err
     assert list(Store().runs()) == []
-    assert len(list((tmp_path / "runs").glob("*.partial/checkpoint.safetensors"))) == 1
+    assert len(list((tmp_path / "runs").glob("*.partial/checkpoint.safetensors"))) == jobs
 
 
 def test_the_module_runs():

@@ -12,12 +12,26 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 
 from ood_core import metrics, recipes, scorers, study
 from ood_core.checks import ArtifactError, InputError
 from ood_core.measure import COLUMNS, VERSIONS
 from ood_core.store import Store
 from tests.made_page import PAGE, changed
+
+
+class Told(study.Progress):
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.seen = []
+
+    def epoch(self, planned, epoch, loss):
+        self.seen.append((planned.recipe.id, epoch))
+
+    def done(self, planned):
+        self.seen.append((planned.recipe.id, "done"))
 
 
 def states(seeds=2):
@@ -180,17 +194,17 @@ from ood_core import recipes, study, train
 recipes.FOLDER = Path(sys.argv[1])
 train.CHECKPOINT_SECONDS = 0.0
 study.setup()
-def watch(planned):
-    print("start", planned.recipe.id, flush=True)
-    return lambda epoch, loss: print("epoch", epoch, flush=True)
-results = study.run_or_load("made", seeds=1, watch=watch)
+class Told(study.Progress):
+    def epoch(self, planned, epoch, loss):
+        print("epoch", epoch, flush=True)
+results = study.run_or_load("made", seeds=1, progress=Told(), jobs=int(sys.argv[2]))
 print("trained", len(results.fresh), flush=True)
 """
 
 
-def start(tmp_path, runs):
+def start(tmp_path, runs, jobs=1):
     env = {**os.environ, "OOD_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", RUN, str(tmp_path / "recipes")]
+    command = [sys.executable, "-c", RUN, str(tmp_path / "recipes"), str(jobs)]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -241,6 +255,26 @@ def test_two_processes_share_one_training(made, tmp_path):
     assert len(list(Store(tmp_path / "shared").runs())) == 1
 
 
+@pytest.mark.slow
+def test_processes_do_not_outlive_a_killed_parent(made, tmp_path):
+    page = one_long_recipe()
+    page["scales"]["tiny"]["schedule"]["epochs"] = 2000
+    page["recipes"]["l2"] = {"title": "t", "head": {"name": "l2"}}
+    made(page)
+    process = start(tmp_path, tmp_path / "runs", jobs=2)
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            process.kill()
+            break
+    process.wait(timeout=60)
+    process.stdout.close()
+    process.stderr.close()
+    keys = [planned.key for planned in study.plan("made", "tiny", 1)]
+    for key in keys:
+        with FileLock(tmp_path / "runs" / f"{key}.lock", timeout=20):
+            pass
+
+
 def test_ctrl_c_leaves_a_checkpoint_and_no_half_run(made, tmp_path):
     from ood_core.train import InterruptedTraining
 
@@ -249,10 +283,9 @@ def test_ctrl_c_leaves_a_checkpoint_and_no_half_run(made, tmp_path):
     with pytest.raises(InterruptedTraining, match="after epoch 3 of 30"):
         study.run_or_load("made", seeds=1, stop=lambda: next(asked))
     assert list(Store().runs()) == []
-    seen = []
-    study.run_or_load("made", seeds=1, watch=lambda _: lambda epoch, _loss: seen.append(epoch))
-    assert seen[0] == 4
-    assert seen[-1] == 30
+    told = Told()
+    study.run_or_load("made", seeds=1, progress=told)
+    assert told.seen == [("ce", epoch) for epoch in range(4, 31)] + [("ce", "done")]
 
 
 def test_nan_stores_nothing(made):
@@ -283,7 +316,7 @@ def test_training_of_a_cold_tiny_book_stays_under_300_seconds():
     """
     seconds = {}
     for page in recipes.pages():
-        results = study.run_or_load(page, scale="tiny", seeds=recipes.page(page).seeds["tiny"])
+        results = study.run_or_load(page, scale="tiny", seeds=recipes.page(page).seeds["tiny"], jobs=2)
         seconds |= {run.key: run.info["seconds"]["train_cpu"] for run in results.stored.values()}
     assert len(seconds) >= 30
     assert sum(seconds.values()) < 300

@@ -1,0 +1,171 @@
+"""One run: planned, trained or measured as far as it is missing, and stored with its provenance."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from . import data, paths, recipes, train
+from .checks import InputError
+from .measure import COLUMNS, Job, Measurement, Sets, jobs
+from .networks import network
+from .recipes import Recipe
+from .store import Run, Store
+
+KEYED = [*COLUMNS, "key", "identity"]
+
+
+def setup() -> None:
+    """Set-up of a notebook or command: one thread, and denormal numbers flushed to zero.
+
+    One thread because results are bit-equal for a given thread count only, and because two threads on a shared machine
+    are slower as soon as one core is taken away.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run that a request needs, and whether the store has it: `stored`, `to measure` or `to train`."""
+
+    recipe: Recipe
+    seed: int
+    key: str
+    state: str
+
+
+def look_up(recipe: Recipe, seed: int, store: Store) -> Planned:
+    """What a recipe and a seed need; reads no image of a registered set."""
+    key = recipe.train_key(seed, data.digest(recipe.data.id_set, "train"))
+    return Planned(recipe, seed, key, _state(store.get(key), recipe, key))
+
+
+def _missing(run: Run, recipe: Recipe, key: str) -> list[Job]:
+    """Measurements of the trained network that are not stored, or are of an older version."""
+    have = set(run.rows()["key"])
+    return [job for job in jobs(recipe, recipe.epochs) if job.key(key) not in have]
+
+
+def _state(run: Run | None, recipe: Recipe, key: str) -> str:
+    """`to train` where there is no run, or where the recipe lists an epoch at which nothing was recorded.
+
+    A scorer or an image set that arrives after training is measured on the trained network alone: no earlier epoch can
+    be had without training again, and that is not done for it.
+    """
+    if run is None or not set(recipe.recorded_epochs()) <= set(run.rows()["epoch"]):
+        return "to train"
+    return "to measure" if _missing(run, recipe, key) else "stored"
+
+
+def run(
+    planned: Planned,
+    store: Store,
+    device: torch.device,
+    on_epoch: Callable[[int, float], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Run:
+    """The stored run with every row the recipe asks for, trained or measured as far as it is missing.
+
+    Holds the run's lock: another process that asks for the same run waits, and then finds it.
+
+    Args:
+        on_epoch, stop: as in `train.fit`.
+    """
+    recipe, seed, key = planned.recipe, planned.seed, planned.key
+    with store.lock(key):
+        stored = store.get(key)
+        state = _state(stored, recipe, key)
+        if stored is not None and state == "stored":
+            return stored
+        sets = Sets.load(recipe)
+        started = time.perf_counter()
+        if stored is not None and state == "to measure":
+            net = network(recipe, sets.train, seed, device)
+            net.load_state_dict(stored.weights())
+            final = Measurement(net.eval(), sets, recipe, seed, key)
+            rows = pd.DataFrame(final.run(_missing(stored, recipe, key)), columns=KEYED)
+            info = {**stored.info, "updated": _now()}
+            scores = {**stored.scores(), **final.scores}
+            info["seconds"] = {**info["seconds"], "measure": time.perf_counter() - started}
+            return store.put(info, _merged(stored.rows(), rows), stored.history(), scores, stored.weights())
+
+        measurements: dict[int, Measurement] = {}
+
+        def record(net: Any, epoch: int) -> list[dict[str, Any]]:
+            measurements[epoch] = Measurement(net, sets, recipe, seed, key)
+            return measurements[epoch].run(jobs(recipe, epoch))
+
+        trained = train.fit(
+            recipe,
+            seed,
+            sets.train,
+            device=device,
+            checkpoints=store.checkpoints(key),
+            record=record,
+            on_epoch=on_epoch,
+            stop=stop,
+        )
+        rows = pd.DataFrame(trained.recorded, columns=KEYED)
+        scores = measurements[recipe.epochs].scores
+        if stored is not None:
+            rows, scores = _merged(stored.rows(), rows), {**stored.scores(), **scores}
+        total = time.perf_counter() - started
+        info = {
+            "key": key,
+            "recipe": recipe.model_dump(mode="json"),
+            "training": recipe.training(),
+            "seed": seed,
+            "digests": {"train": sets.train.digest, "test": sets.test.digest}
+            | {name: images.digest for name, images in sets.ood.items()},
+            "versions": {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
+            | {"ood-core": metadata.version("ood-core"), "python": platform.python_version()},
+            "train_version": recipes.TRAIN_VERSION,
+            "hardware": _hardware(device),
+            "commit": _commit(),
+            "created": _now(),
+            "seconds": {"train": trained.seconds, "train_cpu": trained.cpu_seconds, "measure": total - trained.seconds},
+        }
+        return store.put(info, rows, pd.DataFrame(trained.history), scores, trained.network.state_dict())
+
+
+def _merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Old rows without those that new ones replace, then the new ones."""
+    return pd.concat([old[~old["identity"].isin(set(new["identity"]))], new], ignore_index=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _hardware(device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {"device": device.type, "name": name, "threads": torch.get_num_threads(), "system": platform.system()}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The checkout's commit, with `+` where it has uncommitted changes; "unknown" outside git."""
+    try:
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(command, cwd=paths.repository(), capture_output=True, text=True, check=True)  # noqa: S603
+        return done.stdout.strip()
+    except (OSError, subprocess.CalledProcessError, InputError):
+        return "unknown"

@@ -1,0 +1,120 @@
+"""Several runs at once, each in a process of its own with one thread; or one after the other in this process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .runs import Planned, run, setup
+from .store import Store
+from .train import InterruptedTraining, TrainingError
+
+POLL_SECONDS = 0.2
+
+
+class Progress:
+    """Told what happens; this one says nothing."""
+
+    def epoch(self, planned: Planned, epoch: int, loss: float) -> None:
+        """A run has finished an epoch."""
+
+    def done(self, planned: Planned) -> None:
+        """A run is stored."""
+
+
+def run_all(
+    todo: Sequence[Planned],
+    store: Store,
+    device: torch.device,
+    jobs: int,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> None:
+    """Bring every run into the store, `jobs` at a time.
+
+    Raises:
+        TrainingError: a loss went to NaN, or a process was killed; runs in work leave a checkpoint where they can.
+        InterruptedTraining: `stop` said so; each run in work has left a checkpoint.
+    """
+    if jobs == 1 or len(todo) <= 1:
+        for planned in todo:
+            run(planned, store, device, lambda e, x, p=planned: progress.epoch(p, e, x), stop)  # type: ignore[misc]
+            progress.done(planned)
+        return
+    context = multiprocessing.get_context("spawn")
+    told, stopping = context.Queue(), context.Event()
+    with ProcessPoolExecutor(min(jobs, len(todo)), context, _start, (told, stopping)) as pool:
+        futures = {pool.submit(_work, i, todo[i], store.folder, str(device)): i for i in range(len(todo))}
+        pending = set(futures)
+        try:
+            while pending:
+                finished, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
+                _pass_on(told, todo, progress)
+                for future in finished:
+                    future.result()
+                    progress.done(todo[futures[future]])
+                if stop():
+                    stopping.set()
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                "a training process ended unexpectedly, expected it to finish: it was killed, or memory ran out.\n"
+                "Run the same command again to go on from the last checkpoints, with fewer --jobs if memory is short."
+            ) from error
+        except BaseException as error:
+            stopping.set()
+            if isinstance(error, KeyboardInterrupt) and not isinstance(error, InterruptedTraining):
+                for child in multiprocessing.active_children():
+                    child.terminate()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _pass_on(told: Queue[Any], todo: Sequence[Planned], progress: Progress) -> None:
+    while True:
+        try:
+            index, epoch, loss = told.get_nowait()
+        except queue.Empty:
+            return
+        progress.epoch(todo[index], epoch, loss)
+
+
+_told: Queue[Any]
+_stopping: Event
+
+
+def _start(told: Queue[Any], stopping: Event) -> None:
+    """Set up a child: Ctrl-C reaches the parent alone, which asks the children to stop; it does not outlive it."""
+    global _told, _stopping
+    _told, _stopping = told, stopping
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    setup()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)  # at once: what is written is written beside its place, and only whole files are moved there
+
+
+def _work(index: int, planned: Planned, folder: Path, device: str) -> None:
+    run(
+        planned,
+        Store(folder),
+        torch.device(device),
+        lambda epoch, loss: _told.put((index, epoch, loss)),
+        _stopping.is_set,
+    )
