@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_BLOCK = 2**22  # numbers that `finite` looks at together
+
 
 class InputError(ValueError):
     """An argument that would give a wrong number or none. The base of every refusal in `ood_core`."""
@@ -47,8 +49,11 @@ def tensor(name: str, value: Any) -> Tensor:
 
 def finite(name: str, value: Tensor) -> Tensor:
     """Refuse NaN and infinity: ranked scores would place them silently at one end."""
-    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-        bad = int((~torch.isfinite(value)).sum())
+    # In blocks: isfinite makes temporaries as large as what it reads, and features may lie on disk.
+    rows = max(1, _BLOCK * len(value) // value.numel()) if value.ndim and value.numel() else 1
+    parts = value.split(rows) if value.ndim else (value,)
+    if value.is_floating_point() and not all(bool(torch.isfinite(part).all()) for part in parts):
+        bad = sum(int((~torch.isfinite(part)).sum()) for part in parts)
         raise InputError(
             f"{name} holds {bad} NaN or infinite of {value.numel()} values, expected finite numbers.\n"
             "Look at the model or the preprocessing that made them; dropping them would change the result."

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, RandomSampler
 from tqdm import tqdm
 
+from . import checks
 from .checks import InputError, choice
+from .collect import Files, Key, Memory
 from .data import ImageSet
 from .outputs import Head, Outputs
 
@@ -28,17 +33,19 @@ def extract(
     batch_size: int = 256,
     device: torch.device | str | None = None,
     keep_inputs: bool = False,
+    into: str | Path | None = None,
     progress: bool = False,
 ) -> Outputs:
     """Features, logits and head of a classifier, for every image in order, in one pass.
 
-    The model runs in eval mode without gradients; its mode, hooks and device are as before when this returns.
+    The model runs in eval mode without gradients; its mode, hooks and device are as before when this returns. Beside
+    the results, memory holds one batch; with `into`, the results stay on disk as well.
 
     Args:
         model: any module that maps a batch to logits (a tensor, a tuple that begins with it, or an object with
             `.logits`).
-        images: a preprocessed float tensor (N, ...), a DataLoader that gives x or (x, y), or an `ImageSet` for a
-            network of this package, which prepares pixels itself.
+        images: a preprocessed float tensor (N, ...), a DataLoader or other iterable that gives x or (x, y), or an
+            `ImageSet` for a network of this package, which prepares pixels itself.
         labels: (N,) class indices; those of the DataLoader or ImageSet if left out.
         layer: name of the module whose output is the feature; by default the input of the last linear layer to run.
         layers: further modules whose outputs to keep in `Outputs.layers`.
@@ -47,62 +54,100 @@ def extract(
         batch_size: images a step, where this function makes the batches.
         device: where to run; by default where the model's parameters are.
         keep_inputs: keep the preprocessed images, for scorers that need gradients.
+        into: a new folder for `features.npy`, `logits.npy`, `layers/NAME.npy` and `inputs.npy`; the outputs then map
+            these files. The folder appears when the pass is complete. The numbers are the same as in memory.
         progress: show a bar.
     Returns:
         `Outputs` on the CPU in float32. `head` is the last linear layer if it turns the features into the logits,
         else None.
     Raises:
-        InputError: no images, an unknown layer or pool, no linear layer to start from, logits of another shape.
+        InputError: no images, an unknown layer or pool, no linear layer to start from, logits of another shape,
+            labels that do not fit the images or their order, a folder that is not empty, a full disk.
     """
     choice("pool", pool, POOLS)
+    _known(model, (*layers, *([layer] if layer else [])))
+    rows = _rows(images)
+    if labels is not None:
+        labels = _matching(labels, images, rows)
+    start = next((p.device for p in model.parameters()), torch.device("cpu"))
+    target = torch.device(device) if device is not None else start
+    wanted = [("features",), *(("layers", name) for name in layers)]
+    seen_labels: list[Tensor] = []
+    head_module: nn.Module | None = None
+    with Memory(rows) if into is None else Files(into) as kept:
+        with _as_it_was(model, start):
+            model.to(target).eval()
+            with _watch(model, layer, layers) as caught:
+                steps = tqdm(
+                    _batches(model, images, batch_size),
+                    total=_steps(images, rows, batch_size),
+                    disable=not progress,
+                    unit="batch",
+                )
+                for batch, batch_labels in steps:
+                    caught.clear()
+                    inputs = batch.to(target, non_blocking=True)
+                    logits = _logits(model(inputs))
+                    head_module = caught.get(("head",), head_module)
+                    for key in wanted:
+                        kept.add(key, _pooled(model, key, caught, pool, len(logits)))
+                    kept.add(("logits",), logits)
+                    if keep_inputs:
+                        kept.add(("inputs",), inputs)
+                    if batch_labels is not None:
+                        seen_labels.append(batch_labels)
+        whole = kept.finish()
+    if not whole:
+        raise InputError("images hold no batch, expected at least one image.\nPass some images.")
+    if labels is None and seen_labels:
+        labels = torch.cat(seen_labels)
+    features, logits = whole["features",], whole["logits",]
+    return Outputs(
+        features=features,
+        logits=logits,
+        labels=labels,
+        head=_head(head_module, features, logits),
+        inputs=whole.get(("inputs",)),
+        layers={name: whole["layers", name] for name in layers},
+    )
+
+
+def _known(model: nn.Module, names: Sequence[str]) -> None:
     named = dict(model.named_modules())
-    for name in (*layers, *([layer] if layer else [])):
+    for name in names:
         if name not in named:
             close = [n for n in named if n and "." not in n]
             raise InputError(
                 f"layer {name!r} is not a module of {type(model).__name__}, expected one of: {', '.join(close)}, ...\n"
                 "List all names with [name for name, _ in model.named_modules()]."
             )
-    start = next((p.device for p in model.parameters()), torch.device("cpu"))
-    target = torch.device(device) if device is not None else start
-    kept: dict[str, list[Tensor]] = {}
-    seen_labels: list[Tensor] = []
-    head_module: nn.Module | None = None
-    with _as_it_was(model, start):
-        model.to(target).eval()
-        with _watch(model, layer, layers) as caught:
-            for batch, batch_labels in tqdm(_batches(model, images, batch_size), disable=not progress, unit="batch"):
-                caught.clear()
-                inputs = batch.to(target, non_blocking=True)
-                logits = _logits(model(inputs))
-                if layer is None and "features" not in caught:
-                    raise InputError(
-                        f"{type(model).__name__} ran no linear layer, expected one before its logits.\n"
-                        "Name the layer to use: extract(model, images, layer=...)."
-                    )
-                head_module = caught.pop("head", head_module)
-                found = {name: _pooled(value, pool) for name, value in caught.items()}
-                found["logits"] = logits
-                if keep_inputs:
-                    found["inputs"] = inputs
-                for name, value in found.items():
-                    kept.setdefault(name, []).append(value.detach().float().cpu())
-                if batch_labels is not None:
-                    seen_labels.append(batch_labels)
-    if not kept:
-        raise InputError("images hold no batch, expected at least one image.\nPass some images.")
-    whole = {name: torch.cat(parts) for name, parts in kept.items()}
-    if labels is None and seen_labels:
-        labels = torch.cat(seen_labels)
-    features = whole.pop("features")
-    return Outputs(
-        features=features,
-        logits=whole["logits"],
-        labels=labels,
-        head=_head(head_module, features, whole.pop("logits")),
-        inputs=whole.pop("inputs", None),
-        layers=whole,
-    )
+
+
+def _rows(images: Any) -> int | None:
+    """How many rows will come, where that is known."""
+    if isinstance(images, Tensor | ImageSet):
+        return len(images)
+    if isinstance(images, DataLoader) and images.batch_size is not None and isinstance(images.sampler, Sized):
+        count = len(images.sampler)
+        return count - count % images.batch_size if images.drop_last else count
+    return None
+
+
+def _steps(images: Any, rows: int | None, batch_size: int) -> int | None:
+    if isinstance(images, Tensor | ImageSet):
+        return ceil(len(images) / batch_size)
+    return ceil(rows / images.batch_size) if rows is not None else None
+
+
+def _matching(labels: Any, images: Any, rows: int | None) -> Tensor:
+    """Labels checked before the pass, which can take hours."""
+    if isinstance(images, DataLoader) and isinstance(images.sampler, RandomSampler):
+        raise InputError(
+            "labels came beside a DataLoader that shuffles, expected an order that both share.\n"
+            "Pass shuffle=False, or let the loader give (x, y)."
+        )
+    y = checks.tensor("labels", labels)
+    return checks.labels("labels", y, len(y) if rows is None and y.ndim else rows or 0)
 
 
 def _batches(model: nn.Module, images: Any, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -126,8 +171,13 @@ def _batches(model: nn.Module, images: Any, batch_size: int) -> Iterator[tuple[T
             yield part, None
     else:
         for item in images:
-            pair = item if isinstance(item, list | tuple) else (item, None)
-            yield pair[0], (torch.as_tensor(pair[1]) if len(pair) > 1 and pair[1] is not None else None)
+            x, y, *_ = (*item, None) if isinstance(item, list | tuple) else (item, None)
+            if not isinstance(x, Tensor):
+                raise InputError(
+                    f"a batch is a {type(x).__name__}, expected a tensor x or a pair (x, y).\n"
+                    "Map it first, for example ((b['pixel_values'], b['labels']) for b in loader)."
+                )
+            yield x, None if y is None else torch.as_tensor(y)
 
 
 @contextmanager
@@ -143,14 +193,14 @@ def _as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def _watch(model: nn.Module, layer: str | None, layers: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _watch(model: nn.Module, layer: str | None, layers: Sequence[str]) -> Iterator[dict[Key, Any]]:
     """Catch the input of the last linear layer to run (and that layer), or the named layers' outputs."""
-    caught: dict[str, Any] = {}
+    caught: dict[Key, Any] = {}
 
     def linear_ran(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        caught["head"] = module
+        caught["head",] = module
         if layer is None:
-            caught["features"] = inputs[0]
+            caught["features",] = inputs[0]
 
     handles = [
         module.register_forward_pre_hook(linear_ran)
@@ -161,9 +211,9 @@ def _watch(model: nn.Module, layer: str | None, layers: Sequence[str]) -> Iterat
 
         def layer_ran(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
             if name == layer:
-                caught["features"] = output
+                caught["features",] = output
             if name in layers:
-                caught[name] = output
+                caught["layers", name] = output
 
         handles.append(model.get_submodule(name).register_forward_hook(layer_ran))
     try:
@@ -184,11 +234,19 @@ def _logits(output: Any) -> Tensor:
     return output
 
 
-def _pooled(value: Any, pool: str) -> Tensor:
+def _pooled(model: nn.Module, key: Key, caught: dict[Key, Any], pool: str, rows: int) -> Tensor:
+    """One layer's output (B, D), pooled."""
+    value = caught.get(key)
+    if value is None:
+        raise InputError(
+            f"{type(model).__name__} ran no {'linear layer' if key == ('features',) else f'layer {key[-1]!r}'}, "
+            "expected one before its logits.\nName the layer to use: extract(model, images, layer=...)."
+        )
     if isinstance(value, list | tuple):
         value = value[0]
-    if not isinstance(value, Tensor) or value.ndim < 2:
-        raise InputError(f"a layer gave {type(value).__name__}, expected a tensor (B, D, ...).\nName another layer.")
+    if not isinstance(value, Tensor) or value.ndim < 2 or len(value) != rows:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise InputError(f"{key[-1]} gave {shape}, expected a tensor ({rows}, D, ...).\nName another layer.")
     if value.ndim == 2:
         return value
     if pool == "flatten":
@@ -212,6 +270,6 @@ def _head(module: nn.Module | None, features: Tensor, logits: Tensor) -> Head | 
     if features.shape[1] != head.weight.shape[1] or logits.shape[1] != head.classes:
         return None
     explained = torch.allclose(
-        head.logits(features[some]), logits[some], rtol=1e-3, atol=1e-3 * float(logits.abs().max())
+        head.logits(features[some]), logits[some], rtol=1e-3, atol=1e-3 * float(logits[some].abs().max())
     )
     return head if explained else None

@@ -1,12 +1,18 @@
 """Extraction from any model: right rows, right head, and the model left as it was."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from ood_core import extract
+from ood_core import extract, scorers
+from ood_core._torchvision import torchvision
 from ood_core.checks import InputError
 from ood_core.networks import network
 from tests.spine import images, recipe
@@ -93,6 +99,149 @@ def test_data_loader(model, x, labelled):
     assert torch.equal(out.labels, labels) if labelled else out.labels is None
 
 
+class Endless(IterableDataset):
+    """Rows without a length."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda x: iter([x[:4], x[4:5], x[5:]]),
+        lambda x: DataLoader(Endless(x), batch_size=4),
+        lambda x: DataLoader(x, batch_sampler=[[0, 1], [2], list(range(3, 11))]),
+        lambda x: DataLoader(x, sampler=range(11), batch_size=3),
+    ],
+    ids=["generator", "iterable data set", "batch sampler", "sampler"],
+)
+def test_anything_that_gives_batches(model, x, given, tmp_path):
+    expected = extract(model, x).features
+    torch.testing.assert_close(extract(model, given(x)).features, expected)
+    torch.testing.assert_close(extract(model, given(x), into=tmp_path / "kept").features, expected)
+
+
+def test_a_dropped_last_batch_is_not_made_up(model, x):
+    out = extract(model, DataLoader(TensorDataset(x), batch_size=4, drop_last=True))
+    torch.testing.assert_close(out.features, extract(model, x[:8]).features)
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 11], ids=["one", "a batch", "a batch and one", "some"])
+def test_on_disk_the_numbers_are_the_same(model, x, count, tmp_path):
+    given = {"labels": torch.arange(count) % 4, "layers": ["conv"], "keep_inputs": True, "batch_size": 4}
+    memory, disk = (
+        extract(model, x[:count], **given),
+        extract(model, x[:count], into=tmp_path / "kept", **given),
+    )
+    for layer in ("features", "logits", "unit", "raw_logits", "conv"):
+        assert torch.equal(disk.layer(layer), memory.layer(layer))
+    assert torch.equal(disk.inputs, x[:count])
+    assert torch.equal(disk.correct, memory.correct)
+    assert disk.head is not None
+    assert np.array_equal(np.load(tmp_path / "kept" / "features.npy"), memory.features.numpy())
+    kept = {str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.npy")}
+    assert kept == {"features.npy", "logits.npy", "inputs.npy", "layers/conv.npy"}
+    if count >= 4:
+        one, other = (scorers.make("cluster").fit(out).score(out) for out in (memory, disk))
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_pass_leaves_no_files(model, x, error, tmp_path):
+    def batches():
+        yield x
+        raise error
+
+    with pytest.raises(error):
+        extract(model, batches(), into=tmp_path / "kept")
+    assert list(tmp_path.iterdir()) == []
+    assert model.training
+
+
+MEMORY = """
+import json, sys, threading, time
+import torch
+from torch import nn
+from ood_core import extract
+torch.set_num_threads(1)
+
+def resident():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+model = nn.Sequential(nn.Linear(4, 512), nn.Linear(512, 2))
+rows = (torch.randn(1000, 4) for _ in range(100))
+into = sys.argv[1] or None
+images = rows if into else torch.randn(100_000, 4)
+extract(model, torch.randn(2000, 4))  # warm
+before = peak = resident()
+done = False
+def watch():
+    global peak
+    while not done:
+        peak = max(peak, resident())
+        time.sleep(0.001)
+thread = threading.Thread(target=watch)
+thread.start()
+out = extract(model, images, into=into)
+done = True
+thread.join()
+print(json.dumps([len(out), peak - before]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the system's account of memory")
+@pytest.mark.parametrize("place", ["", "kept"], ids=["memory", "disk"])
+def test_memory_is_bounded(place, tmp_path):
+    """Features of 195 MB: on disk they cost a batch, in memory themselves and not twice."""
+    into = str(tmp_path / place) if place else ""
+    command = [sys.executable, "-c", MEMORY, into]
+    rows, grown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert rows == 100_000
+    assert grown < (60 if place else 195 + 40)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_b_16", "mobilenet_v3_small"])
+def test_torchvision_models(name):
+    """Built without weights, so nothing is downloaded."""
+    try:
+        models = torchvision().models
+    except InputError as error:
+        pytest.skip(str(error))
+    size = 224 if name.startswith("vit") else 64
+    model, x = models.get_model(name, weights=None, num_classes=5), torch.randn(3, 3, size, size)
+    out = extract(model, x, batch_size=2)
+    width = {"resnet18": 512, "vit_b_16": 768, "mobilenet_v3_small": 1024}[name]
+    assert out.features.shape == (3, width)
+    assert out.head is not None
+    torch.testing.assert_close(out.head.logits(out.features), out.logits)
+    if name == "resnet18":
+        pooled = extract(model, x, layer="layer4", layers=["avgpool"])
+        torch.testing.assert_close(pooled.features, out.features)
+        torch.testing.assert_close(pooled.layer("avgpool"), out.features)
+        assert pooled.head is not None
+
+
+def test_a_layer_called_features_is_not_the_feature():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features, self.logits = nn.Linear(3, 6), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.logits(self.features(x).relu())
+
+    model, x = Named(), torch.randn(4, 3)
+    out = extract(model, x, layers=["features", "logits"])
+    torch.testing.assert_close(out.features, model.features(x).relu().detach())
+    torch.testing.assert_close(out.layers["features"], model.features(x).detach())
+    torch.testing.assert_close(out.layers["logits"], out.logits)
+
+
 @pytest.mark.parametrize(("pool", "width"), [("mean", 5), ("max", 5), ("flatten", 80)])
 def test_named_layer_and_pools(model, x, pool, width):
     out = extract(model, x, layer="conv", pool=pool)
@@ -102,6 +251,27 @@ def test_named_layer_and_pools(model, x, pool, width):
     torch.testing.assert_close(out.features, expected)
     assert out.features.shape == (11, width)
     assert out.head is None  # fc does not turn these features into the logits
+
+
+class Unused(Small):
+    """Has a layer that never runs, and one that sees each pixel as a row."""
+
+    def __init__(self):
+        super().__init__()
+        self.spare, self.pixels = nn.Linear(2, 2), nn.Identity()
+
+    def forward(self, x):
+        self.pixels(x.flatten(0, 1))
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [("spare", "ran no layer 'spare'"), ("pixels", r"pixels gave \(33, 6, 6\), expected a tensor \(11, D, ...\)")],
+)
+def test_a_layer_must_give_a_row_for_each_image(x, layer, message):
+    with pytest.raises(InputError, match=message):
+        extract(Unused(), x, layers=[layer])
 
 
 def test_tokens_are_pooled_over_their_own_axis():
@@ -173,6 +343,14 @@ def test_half_precision_model_gives_float32(model, x):
         (lambda m, x: extract(nn.Sequential(nn.Linear(6, 2)), x), "expected logits"),
         (lambda m, _: extract(m, images()), "has no `prepare`"),
         (lambda m, x: extract(m, x, labels=torch.zeros(3, dtype=torch.long)), r"labels has shape \(3,\)"),
+        (lambda m, x: extract(m, iter([x]), labels=torch.zeros(3, dtype=torch.long)), r"labels has shape \(3,\)"),
+        (
+            lambda m, x: extract(m, DataLoader(TensorDataset(x), shuffle=True), labels=torch.zeros(11).long()),
+            "a DataLoader that shuffles",
+        ),
+        (lambda m, x: extract(m, [{"pixel_values": x}]), r"a batch is a dict, expected a tensor x or a pair"),
+        (lambda m, x: extract(m, [x.numpy()]), "a batch is a ndarray"),
+        (lambda m, x: extract(nn.Sequential(m), x, layer="0.hidden", layers=["0"], into=__file__), "is there already"),
     ],
 )
 def test_refusals(model, x, call, message):
