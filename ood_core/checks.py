@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_BLOCK = 2**22  # numbers that `finite` looks at together
+_BLOCK = 2**20  # numbers that `finite` looks at together
 
 
 class InputError(ValueError):
