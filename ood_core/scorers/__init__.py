@@ -18,6 +18,8 @@ from .base import Calibration, Scorer
 from .clusters import Cluster
 from .gaussians import DDU
 from .logits import MSP, Energy, MaxLogit
+from .mahalanobis import Mahalanobis, RelativeMahalanobis
+from .neighbours import KNN
 from .norms import FeatureNorm
 
 __all__ = ["Calibration", "Scorer", "describe", "load", "make", "names", "version"]
@@ -30,6 +32,9 @@ _REGISTRY: dict[str, type[Scorer]] = {
         Energy,
         FeatureNorm,
         DDU,
+        Mahalanobis,
+        RelativeMahalanobis,
+        KNN,
         Cluster,
     )
 }

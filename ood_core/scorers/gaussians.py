@@ -15,7 +15,8 @@ from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
-from .rows import blocks, class_mean, class_rows
+from .covariance import check_ridge, scatter
+from .rows import class_mean, class_rows
 
 LADDER = (0.0, sys.float_info.min, *(float(f"1e{exponent}") for exponent in range(-308, 0)))
 
@@ -52,8 +53,7 @@ class DDU(Scorer):
 
     def _check_parameters(self) -> None:
         checks.choice("ddu's jitter", self.jitter, ("relative", "ladder"))
-        if self.ridge < 0:
-            raise InputError(f"ddu got ridge={self.ridge}, expected at least 0.\nThe default is 1e-4.")
+        check_ridge("ddu", self.ridge)
         if self.jitter == "ladder" and "ridge" in self.params:
             raise InputError("ddu got a ridge beside jitter='ladder', expected one of them.\nLeave ridge out.")
 
@@ -66,7 +66,10 @@ class DDU(Scorer):
                 "covariance.\nFit on more rows."
             )
         means = torch.stack([class_mean(x, index, self.memory) for index in rows])  # (C, D)
-        factors = torch.stack([self._covariance(x, *pair) for pair in zip(rows, means, strict=True)])  # (C, D, D)
+        pairs = zip(rows, means, strict=True)
+        factors = torch.stack(
+            [scatter(x, mine, mean, self.memory) / (len(mine) - 1) for mine, mean in pairs]
+        )  # (C, D, D)
         if not torch.isfinite(factors).all():
             raise InputError(
                 "ddu's covariances overflow, expected features whose squares fit into float64.\nScale the layer down."
@@ -84,13 +87,6 @@ class DDU(Scorer):
         half_log_det = factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
         log_scale = half_log_det + 0.5 * x.shape[1] * math.log(2 * math.pi)
         return {"means": means, "factors": factors, "log_scale": log_scale, "jitter": jitter}
-
-    def _covariance(self, x: Tensor, rows: Tensor, mean: Tensor) -> Tensor:
-        scatter = torch.zeros(len(mean), len(mean), dtype=mean.dtype, device=mean.device)
-        for block in blocks(x, rows, self.memory):
-            centred = block - mean
-            scatter += centred.T @ centred
-        return scatter / (len(rows) - 1)
 
     def _relative(self, covariances: Tensor) -> Tensor:
         mean_eigenvalue = covariances.diagonal(dim1=1, dim2=2).mean(dim=1)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ood_core import Outputs, scorers
+from tests.oracle import distances
 from tests.oracle import scorers as oracle
 
 
@@ -25,6 +26,9 @@ CASES = {
     "feature_norm": Case(oracle.feature_norm, ({"p": 1.0}, {"p": 3.5}, {"layer": "mixed"})),
     "ddu": Case(oracle.ddu, ({"ridge": 1e-2}, {"jitter": "ladder"}, {"layer": "unit"}, {"layer": "logits"})),
     "cluster": Case(oracle.cluster, ({"distance": "cosine"}, {"layer": "unit"})),
+    "mahalanobis": Case(distances.mahalanobis, ({"ridge": 1e-2}, {"layer": "unit"}, {"layer": "logits"})),
+    "relative_mahalanobis": Case(distances.relative_mahalanobis, ({"ridge": 1e-2}, {"layer": "unit"})),
+    "knn": Case(distances.knn, ({"k": 5, "exclude_self": "yes"}, {"which": "mean", "layer": "features"})),
 }
 
 VARIANTS = [

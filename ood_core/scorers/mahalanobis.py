@@ -1,0 +1,105 @@
+"""Scores by Mahalanobis distance to class means, with one covariance for all classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..outputs import Outputs
+from .base import Scorer
+from .covariance import check_ridge, facts, scatter, whitening
+from .nearest import nearest, numbers_per_query, prepare
+from .rows import class_mean, class_rows
+
+
+@dataclass(kw_only=True, eq=False)
+class Mahalanobis(Scorer):
+    """Minus the squared Mahalanobis distance to the nearest class mean, with one covariance for all classes.
+
+    s(x) = -min_c (h - mu_c)^T (S + e I)^-1 (h - mu_c),  S = 1/N sum_c sum_{i in c} (h_i - mu_c)(h_i - mu_c)^T
+
+    Unchanged when all rows are shifted, rotated or scaled together.
+
+    Args:
+        ridge: e = ridge trace(S) / D, a share of the mean eigenvalue.
+        layer: (N, D); any, for example "unit" or "logits".
+    Source: Lee et al. 2018, arXiv 1807.03888, equations 1 and 2, on one layer and without input perturbation.
+        Departure: the ridge, which collapsed and normalised features need.
+    """
+
+    name: ClassVar[str] = "mahalanobis"
+    needs: ClassVar[tuple[str, ...]] = ("labels",)
+    cost: ClassVar[str] = "fit N D^2, score N D^2 + C N D multiply-adds; keeps D^2 + C D numbers"
+    source: ClassVar[str] = "Lee et al. 2018, arXiv 1807.03888"
+    advice: ClassVar[str] = "Squared distances overflow: rows lie far outside the fitted ones. Look at the rows' scale."
+
+    ridge: float = 1e-4
+
+    def _check_parameters(self) -> None:
+        check_ridge(self.name, self.ridge)
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        classes = class_rows(outputs, self.name)
+        means = torch.stack([class_mean(x, rows, self.memory) for rows in classes])  # (C, D)
+        pairs = zip(classes, means, strict=True)
+        within = sum(scatter(x, rows, mean, self.memory) for rows, mean in pairs) / len(x)
+        whiten, added = whitening(torch.as_tensor(within), self.ridge, self.name, "the rows within classes")
+        origin = class_mean(x, torch.arange(len(x)), self.memory)
+        places = prepare((means - origin) @ whiten.T, self.memory)  # of the class means among whitened rows
+        return {"origin": origin, "whiten": whiten, "added": added, **places}
+
+    def _score(self, x: Tensor) -> Tensor:
+        return -self._squared(self._whitened(x))
+
+    def _whitened(self, x: Tensor) -> Tensor:
+        return (x - self._state["origin"]) @ self._state["whiten"].T
+
+    def _squared(self, whitened: Tensor) -> Tensor:
+        return nearest(whitened, self._state, 1, self.memory)[0].squeeze(1).square()
+
+    def _numbers_per_row(self, columns: int) -> int:
+        return 3 * columns + numbers_per_query(len(self._state["bank"]), columns)
+
+    def _facts(self) -> dict[str, Any]:
+        return facts(self._state["whiten"], self._state["added"])
+
+
+@dataclass(kw_only=True, eq=False)
+class RelativeMahalanobis(Mahalanobis):
+    """The Mahalanobis score less that of one Gaussian for all classes: what sets a row apart from any class.
+
+    s(x) = -(min_c d_c(h)^2 - d_0(h)^2), d_c as in `mahalanobis`, d_0 from the mean and covariance of all rows
+
+    Positive where the background is farther than the nearest class.
+
+    Args:
+        ridge: for both covariances, each relative to its own mean eigenvalue.
+        layer: (N, D).
+    Source: Ren et al. 2021, arXiv 2106.09022, equations 4 to 6. Departure: the ridge.
+    """
+
+    name: ClassVar[str] = "relative_mahalanobis"
+    cost: ClassVar[str] = "fit 2 N D^2, score 2 N D^2 + C N D multiply-adds; keeps 2 D^2 + C D numbers"
+    source: ClassVar[str] = "Ren et al. 2021, arXiv 2106.09022"
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        state = super()._fit(x, outputs)
+        total = scatter(x, torch.arange(len(x)), state["origin"], self.memory) / len(x)
+        whiten, added = whitening(total, self.ridge, self.name, "all rows")
+        both = torch.cat([state["whiten"], whiten])  # (2 D, D): one product serves both distances
+        return {**state, "whiten": both, "added": torch.stack([state["added"], added])}
+
+    def _score(self, x: Tensor) -> Tensor:
+        within, background = self._whitened(x).chunk(2, dim=1)
+        return background.square().sum(dim=1) - self._squared(within)
+
+    def _numbers_per_row(self, columns: int) -> int:
+        return columns + super()._numbers_per_row(columns)
+
+    def _facts(self) -> dict[str, Any]:
+        """Two of each: within classes, then of all rows."""
+        whiten = self._state["whiten"]
+        return facts(whiten.unflatten(0, (2, whiten.shape[1])), self._state["added"])

@@ -1,0 +1,158 @@
+"""Exact nearest neighbours: candidates from matrix products, distances from differences, and a proof a row.
+
+||x - t||^2 = ||x||^2 + ||t||^2 - 2 x.t is one product but loses near neighbours to cancellation. So the product, first
+in float32, only names a few more candidates than asked for; their distances are computed again from the differences in
+float64. An a-priori bound on the product's rounding then shows, row by row, that no other row of the bank can be
+nearer. Rows without that proof go through a float64 product, and those still without it to the plain computation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .rows import blocks, class_mean
+
+SPARE = 14  # candidates above k: room between the k-th distance and the best row that was not a candidate
+GROUP = 16  # columns that share one minimum in the search for the smallest
+RANGE = {torch.float32: (1e-15, 1e15), torch.float64: (1e-120, 1e120)}  # radii whose squares are safe in products
+
+
+def prepare(bank: Tensor, memory: int) -> dict[str, Tensor]:
+    """What `nearest` wants to know of a bank (N, D): the rows as given, a centre (D,), squared lengths from it (N,)."""
+    every = torch.arange(len(bank), device=bank.device)
+    mean = class_mean(bank, every, memory)
+    # float32 holds the centre exactly, so that every stage subtracts the same point; any point would do.
+    centre = mean.float().nan_to_num(posinf=0.0, neginf=0.0).to(mean.dtype)
+    norms = [(block - centre).square().sum(dim=1) for block in blocks(bank, every, memory)]
+    return {"bank": bank, "centre": centre, "norms": torch.cat(norms)}
+
+
+def nearest(x: Tensor, state: dict[str, Tensor], k: int, memory: int) -> tuple[Tensor, Tensor]:
+    """The k smallest Euclidean distances of each row, ascending, and whose they are: (n, k) and (n, k) int64.
+
+    Args:
+        x: (n, D), float64.
+        state: of `prepare`.
+        k: at most the rows of the bank.
+        memory: bytes to use; about half of them for products, a quarter for differences.
+    """
+    bank = state["bank"]
+    distances, index = x.new_empty(len(x), k), torch.empty(len(x), k, dtype=torch.int64, device=x.device)
+    left = torch.arange(len(x), device=x.device)
+    radius = float(state["norms"].max().sqrt())
+    for dtype in _stages(x, radius) if k + SPARE < len(bank) else ():
+        rows = x[left]
+        found, limit = _candidates(rows, state, k + SPARE, radius, dtype, memory)
+        near, order = _differences(rows, bank, found, memory).sort(dim=1)
+        rounding = 1 + 2 * (x.shape[1] + 8) * torch.finfo(x.dtype).eps
+        proven = (near[:, k - 1] / radius).square() * rounding <= limit
+        distances[left[proven]] = near[proven, :k]
+        index[left[proven]] = found.gather(1, order)[proven, :k]
+        left = left[~proven]
+        if not len(left):
+            return distances, index
+    for part in left.split(rows_at_once(len(bank), x.shape[1], memory)):
+        distances[part], index[part] = _plain(x[part], bank, k, memory)
+    return distances, index
+
+
+def rows_at_once(bank_rows: int, columns: int, memory: int) -> int:
+    """Queries for which a block of the bank, its products and the differences fit into `memory` bytes."""
+    return max(1, memory // (8 * numbers_per_query(bank_rows, columns)))
+
+
+def numbers_per_query(bank_rows: int, columns: int) -> int:
+    """Numbers that a query takes: large products are quick, so that a block of queries should meet 8192 rows."""
+    return 6 * columns + 2 * min(bank_rows, 8192)
+
+
+def _stages(x: Tensor, radius: float) -> list[torch.dtype]:
+    """Types of product that the bound holds for."""
+    ieee = torch.get_float32_matmul_precision() == "highest"  # else products may run in TF32 or bfloat16
+    types = [torch.float32] * ieee + [torch.float64] * (x.dtype == torch.float64)
+    return [dtype for dtype in types if RANGE[dtype][0] < radius < RANGE[dtype][1]]
+
+
+def _candidates(
+    x: Tensor, state: dict[str, Tensor], count: int, radius: float, dtype: torch.dtype, memory: int
+) -> tuple[Tensor, Tensor]:
+    """Indices (n, count) of the rows nearest by a product, and a floor (n,) under the squared distance of all others.
+
+    Lengths are in units of the bank's radius R, and with u the unit roundoff of the product's type, gamma its usual
+    bound D u / (1 - D u), the product's ||t||^2 - 2 x.t is off by less than 2 (gamma + 6 u) ||x|| + 3 u.
+    """
+    bank, norms, centre = state["bank"], state["norms"] / radius**2, state["centre"]
+    query = (x - centre) / radius
+    length = torch.linalg.vector_norm(query, dim=1)
+    query = query.to(dtype)
+    wide = torch.promote_types(bank.dtype, dtype)
+    columns = x.shape[1]
+
+    def products(start: int, stop: int) -> Tensor:
+        rows = (bank[start:stop].to(wide) - centre.to(wide)).div_(radius).to(dtype)
+        return torch.addmm(norms[start:stop].to(dtype), query, rows.T, alpha=-2)
+
+    per_row = torch.finfo(dtype).bits // 8
+    step = max(1, (memory // 2 - per_row * 2 * len(x) * columns) // (per_row * 2 * len(x) + 16 * columns))
+    values, index = _scan(len(bank), step, count, products)
+    unit = torch.finfo(dtype).eps / 2
+    gamma = columns * unit / (1 - columns * unit)
+    error = 2 * (gamma + 6 * unit) * length + 3 * unit + 8 * columns * torch.finfo(dtype).tiny
+    floor = length.square() + values[:, -1] - 1.01 * error
+    # Beyond this a float32 query would overflow, which the bound does not cover.
+    return index, floor.masked_fill(~(length < RANGE[dtype][1]), -torch.inf)
+
+
+def _differences(x: Tensor, bank: Tensor, index: Tensor, memory: int) -> Tensor:
+    """||x_i - bank[index_ij]|| (n, count), from the differences."""
+    rows = max(1, memory // (4 * 8 * (index.shape[1] + 1) * x.shape[1]))
+    parts = []
+    for queries, chosen in zip(x.split(rows), index.split(rows), strict=True):
+        difference = bank[chosen].to(x.dtype) - queries[:, None]  # (rows, count, D)
+        parts.append(torch.linalg.vector_norm(difference, dim=2))
+    return torch.cat(parts)
+
+
+def _plain(x: Tensor, bank: Tensor, k: int, memory: int) -> tuple[Tensor, Tensor]:
+    """The k nearest from all differences: the definition, and what the fast path is tested against."""
+
+    def distances(start: int, stop: int) -> Tensor:
+        return torch.cdist(x, bank[start:stop].to(x.dtype), compute_mode="donot_use_mm_for_euclid_dist")
+
+    return _scan(len(bank), max(1, memory // (16 * (len(x) + x.shape[1]))), k, distances)
+
+
+def _scan(rows: int, step: int, k: int, values: Callable[[int, int], Tensor]) -> tuple[Tensor, Tensor]:
+    """The k smallest of values (n, rows) and their columns, ascending, seeing `step` columns at a time."""
+    best, index = _smallest(values(0, min(step, rows)), k)
+    for start in range(step, rows, step):
+        new, at = _smallest(values(start, min(start + step, rows)), k)
+        both, places = torch.cat([best, new], dim=1), torch.cat([index, at + start], dim=1)
+        best, chosen = both.topk(min(k, both.shape[1]), dim=1, largest=False)
+        index = places.gather(1, chosen)
+    best, order = best.sort(dim=1)
+    return best, index.gather(1, order)
+
+
+def _smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k smallest of each row and their columns.
+
+    They lie in the k groups of columns with the smallest minima: one pass for the minima and two short searches take
+    the place of a search through all columns.
+    """
+    n, columns = values.shape
+    groups = columns // GROUP
+    if groups <= 2 * k:
+        return values.topk(min(k, columns), dim=1, largest=False)
+    head = values[:, : groups * GROUP]
+    # Column j belongs to group j mod groups, so that minima are taken over whole rows of memory.
+    chosen = head.unflatten(1, (GROUP, groups)).amin(dim=1).topk(k, dim=1, largest=False).indices  # (n, k)
+    offsets = torch.arange(GROUP, device=values.device) * groups
+    members = (chosen[:, None, :] + offsets[:, None]).flatten(1)  # (n, GROUP k)
+    tail = torch.arange(groups * GROUP, columns, device=values.device).expand(n, -1)
+    members = torch.cat([members, tail], dim=1)
+    best, at = values.gather(1, members).topk(k, dim=1, largest=False)
+    return best, members.gather(1, at)

@@ -1,0 +1,113 @@
+"""Mahalanobis distances on paper, against scikit-learn, their laws, collapsed and large features."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.covariance import EmpiricalCovariance
+
+from ood_core import Outputs, scorers
+from ood_core.checks import InputError
+
+from .cases import outputs
+
+BOTH = pytest.mark.parametrize("name", ["mahalanobis", "relative_mahalanobis"])
+
+
+def fit(name, features, labels, **parameters):
+    return scorers.make(name, **parameters).fit(Outputs(features=features, labels=labels))
+
+
+def score(scorer, features):
+    return scorer.score(Outputs(features=features))
+
+
+def test_by_hand():
+    # Class means 0 and 10, deviations +-1 and +-3: within variance (1 + 1 + 9 + 9) / 4 = 5.
+    h, y = torch.tensor([[-1.0], [1.0], [7.0], [13.0]]), torch.tensor([0, 0, 1, 1])
+    rows = torch.tensor([[5.0], [2.0], [14.0]])
+    plain = fit("mahalanobis", h, y, ridge=0)
+    assert score(plain, rows).tolist() == pytest.approx([-25 / 5, -4 / 5, -16 / 5])
+    assert plain.summary()["condition_number"] == 1
+    # Ridge 1 doubles each variance. All rows: mean 5, variance 5 + 25 = 30.
+    relative = fit("relative_mahalanobis", h, y, ridge=1)
+    assert score(relative, rows).tolist() == pytest.approx([-2.5, -0.4 + 9 / 60, -1.6 + 81 / 60])
+    assert relative.summary()["ridge_added"] == pytest.approx([5, 30])
+
+
+def test_agrees_with_scikit_learn():
+    train, test = outputs(), outputs((9, 9, 9, 9), seed=1)
+    h, y, x = train.features.numpy(), train.labels.numpy(), test.features.numpy()
+    means = [h[y == c].mean(axis=0) for c in range(4)]
+    peer = EmpiricalCovariance(assume_centered=True).fit(h - np.stack(means)[y])
+    wanted = -np.min([peer.mahalanobis(x - mean) for mean in means], axis=0)
+    np.testing.assert_allclose(score(fit("mahalanobis", train.features, train.labels, ridge=0), test.features), wanted)
+    background = EmpiricalCovariance().fit(h).mahalanobis(x)
+    got = score(fit("relative_mahalanobis", train.features, train.labels, ridge=0), test.features)
+    np.testing.assert_allclose(got, wanted + background, rtol=1e-8)
+
+
+@BOTH
+def test_shift_rotation_and_scale(name):
+    h, y, x = outputs().features, outputs().labels, outputs((5, 5, 5, 5), seed=1).features
+    plain = score(fit(name, h, y), x)
+    rotation = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q
+    assert torch.allclose(score(fit(name, h @ rotation + 7, y), x @ rotation + 7), plain, rtol=1e-9)
+    assert torch.allclose(score(fit(name, 1e-5 * h, y), 1e-5 * x), plain, rtol=1e-9)
+    assert torch.allclose(score(fit(name, h + 2.0**30, y), x + 2.0**30), plain, rtol=1e-5)
+    # Without a ridge any invertible map leaves it alone; with one, only similarities do.
+    skew = torch.randn(6, 6, dtype=torch.float64)
+    assert torch.allclose(score(fit(name, h @ skew, y, ridge=0), x @ skew), score(fit(name, h, y, ridge=0), x))
+    assert not torch.allclose(score(fit(name, h @ skew, y), x @ skew), plain)
+
+
+def test_one_class_has_no_background():
+    h = torch.randn(50, 4, dtype=torch.float64)
+    x = 3 * torch.randn(9, 4, dtype=torch.float64)
+    alone = fit("relative_mahalanobis", h, torch.zeros(50, dtype=torch.long))
+    assert torch.allclose(score(alone, x), torch.zeros(9, dtype=torch.float64), atol=1e-9)
+
+
+def test_many_classes_are_searched_as_few_are():
+    # Above a dozen classes the nearest is found by products: the same numbers as one class at a time.
+    y = torch.arange(400) % 80
+    h = torch.randn(80, 12, dtype=torch.float64)[y] + 0.1 * torch.randn(400, 12, dtype=torch.float64)
+    scorer = fit("mahalanobis", h, y)
+    x = torch.randn(30, 12, dtype=torch.float64)
+    means = torch.stack([h[y == c].mean(0) for c in range(80)])
+    within = (h - means[y]).T @ (h - means[y]) / 400
+    inverse = torch.linalg.inv(within + 1e-4 * within.trace() / 12 * torch.eye(12))
+    each = x[:, None] - means
+    wanted = -torch.einsum("ncd,de,nce->nc", each, inverse, each).amin(dim=1)
+    assert torch.allclose(score(scorer, x), wanted, rtol=1e-9)
+
+
+def test_fewer_rows_than_dimensions_and_collapsed_classes():
+    y = torch.arange(30) % 3
+    h = torch.randn(30, 50, dtype=torch.float64)
+    facts = fit("mahalanobis", h, y).summary()
+    centred = h - torch.stack([h[y == c].mean(0) for c in range(3)])[y]
+    values = np.linalg.eigvalsh((centred.T @ centred / 30).numpy())
+    added = 1e-4 * values.sum() / 50
+    assert facts["rank"] == 27
+    assert facts["ridge_added"] == pytest.approx(added)
+    assert facts["condition_number"] == pytest.approx((values[-1] + added) / added, rel=1e-6)
+    collapsed = torch.eye(3, 50, dtype=torch.float64)[y] + 1e-6 * h
+    scorer = fit("mahalanobis", collapsed, y)
+    # The scale of the spread within classes is the unit, so a row between two classes is far.
+    assert score(scorer, collapsed).min() > -100
+    assert score(scorer, collapsed[:1].lerp(collapsed[1:2], 0.5)).item() < -1e9
+
+
+@BOTH
+def test_refusals(name):
+    h, y = torch.randn(20, 3), torch.arange(20) % 2
+    with pytest.raises(InputError, match=rf"{name} got ridge=-1\.0, expected at least 0"):
+        scorers.make(name, ridge=-1)
+    with pytest.raises(InputError, match="no spread in the rows within classes"):
+        fit(name, torch.eye(2, 3)[y], y)
+    flat = h.clone()
+    flat[:, 2] = 0
+    with pytest.raises(InputError, match=r"the rows within classes singular with ridge=0.0[\s\S]*Raise ridge"):
+        fit(name, flat, y, ridge=0)
+    with pytest.raises(InputError, match=r"overflows[\s\S]*Scale the layer down"):
+        fit(name, h.double() * 1e160, y)

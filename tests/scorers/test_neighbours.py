@@ -1,0 +1,170 @@
+"""Nearest neighbours on paper, against scikit-learn and the plain search, at every kind of scale and tie."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neighbors import NearestNeighbors
+
+from ood_core import Outputs, scorers
+from ood_core.checks import InputError
+from ood_core.scorers import nearest as search
+
+MEMORY = 2**28
+
+
+def fit(features, **parameters):
+    return scorers.make("knn", **{"layer": "features", **parameters}).fit(Outputs(features=features))
+
+
+def score(scorer, features):
+    return scorer.score(Outputs(features=features))
+
+
+def test_by_hand():
+    bank = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0], [6.0, 8.0]])
+    rows = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
+    # Distances: 0 1 5 10, and 3 sqrt(10) 4 sqrt(73).
+    assert score(fit(bank, k=1), rows).tolist() == [0, -3]
+    assert score(fit(bank, k=3), rows).tolist() == pytest.approx([-5, -4])
+    assert score(fit(bank, k=3, which="mean"), rows).tolist() == pytest.approx([-2, -(7 + 10**0.5) / 3])
+    assert score(fit(bank, k=1, exclude_self="yes"), rows).tolist() == pytest.approx([-1, -3])
+    unit = fit(bank[1:], k=2, layer="unit")
+    # On the unit circle the bank is (0.6, 0.8) twice and (0, 1).
+    assert score(unit, torch.tensor([[0.0, 9.0]])).item() == pytest.approx(-((0.36 + 0.04) ** 0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("layer", ["features", "unit"])
+def test_agrees_with_scikit_learn(dtype, layer):
+    bank, rows = 1 + torch.rand(900, 24, dtype=dtype), 1 + torch.rand(70, 24, dtype=dtype)
+    scorer = fit(bank, k=20, layer=layer)
+    at_layer = [Outputs(features=part).layer(layer).double().numpy() for part in (bank, rows)]
+    wanted, _ = NearestNeighbors(n_neighbors=20, algorithm="brute").fit(at_layer[0]).kneighbors(at_layer[1])
+    np.testing.assert_allclose(score(scorer, rows), -wanted[:, -1], rtol=1e-9)
+    mean = fit(bank, k=20, layer=layer, which="mean")
+    np.testing.assert_allclose(score(mean, rows), -wanted.mean(axis=1), rtol=1e-9)
+
+
+AWKWARD = {
+    "plain": lambda x: x,
+    "far from the origin": lambda x: x + 1e6,
+    "collapsed": lambda x: torch.eye(3, x.shape[1], dtype=x.dtype)[torch.arange(len(x)) % 3] + 1e-7 * x,
+    "grid with many ties": lambda x: x.round(),
+    "copies": lambda x: x[torch.arange(len(x)) % 40],
+    "one point": lambda x: torch.full_like(x, 0.1),
+    "huge": lambda x: x * 1e100,
+    "minute": lambda x: x * 1e-100,
+    "one row far out": lambda x: torch.cat([x[:1] * 1e9, x[1:]]),
+}
+
+
+@pytest.mark.parametrize("kind", AWKWARD)
+@pytest.mark.parametrize("memory", [1, 2**16, MEMORY])
+def test_the_fast_search_is_the_plain_one(kind, memory):
+    x = AWKWARD[kind](torch.randn(400, 12, dtype=torch.float64))
+    rows = torch.cat([x[:10], x[-10:], x[:10] + 0.5 * x[10:20], 1e25 * x[:2], torch.zeros(1, 12, dtype=torch.float64)])
+    state = search.prepare(x, memory)
+    got, index = search.nearest(rows, state, 7, memory)
+    wanted, _ = search._plain(rows, x, 7, MEMORY)
+    np.testing.assert_allclose(got, wanted, rtol=1e-12)
+    found = torch.linalg.vector_norm(rows[:, None] - x[index], dim=2)
+    np.testing.assert_allclose(found, got, rtol=1e-12)
+    assert (index.sort(dim=1).values.diff(dim=1) > 0).all()  # no row twice
+
+
+def test_ordinary_rows_are_proven_by_the_float32_product(monkeypatch):
+    used = []
+    inner = search._candidates
+    monkeypatch.setattr(search, "_candidates", lambda x, *rest: used.append((rest[3], len(x))) or inner(x, *rest))
+    monkeypatch.setattr(search, "_plain", lambda *rest: pytest.fail("the plain search was called"))
+    bank = torch.randn(3000, 64)
+    score(fit(bank, k=50), torch.randn(200, 64))
+    assert used == [(torch.float32, 200)]
+    used.clear()
+    # Collapsed classes: distances of 1e-3 among rows of length 1 leave float32 too few digits, and float64 enough.
+    bank = torch.eye(3, 64)[torch.arange(3000) % 3] + 1e-4 * bank
+    score(fit(bank, k=50), bank[:200] + 1e-4 * torch.randn(200, 64))
+    assert used == [(torch.float32, 200), (torch.float64, 200)]
+
+
+def test_the_bound_is_one():
+    # The floor must lie under the true squared distance of every row that was not a candidate.
+    for scale, shift in ((1, 0), (1e-9, 0), (1, 100), (1, 1e5)):
+        bank = scale * torch.randn(500, 300, dtype=torch.float64)
+        x = scale * (torch.randn(40, 300, dtype=torch.float64) + shift)
+        state = search.prepare(bank, MEMORY)
+        radius = float(state["norms"].max().sqrt())
+        for dtype in (torch.float32, torch.float64):
+            index, floor = search._candidates(x, state, 20, radius, dtype, MEMORY)
+            squared = torch.cdist(x, bank, compute_mode="donot_use_mm_for_euclid_dist").square() / radius**2
+            others = squared.scatter(1, index, torch.inf).amin(dim=1)
+            assert (floor <= others).all()
+            assert (floor > 0.5 * others - 2e-3 * (1 + shift)).all()  # and not far under it
+
+
+@pytest.mark.parametrize("setting", ["high", "medium"])
+def test_reduced_precision_products_are_not_trusted(setting):
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision(setting)
+        assert search._stages(torch.ones(1, 1, dtype=torch.float64), 1.0) == [torch.float64]
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert search._stages(torch.ones(1, 1, dtype=torch.float64), 1.0) == [torch.float32, torch.float64]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 200), st.integers(1, 12), st.integers(0, 10**6))
+def test_the_grouped_search_finds_the_smallest(rows, columns, k, seed):
+    values = torch.randint(0, 50, (rows, columns), generator=torch.Generator().manual_seed(seed)).double()
+    k = min(k, columns)
+    got, index = search._smallest(values, k)
+    assert torch.equal(got.sort(dim=1).values, values.sort(dim=1).values[:, :k])
+    assert torch.equal(values.gather(1, index), got)
+    assert all(len(set(row)) == k for row in index.tolist())
+
+
+def test_near_neighbours_keep_their_digits():
+    bank = torch.randn(200, 8, dtype=torch.float64) + 1e5
+    step = torch.zeros(200, 8, dtype=torch.float64)
+    step[:, 3] = 2.0**-20
+    assert score(fit(bank, k=1), bank).tolist() == [0.0] * 200
+    assert score(fit(bank, k=1), bank + step).tolist() == [-(2.0**-20)] * 200
+
+
+@pytest.mark.parametrize("layer", ["features", "unit"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_exclude_self_drops_the_row_itself_and_no_other(layer, dtype):
+    bank, new = torch.randn(60, 5).to(dtype), torch.randn(20, 5).to(dtype)
+    plain, without = fit(bank, k=3, layer=layer), fit(bank, k=3, layer=layer, exclude_self="yes")
+    for i in range(60):  # row by row: normalising one row alone rounds differently
+        others = fit(bank[torch.arange(60) != i], k=3, layer=layer)
+        assert score(without, bank[i : i + 1]).item() == pytest.approx(score(others, bank[i : i + 1]).item(), abs=1e-7)
+    assert torch.equal(score(without, new), score(plain, new))
+    copied = fit(torch.cat([bank, bank[:1]]), k=1, layer=layer, exclude_self="yes")
+    assert score(copied, bank[:1]).abs().item() < 1e-7  # the copy is a neighbour
+    assert score(copied, bank[1:2]).item() < -1e-3
+
+
+def test_shift_rotation_and_scale():
+    bank, rows = torch.randn(90, 6, dtype=torch.float64), torch.randn(20, 6, dtype=torch.float64)
+    plain = score(fit(bank, k=5), rows)
+    rotation = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q
+    assert torch.allclose(score(fit(bank @ rotation + 3, k=5), rows @ rotation + 3), plain)
+    assert torch.allclose(score(fit(30 * bank, k=5), 30 * rows), 30 * plain)
+    normalised = score(fit(bank, k=5, layer="unit"), rows)
+    assert torch.allclose(score(fit(bank, k=5, layer="unit"), 1e4 * rows), normalised)
+
+
+def test_refusals():
+    with pytest.raises(InputError, match="knn got k=0, expected at least 1"):
+        scorers.make("knn", k=0)
+    with pytest.raises(InputError, match="knn's which is 'median', expected one of: kth, mean"):
+        scorers.make("knn", which="median")
+    with pytest.raises(InputError, match="knn's exclude_self is 'maybe', expected one of: no, yes"):
+        scorers.make("knn", exclude_self="maybe")
+    with pytest.raises(InputError, match=r"looks for 6 neighbours among 5 training rows[\s\S]*Lower k"):
+        fit(torch.randn(5, 2), k=5, exclude_self="yes")
+    assert score(fit(torch.randn(5, 2), k=5), torch.randn(3, 2)).shape == (3,)
