@@ -17,10 +17,11 @@ from . import artifact
 from .base import Calibration, Scorer
 from .clusters import Cluster
 from .gaussians import DDU
-from .logits import MSP, Energy, MaxLogit
+from .logits import MSP, Energy, MaxLogit, MinDistance
 from .mahalanobis import Mahalanobis, RelativeMahalanobis
 from .neighbours import KNN
-from .norms import FeatureNorm
+from .norms import NAN, ActiveCount, FeatureNorm
+from .probabilities import GEN, MMLES, Entropy, KLMatching
 
 __all__ = ["Calibration", "Scorer", "describe", "load", "make", "names", "version"]
 
@@ -30,7 +31,14 @@ _REGISTRY: dict[str, type[Scorer]] = {
         MSP,
         MaxLogit,
         Energy,
+        Entropy,
+        KLMatching,
+        GEN,
+        MinDistance,
+        MMLES,
         FeatureNorm,
+        NAN,
+        ActiveCount,
         DDU,
         Mahalanobis,
         RelativeMahalanobis,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -22,6 +23,7 @@ _KINDS: dict[type, tuple[Any, str]] = {
     float: (Real, "a finite number"),
     int: (Integral, "a whole number"),
     str: (str, "a name"),
+    dict: (Mapping, "parameters by name"),
 }
 
 
@@ -75,7 +77,7 @@ class Scorer(ABC):
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            setattr(self, f.name, self._typed(f.name, getattr(self, f.name), f.default))
+            setattr(self, f.name, self._typed(f.name, getattr(self, f.name), _default(f)))
         self._check_parameters()
         self.calibration: Calibration | None = None
         self._columns = 0
@@ -107,13 +109,13 @@ class Scorer(ABC):
     @classmethod
     def parameters(cls) -> dict[str, Any]:
         """All parameters with their defaults, `layer` included."""
-        return {f.name: f.default for f in fields(cls)}
+        return {f.name: _default(f) for f in fields(cls)}
 
     @property
     def params(self) -> dict[str, Any]:
         """Parameters that differ from their defaults, without `layer`: that is a column of its own in the rows."""
-        chosen = {key: getattr(self, key) for key in self.parameters() if key != "layer"}
-        return {key: value for key, value in chosen.items() if value != self.parameters()[key]}
+        defaults = self.parameters()
+        return {key: value for key, value in self._values().items() if key != "layer" and value != defaults[key]}
 
     def fit(self, outputs: Outputs) -> Self:
         """Learn from ID training rows and return self; what was fitted or calibrated before is dropped.
@@ -189,14 +191,7 @@ class Scorer(ABC):
     def save(self, path: str | Path) -> None:
         """Write parameters, fitted tensors and calibration to one safetensors file; `scorers.load` reads it."""
         self._require_fit("save")
-        header = {
-            "name": self.name,
-            "version": self.version,
-            "parameters": {key: getattr(self, key) for key in self.parameters()},
-            "columns": self._columns,
-            "calibration": None if self.calibration is None else asdict(self.calibration),
-        }
-        artifact.write(Path(path), header, self._state)
+        artifact.write(Path(path), self._header(), self._tensors())
 
     def restore(self, header: dict[str, Any], state: dict[str, Tensor]) -> Self:
         """Take over what `save` wrote; `scorers.load` is the door to it."""
@@ -217,6 +212,23 @@ class Scorer(ABC):
             **self._facts(),
         }
 
+    def _values(self) -> dict[str, Any]:
+        """All parameters as JSON can hold them: infinity, which it cannot, by name."""
+        values = {key: getattr(self, key) for key in self.parameters()}
+        return {key: "inf" if value == math.inf else value for key, value in values.items()}
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "parameters": self._values(),
+            "columns": self._columns,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
+        }
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return self._state
+
     def _require_fit(self, what: str) -> None:
         if not self._columns:
             raise NotFittedError(f"{self.name} is not fitted, expected fit before {what}.\nCall fit(train_outputs).")
@@ -227,7 +239,10 @@ class Scorer(ABC):
                 f"{self.name} got a {type(outputs).__name__}, expected Outputs.\n"
                 "Wrap arrays, for example Outputs(features=h), or use extract(model, images)."
             )
-        return checks.matrix(f"layer {self.layer!r}", outputs.layer(self.layer), columns)
+        return checks.matrix(f"layer {self.layer!r}", self._rows(outputs), columns)
+
+    def _rows(self, outputs: Outputs) -> Tensor:
+        return outputs.layer(self.layer)
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         """Named float64 tensors learned from x (N, D)."""
@@ -243,3 +258,7 @@ class Scorer(ABC):
 
     def _facts(self) -> dict[str, Any]:
         return {}
+
+
+def _default(parameter: Field[Any]) -> Any:
+    return parameter.default if parameter.default_factory is MISSING else parameter.default_factory()

@@ -32,12 +32,7 @@ class MSP(Scorer):
     layer: str = "logits"
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
-        if x.shape[1] < 2:
-            raise InputError(
-                "msp got one logit a row, expected at least two: a softmax over one is always 1.\n"
-                "For a sigmoid output pass the two logits (0, l)."
-            )
-        return {}
+        return at_least_two(self.name, x)
 
     def _score(self, x: Tensor) -> Tensor:
         return x.softmax(dim=1).amax(dim=1)
@@ -89,3 +84,49 @@ class Energy(Scorer):
 
     def _score(self, x: Tensor) -> Tensor:
         return self.temperature * (x / self.temperature).logsumexp(dim=1)
+
+
+@dataclass(kw_only=True, eq=False)
+class MinDistance(Scorer):
+    """Minimum-distance score: minus the distance to the nearest prototype of a distance head.
+
+    s(x) = max_c l_c = -scale min_c ||h - w_c||  (unit vectors if the head is normalised)
+
+    `fit` refuses heads of another kind; without a head, it refuses logits above 0, which are no distances.
+
+    Args:
+        layer: (N, C), logits of a distance head without its training scale.
+    Source: Macedo and Ludermir 2021, arXiv 2105.14399 (IsoMax+).
+    """
+
+    name: ClassVar[str] = "min_distance"
+    cost: ClassVar[str] = "one pass over N C logits"
+    source: ClassVar[str] = "Macedo and Ludermir 2021, arXiv 2105.14399"
+
+    layer: str = "logits"
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        if outputs.head is not None and outputs.head.kind != "distance":
+            raise InputError(
+                f"min_distance got a {outputs.head.kind} head, expected a distance head.\n"
+                "Use max_logit for logits that are no distances."
+            )
+        if bool((x > 0).any()):
+            raise InputError(
+                "min_distance got logits above 0, expected minus distances.\n"
+                "Use max_logit for logits that are no distances."
+            )
+        return {}
+
+    def _score(self, x: Tensor) -> Tensor:
+        return x.amax(dim=1)
+
+
+def at_least_two(name: str, x: Tensor) -> dict[str, Tensor]:
+    """Nothing to learn, after a check that the softmax says anything."""
+    if x.shape[1] < 2:
+        raise InputError(
+            f"{name} got one logit a row, expected at least two: a softmax over one is always 1.\n"
+            "For a sigmoid output pass the two logits (0, l)."
+        )
+    return {}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..checks import InputError
+from ..outputs import Outputs
 from .base import Scorer
+from .rows import working_dtype
 
 
 @dataclass(kw_only=True, eq=False)
@@ -19,7 +22,7 @@ class FeatureNorm(Scorer):
     s(x) = (sum_d |h_d|^p)^(1/p)
 
     Args:
-        p: order of the norm, at least 1.
+        p: order of the norm, at least 1; float("inf") or "inf" takes the largest |h_d|.
         layer: (N, D); the zero vector scores 0.
     Source: Haas, Yolland and Rabus 2024, arXiv 2306.04072 (p = 2).
     """
@@ -30,6 +33,9 @@ class FeatureNorm(Scorer):
 
     p: float = 2.0
 
+    def _typed(self, key: str, value: Any, default: Any) -> Any:
+        return math.inf if key == "p" and value in (math.inf, "inf") else super()._typed(key, value, default)
+
     def _check_parameters(self) -> None:
         if self.p < 1:
             raise InputError(
@@ -37,5 +43,85 @@ class FeatureNorm(Scorer):
             )
 
     def _score(self, x: Tensor) -> Tensor:
-        length: Tensor = torch.linalg.vector_norm(x, ord=self.p, dim=1)
-        return length
+        if self.p in (1, 2, math.inf):
+            return _length(x, self.p)
+        # Powers of a large order overflow: |h| relative to its largest entry does not.
+        largest = x.abs().amax(dim=1)
+        return largest * _length(x / largest.masked_fill(largest == 0, 1.0)[:, None], self.p)
+
+
+@dataclass(kw_only=True, eq=False)
+class NAN(Scorer):
+    """Negative-aware norm: the l1 norm over the number of active units.
+
+    s(x) = ||h||_1 / #{d : h_d > 0}, and 0 for a row without an active unit
+
+    After a ReLU it is the mean of the active units. The paper states no rule for 0/0; a row without an active unit is
+    taken for least in-distribution, also where leaky units leave it some l1 norm. `summary` counts such rows among
+    those fitted, and gives the mean share of active units: where it is near 1, this is the l1 norm.
+
+    Args:
+        layer: (N, D), activations after the rectifier, never normalised and in the precision they were made in.
+    Source: Park et al. 2023, arXiv 2310.05316, equations 9 and 10.
+    """
+
+    name: ClassVar[str] = "nan"
+    cost: ClassVar[str] = "one pass over N D features"
+    source: ClassVar[str] = "Park et al. 2023, arXiv 2310.05316, equations 9 and 10"
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+        return _activity(x, self.memory)
+
+    def _score(self, x: Tensor) -> Tensor:
+        count = _active(x)
+        return (_length(x, 1) / count.clamp(min=1)).masked_fill(count == 0, 0.0)
+
+    def _facts(self) -> dict[str, Any]:
+        return _activity_facts(self._state)
+
+
+@dataclass(kw_only=True, eq=False)
+class ActiveCount(Scorer):
+    """Minus the number of active units.
+
+    s(x) = -#{d : h_d > 0}
+
+    Fewer active units mean more in-distribution, as in the sparsity factor 1 / #{d : h_d > 0} of the negative-aware
+    norm, which ranks rows alike; a row without an active unit scores 0, the most. Many rows tie.
+
+    Args:
+        layer: (N, D), activations after the rectifier, in the precision they were made in.
+    Source: Park et al. 2023, arXiv 2310.05316, section 5 (the sparsity term).
+    """
+
+    name: ClassVar[str] = "active_count"
+    cost: ClassVar[str] = "one pass over N D features"
+    source: ClassVar[str] = "Park et al. 2023, arXiv 2310.05316, section 5"
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+        return _activity(x, self.memory)
+
+    def _score(self, x: Tensor) -> Tensor:
+        return -_active(x)
+
+    def _facts(self) -> dict[str, Any]:
+        return _activity_facts(self._state)
+
+
+def _length(x: Tensor, p: float) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(x, ord=p, dim=1)
+    return length
+
+
+def _active(x: Tensor) -> Tensor:
+    """Strictly positive units of each row (n,), not merely non-zero ones: leaky units are off below 0."""
+    return (x > 0).sum(dim=1).to(working_dtype(x))
+
+
+def _activity(x: Tensor, memory: int) -> dict[str, Tensor]:
+    counts = torch.cat([_active(block) for block in x.split(max(1, memory // (8 * x.shape[1])))])
+    return {"inactive_rows": (counts == 0).sum().to(counts), "active_share": counts.mean() / x.shape[1]}
+
+
+def _activity_facts(state: dict[str, Tensor]) -> dict[str, Any]:
+    return {"inactive_rows": int(state["inactive_rows"]), "active_share": float(state["active_share"])}

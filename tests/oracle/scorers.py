@@ -4,6 +4,7 @@ Each takes the training rows (N, D) and labels of the layer, the rows to score (
 """
 
 import math
+from decimal import Decimal
 
 import numpy as np
 from scipy.stats import multivariate_normal
@@ -22,7 +23,10 @@ def energy(train, labels, rows, temperature=1.0):
 
 
 def feature_norm(train, labels, rows, p=2.0):
-    return np.array([math.fsum(abs(value) ** p for value in row) ** (1 / p) for row in rows])
+    if p == "inf":
+        return np.array([max(abs(value) for value in row) for row in rows])
+    order = Decimal(p)  # decimals do not overflow
+    return np.array([float(sum(Decimal(abs(float(v))) ** order for v in row) ** (1 / order)) for row in rows])
 
 
 def ddu(train, labels, rows, ridge=1e-4, jitter="relative"):

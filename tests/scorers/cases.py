@@ -7,23 +7,35 @@ from typing import Any
 import torch
 
 from ood_core import Outputs, scorers
-from tests.oracle import distances
+from ood_core.outputs import Head, unit
+from tests.oracle import activations, distances, probabilities
 from tests.oracle import scorers as oracle
 
 
 @dataclass(frozen=True)
 class Case:
-    """Attributes: oracle, its definition; settings, parameters to try, defaults always included."""
+    """Attributes: oracle, its definition; settings, parameters to try, defaults always included;
+    needs_head, whether the definition takes the head too.
+    """
 
     oracle: Callable[..., Any]
     settings: tuple[dict[str, Any], ...] = field(default=())
+    needs_head: bool = False
+    head_kind: str = "linear"  # of the outputs that the shared tests make
 
 
 CASES = {
     "msp": Case(oracle.msp, ({"layer": "raw_logits"},)),
     "max_logit": Case(oracle.max_logit),
     "energy": Case(oracle.energy, ({"temperature": 2.5}, {"temperature": 0.1})),
-    "feature_norm": Case(oracle.feature_norm, ({"p": 1.0}, {"p": 3.5}, {"layer": "mixed"})),
+    "entropy": Case(probabilities.entropy, ({"temperature": 2.5}, {"temperature": 0.1})),
+    "kl_matching": Case(probabilities.kl_matching, ({"classes": "true"}, {"layer": "raw_logits"})),
+    "gen": Case(probabilities.gen, ({"gamma": 0.5}, {"M": 2, "gamma": 0.3})),
+    "min_distance": Case(probabilities.min_distance, head_kind="distance"),
+    "mmles": Case(probabilities.mmles),
+    "feature_norm": Case(oracle.feature_norm, ({"p": 1.0}, {"p": 3.5}, {"p": 150.0}, {"p": "inf"}, {"layer": "mixed"})),
+    "nan": Case(activations.nan, ({"layer": "mixed"},)),
+    "active_count": Case(activations.active_count, ({"layer": "mixed"},)),
     "ddu": Case(oracle.ddu, ({"ridge": 1e-2}, {"jitter": "ladder"}, {"layer": "unit"}, {"layer": "logits"})),
     "cluster": Case(oracle.cluster, ({"distance": "cosine"}, {"layer": "unit"})),
     "mahalanobis": Case(distances.mahalanobis, ({"ridge": 1e-2}, {"layer": "unit"}, {"layer": "logits"})),
@@ -37,26 +49,32 @@ VARIANTS = [
 IDS = [f"{name}-{'-'.join(map(str, settings.values()))}".rstrip("-") for name, settings in VARIANTS]
 
 CLASSES, DIM = 4, 6
+HEAD_KIND = "linear"  # the shared tests set it to what the scorer at hand works on
 
 
-def outputs(per_class=(40, 55, 30, 25), scale=1.0, dtype=torch.float64, seed=0) -> Outputs:
-    """Classes of unequal size, shape and place, off the origin, in shuffled order, behind a unit head."""
+def outputs(per_class=(40, 55, 30, 25), scale=1.0, dtype=torch.float64, seed=0, head_kind=None) -> Outputs:
+    """Classes of unequal size, shape and place, off the origin, in shuffled order, behind a head."""
     generator = torch.Generator().manual_seed(seed)
     shapes = torch.Generator().manual_seed(99)  # the same classes for every seed of samples
     centres = 2 * torch.randn(CLASSES, DIM, generator=shapes, dtype=torch.float64) + 1
     mixing = torch.randn(CLASSES, DIM, DIM, generator=shapes, dtype=torch.float64)
-    head = (
-        torch.randn(CLASSES, DIM, generator=shapes, dtype=torch.float64),
-        torch.randn(CLASSES, generator=shapes, dtype=torch.float64),
-    )
+    # Near the discriminant of the centres: right on some rows of every class, wrong on others.
+    weight = torch.randn(CLASSES, DIM, generator=shapes, dtype=torch.float64) + centres - centres.mean(dim=0)
+    bias = torch.randn(CLASSES, generator=shapes, dtype=torch.float64) - weight @ centres.mean(dim=0)
     labels = torch.cat([torch.full((n,), c) for c, n in enumerate(per_class)])
     noise = torch.randn(len(labels), DIM, generator=generator, dtype=torch.float64)
     features = centres[labels] + torch.einsum("nij,nj->ni", mixing[labels], noise)
     order = torch.randperm(len(labels), generator=generator)
     features, labels = scale * features[order], labels[order]
+    heads = {
+        "linear": Head("linear", weight, scale * bias),
+        "unit": Head("unit", 3 * unit(centres), 0.1 * unit(bias[None])[0]),
+        "distance": Head("distance", scale * centres),
+    }
+    head = heads[head_kind or HEAD_KIND]
     return Outputs(
         features=features.to(dtype),
-        logits=(features @ head[0].T + scale * head[1]).to(dtype),
+        logits=head.logits(features).to(dtype),
         labels=labels,
         head=head,
         layers={"mixed": (features.flip(1) - scale).to(dtype)},
@@ -68,4 +86,6 @@ def expected(name, settings, train: Outputs, test: Outputs):
     layer = settings.get("layer", scorers.describe(name)["layer"])
     arrays = [part.layer(layer).double().numpy() for part in (train, test)]
     rest = {key: value for key, value in settings.items() if key != "layer"}
+    if CASES[name].needs_head:
+        rest["head"] = train.head
     return CASES[name].oracle(arrays[0], train.labels.numpy(), arrays[1], **rest)

@@ -7,6 +7,7 @@ import torch
 
 from ood_core import Outputs, scorers
 from ood_core.checks import InputError
+from ood_core.outputs import Head
 
 
 def score(name, logits, **parameters):
@@ -47,6 +48,27 @@ def test_energy_lies_between_the_largest_logit_and_log_c_above_it():
     assert ((largest < energy) & (energy < largest + math.log(5))).all()
     cold = torch.tensor(score("energy", logits, temperature=1e-3))
     assert torch.allclose(cold, largest, atol=1e-2)
+
+
+def test_the_minimum_distance_by_hand():
+    prototypes = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    rows = torch.tensor([[0.0, 1.0], [3.0, 0.0], [3.0, 4.0]])
+    for scale in (1.0, 2.5):
+        head = Head("distance", prototypes, scale=scale)
+        outputs = Outputs(rows, head.logits(rows), head=head)
+        scores = scorers.make("min_distance").fit(outputs).score(outputs)
+        assert scores.tolist() == pytest.approx([-scale, -3 * scale, 0])
+
+
+def test_the_minimum_distance_is_refused_where_logits_are_no_distances():
+    logits = torch.tensor([[-1.0, -2.0]])
+    for kind in ("linear", "unit"):
+        head = Head(kind, torch.tensor([[-1.0], [-2.0]]))
+        with pytest.raises(InputError, match=f"a {kind} head, expected a distance head"):
+            scorers.make("min_distance").fit(Outputs(torch.ones(1, 1), logits, head=head))
+    with pytest.raises(InputError, match="logits above 0, expected minus distances"):
+        scorers.make("min_distance").fit(Outputs(torch.ones(1, 1), -logits))
+    assert scorers.make("min_distance").fit(Outputs(torch.ones(1, 1), logits)).summary()["columns"] == 2
 
 
 def test_refusals():

@@ -1,5 +1,7 @@
 """The feature norm on paper, and its laws."""
 
+import json
+
 import pytest
 import torch
 
@@ -37,6 +39,56 @@ def test_unit_features_all_score_one():
     outputs = Outputs(features=torch.randn(20, 5))
     unit = scorers.make("feature_norm", layer="unit").fit(outputs).score(outputs)
     assert torch.allclose(unit, torch.ones(20, dtype=torch.float64), atol=1e-6)
+
+
+@pytest.mark.parametrize("infinity", ["inf", float("inf")])
+def test_the_largest_entry_is_the_norm_of_infinite_order(infinity, tmp_path):
+    features = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
+    assert score(features, p=infinity).tolist() == [4, 0]
+    scorer = scorers.make("feature_norm", p=infinity).fit(Outputs(features=features))
+    assert json.loads(json.dumps(scorer.params)) == {"p": "inf"}
+    scorer.save(tmp_path / "norm.safetensors")
+    assert scorers.load(tmp_path / "norm.safetensors").p == float("inf")
+
+
+def test_any_order_approaches_the_largest_entry_without_overflow():
+    h = 1e4 * torch.randn(20, 6, dtype=torch.float64)
+    largest = score(h, p="inf")
+    for p in (50.0, 500.0, 1e6):
+        assert ((score(h, p=p) >= largest) & (score(h, p=p) <= 6 ** (1 / p) * largest * (1 + 1e-12))).all()
+
+
+def activity(name, features):
+    outputs = Outputs(features=torch.tensor(features))
+    scorer = scorers.make(name).fit(outputs)
+    return scorer.score(outputs).tolist(), scorer.summary()
+
+
+def test_the_negative_aware_norm_by_hand():
+    rows = [[1.0, 0.0, 5.0, 0.0], [-1.0, 2.0, -3.0, 0.0], [0.0, 0.0, 0.0, 0.0], [-1.0, -1.0, 0.0, -1.0]]
+    scores, summary = activity("nan", rows)
+    assert scores == [3, 6, 0, 0]  # the last row has some l1 norm and no active unit
+    assert summary["inactive_rows"] == 2
+    assert summary["active_share"] == 3 / 16
+    scores, summary = activity("active_count", rows)
+    assert scores == [-2, -1, 0, 0]
+    assert summary["inactive_rows"] == 2
+
+
+def test_after_a_relu_the_negative_aware_norm_is_the_mean_of_active_units():
+    h = torch.randn(40, 7, dtype=torch.float64).relu() + torch.eye(1, 7, dtype=torch.float64)
+    scores, _ = activity("nan", h.tolist())
+    assert scores == pytest.approx([float(row[row > 0].mean()) for row in h])
+    counts, _ = activity("active_count", h.tolist())
+    l1 = scorers.make("feature_norm", p=1).fit(Outputs(features=h)).score(Outputs(features=h))
+    assert (-l1 / torch.tensor(counts)).tolist() == pytest.approx(scores)
+
+
+def test_the_smallest_half_precision_number_is_active():
+    row = [[2.0**-24, 0.0]]
+    outputs = Outputs(features=torch.tensor(row, dtype=torch.float16))
+    assert scorers.make("active_count").fit(outputs).score(outputs).tolist() == [-1]
+    assert scorers.make("nan").fit(outputs).score(outputs).tolist() == [2.0**-24]
 
 
 def test_refuses_what_is_no_norm():

@@ -9,12 +9,23 @@ import torch
 
 from ood_core import Outputs, scorers
 from ood_core.checks import InputError, NotFittedError
+from ood_core.outputs import HEAD_KINDS, Head
 
+from . import cases
 from .cases import CASES, DIM, IDS, VARIANTS, expected, outputs
 
 each = pytest.mark.parametrize(("name", "settings"), VARIANTS, ids=IDS)
 each_name = pytest.mark.parametrize("name", scorers.names())
 with_labels = pytest.mark.parametrize("name", [n for n in scorers.names() if "labels" in scorers.describe(n)["needs"]])
+
+
+@pytest.fixture(autouse=True)
+def _head_that_fits(request, monkeypatch):
+    """Outputs behind the kind of head that the scorer at hand works on."""
+    callspec = getattr(request.node, "callspec", None)
+    case = CASES.get(callspec.params.get("name") if callspec else None)
+    if case:
+        monkeypatch.setattr(cases, "HEAD_KIND", case.head_kind)
 
 
 def close(got, wanted, rtol=1e-6):
@@ -150,7 +161,7 @@ def test_refuses_another_width_nan_and_things_that_are_no_outputs(name, settings
     narrow = Outputs(
         features=train.features[:, :5],
         logits=train.logits[:, :3],
-        head=(train.head.weight[:3, :5], train.head.bias[:3]),
+        head=Head(train.head.kind, train.head.weight[:3, :5], None if train.head.bias is None else train.head.bias[:3]),
         layers={"mixed": train.layers["mixed"][:, :5]},
     )
     with pytest.raises(InputError, match=r"columns, expected \d as in fit"):
@@ -173,6 +184,21 @@ def test_refuses_a_layer_that_is_missing_or_not_flat(name):
     spatial = dataclasses.replace(train, layers={"block": torch.ones(len(train), 3, 2, 2)})
     with pytest.raises(InputError, match=r"expected \(N, D\)[\s\S]*mean\(dim=\(2, 3\)\)"):
         scorers.make(name, layer="block").fit(spatial)
+
+
+@each
+@pytest.mark.parametrize("kind", HEAD_KINDS)
+def test_every_kind_of_head_works_or_is_refused_by_name(name, settings, kind):
+    train, test = outputs(head_kind=kind), outputs((7, 9, 8, 6), seed=1, head_kind=kind)
+    try:
+        scores = scorers.make(name, **settings).fit(train).score(test)
+    except InputError as refusal:
+        said = str(refusal)
+        unnamed = kind == "distance" and settings.get("layer") == "raw_logits"  # a layer that such a head has not
+        assert unnamed or f"{kind} head" in said
+        assert kind != CASES[name].head_kind
+    else:
+        close(scores, expected(name, settings, train, test))
 
 
 @with_labels
