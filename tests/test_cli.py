@@ -13,7 +13,17 @@ from ood_core import cli, recipes
 from ood_core.store import Store
 from tests.made_page import changed
 
-COMMANDS = [[], ["recipes"], ["run"], ["verify"], ["data"], ["data", "list"], ["data", "check"], ["data", "fetch"]]
+COMMANDS = [
+    [],
+    ["recipes"],
+    ["run"],
+    ["verify"],
+    ["score"],
+    ["data"],
+    ["data", "list"],
+    ["data", "check"],
+    ["data", "fetch"],
+]
 
 
 @pytest.fixture
@@ -113,12 +123,13 @@ CODE = """
 import sys
 from pathlib import Path
 from ood_core import cli, recipes
+from ood_core.cli import run
 recipes.FOLDER = Path(sys.argv[1])
 recipes.page.cache_clear()
 for name in ("recipes", "run", "verify"):
     page = next(p for p in cli.main.commands[name].params if p.name == "page")
     page.type.choices = (*page.type.choices, "made")
-cli.tqdm = type("Told", (cli.tqdm,), {"update": lambda self, n=1: print("tick", flush=True)})
+run.tqdm = type("Told", (run.tqdm,), {"update": lambda self, n=1: print("tick", flush=True)})
 cli.main(["run", "made", "--seeds", "1", "--jobs", sys.argv[2]], prog_name="python -m ood_core")
 """
 

@@ -1,0 +1,40 @@
+"""What commands share: options, printing, the pages of a scale."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import pandas as pd
+from tabulate import tabulate
+
+from .. import recipes
+from ..checks import InputError
+
+PAGE = click.Choice(recipes.pages())
+SCALE = click.Choice(recipes.SCALES)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of a table.")
+
+
+def pages_at(scale: str) -> list[str]:
+    """Pages that have recipes at a scale; there must be one."""
+    found = [name for name in recipes.pages() if scale in recipes.page(name).scales]
+    if not found:
+        raise InputError(f"no page has recipes at scale {scale!r} yet.\nTry --scale tiny.")
+    return found
+
+
+def page_seeds(page: str, scale: str) -> int:
+    """How many seeds a page asks for by default."""
+    recipes.load(page, scale)  # says so where the page has no recipes at this scale
+    return next(count for name, count in recipes.page(page).seeds.items() if name == scale)
+
+
+def show(table: list[dict[str, Any]], as_json: bool) -> None:
+    """Print a table for people, or JSON for programs."""
+    if as_json:
+        click.echo(json.dumps(table, indent=1))
+    else:
+        frame = pd.DataFrame(table)
+        click.echo(tabulate(frame, headers="keys", showindex=False, floatfmt=".2f"))  # type: ignore[arg-type]

@@ -1,0 +1,43 @@
+"""What there is to run."""
+
+from __future__ import annotations
+
+import click
+
+from .. import recipes, study
+from .options import PAGE, SCALE, as_json, page_seeds, pages_at, show
+
+
+@click.command("recipes")
+@click.argument("page", type=PAGE, required=False)
+@click.option("--scale", type=SCALE, default="tiny", show_default=True)
+@click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
+@as_json
+def recipes_command(page: str | None, scale: str, seeds: int | None, as_json: bool) -> None:
+    """List recipes: data, network, epochs, expected minutes, and how many of their runs are stored.
+
+    \b
+    Examples:
+      python -m ood_core recipes
+      python -m ood_core recipes l2-norm --scale tiny --seeds 3 --json
+    """
+    table = []
+    for name in [page] if page else pages_at(scale):
+        planned = study.plan(name, scale, seeds or page_seeds(name, scale))
+        for recipe in recipes.load(name, scale).values():
+            own = [p for p in planned if p.recipe.id == recipe.id]
+            table.append(
+                {
+                    "page": name,
+                    "recipe": recipe.id,
+                    "title": recipe.title,
+                    "data": recipe.data.id_set,
+                    "network": f"{recipe.network.name} x{recipe.network.width}",
+                    "head": recipe.head.name,
+                    "epochs": recipe.epochs,
+                    "minutes a run": recipe.minutes,
+                    "seeds": len(own),
+                    "stored": sum(p.state == "stored" for p in own),
+                }
+            )
+    show(table, as_json)

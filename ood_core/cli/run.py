@@ -1,0 +1,113 @@
+"""Train and measure what pages need, with bars and a graceful stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from .. import study
+from .options import PAGE, SCALE, as_json, page_seeds, pages_at, show
+
+
+@click.command("run")
+@click.argument("page", type=PAGE, required=False)
+@click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
+@click.option("--scale", type=SCALE, default="tiny", show_default=True)
+@click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--jobs", type=click.IntRange(1, 256), help="Processes of one thread each.  [default: all cores; GPU: 1]")
+@as_json
+def run_command(
+    page: str | None, every: bool, scale: str, seeds: int | None, device: str, jobs: int | None, as_json: bool
+) -> None:
+    """Train and measure what a page needs; stored runs are kept, interrupted ones go on.
+
+    Ctrl-C ends after the current epoch and leaves a checkpoint; press it twice to stop at once.
+
+    \b
+    Examples:
+      python -m ood_core run l2-norm
+      python -m ood_core run l2-norm --scale tiny --seeds 10 --jobs 1
+      python -m ood_core run --all
+    """
+    if bool(page) == every:
+        raise click.UsageError("name one page, or pass --all for every page")
+    done: list[dict[str, Any]] = []
+    for name in [page] if page else pages_at(scale):
+        count = seeds or page_seeds(name, scale)
+        request = study.Request.check(page=name, scale=scale, seeds=count, device=device)
+        workers = jobs or (1 if request.torch_device.type == "cuda" else os.cpu_count() or 1)
+        planned = study.plan(name, scale, count)
+        todo = [p for p in planned if p.state != "stored"]
+        minutes = sum(p.recipe.minutes for p in todo if p.state == "to train") / min(workers, max(1, len(todo)))
+        click.echo(
+            f"{name} at {scale}: {len(planned)} runs, {len(planned) - len(todo)} stored, {len(todo)} to do"
+            + (f", about {minutes:.1f} minutes with {workers} at a time" if minutes else ""),
+            err=True,
+        )
+        with _Bars(len(todo)) as bars, _graceful_stop() as stop:
+            results = study.run_or_load(
+                name, scale=scale, seeds=count, device=device, jobs=workers, progress=bars, stop=stop
+            )
+        done += [
+            {"page": name, "scale": scale, **{str(column): value for column, value in row.items()}}
+            for row in results.runs.to_dict("records")
+        ]
+    kept = ("page", "scale", "recipe", "seed", "run", "seconds", "loaded")
+    show(done if as_json else [{column: row[column] for column in kept} for row in done], as_json)
+
+
+class _Bars(study.Progress):
+    """One bar over all runs and one for each run in work; none where stderr is not a terminal."""
+
+    def __init__(self, total: int) -> None:
+        self.overall = tqdm(total=total, unit="run", disable=None, desc="all runs")
+        self.current: dict[str, tqdm[Any]] = {}
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in (*self.current.values(), self.overall):
+            bar.close()
+
+    def epoch(self, planned: study.Planned, epoch: int, loss: float) -> None:
+        if planned.key not in self.current:
+            name = f"{planned.recipe.id}, seed {planned.seed}"
+            self.current[planned.key] = tqdm(
+                total=planned.recipe.epochs, unit="epoch", disable=None, desc=name, leave=False
+            )
+        bar = self.current[planned.key]
+        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        bar.update(epoch - bar.n)
+
+    def done(self, planned: study.Planned) -> None:
+        if planned.key in self.current:
+            self.current.pop(planned.key).close()
+        self.overall.update()
+
+
+@contextmanager
+def _graceful_stop() -> Iterator[Callable[[], bool]]:
+    """Within, the first Ctrl-C asks training to stop after the current epoch; the second one stops at once."""
+    asked = False
+
+    def note(_: int, __: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        tqdm.write("stopping after this epoch; press Ctrl-C again to stop at once", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

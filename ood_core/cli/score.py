@@ -1,0 +1,112 @@
+"""Score folders of images with a trained network."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from .. import scorers, scoring
+from ..checks import InputError
+from .options import as_json, show
+
+
+def _numbers(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in value.split(",")) if value else ()
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not numbers with commas between", param=parameter) from error
+
+
+def _settings(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param=parameter)
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value  # a bare word is a name
+    return settings
+
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command("score")
+@click.argument("folders", nargs=-1, required=True, type=FILE)
+@click.option("--id-folder", required=True, type=FILE, help="ID training images, one sub-folder a class.")
+@click.option("--model", required=True, help="torchvision:NAME, or the key of a stored run.")
+@click.option("--weights", type=FILE, help="Safetensors file with the state dict of a torchvision model.")
+@click.option("--scorer", type=click.Choice(scorers.names()), metavar="NAME", default="msp", show_default=True)
+@click.option("--param", multiple=True, metavar="NAME=VALUE", callback=_settings, help="A parameter of the scorer.")
+@click.option("--held-out", type=FILE, help="ID images not trained on, for the threshold.  [default: a fifth of ID]")
+@click.option("--id-tpr", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True)
+@click.option("--size", type=click.IntRange(1, 4096), help="Resize and centre-crop all images.  [default: none]")
+@click.option("--mean", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
+@click.option("--std", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--out", type=FILE, default="scores.csv", show_default=True, help="file, score, decision, predicted.")
+@click.option("--sheet", type=FILE, help="PNG of the most and least in-distribution images.")
+@as_json
+def score_command(
+    folders: tuple[Path, ...],
+    scorer: str,
+    param: dict[str, Any],
+    out: Path,
+    sheet: Path | None,
+    device: str,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Score every image below FOLDERS; a larger score means more in-distribution.
+
+    The threshold accepts the share --id-tpr of held-out ID images; the CSV says for each file "in" or "out" and the
+    class the network predicts. Scorers are listed on the reference page and by ood_core.scorers.names().
+
+    \b
+    Examples:
+      python -m ood_core score new/ --id-folder train/ --model 0d7adee37689bd9bb686 --scorer ddu
+      python -m ood_core score new/ other/ --id-folder train/ --held-out test/ \\
+        --model torchvision:resnet18 --weights w.safetensors --size 224 \\
+        --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\
+        --scorer knn --param k=10 --out scores.csv --sheet sheet.png
+    """
+    for path in filter(None, (out, sheet)):
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"{path} lies in no existing folder, expected one to write to.\nMake the folder first.")
+    gpu = torch.cuda.is_available()
+    if device == "cuda" and not gpu:
+        raise InputError("device is 'cuda', but torch sees no GPU here.\nUse device auto or cpu.")
+    found = scoring.score_folders(
+        folders,
+        scorer=scorer,
+        parameters=param,
+        device="cuda" if gpu and device != "cpu" else "cpu",
+        progress=sys.stderr.isatty(),
+        **settings,
+    )
+    with out.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        found.frame.to_csv(file, index=False)
+    if sheet:
+        title = f"{scorer} on {settings['model']}: {', '.join(folder.name or str(folder) for folder in folders)}"
+        scoring.contact_sheet(found.frame, sheet, title)
+    show([{str(column): value for column, value in row.items()} for row in found.folders.to_dict("records")], as_json)
+    kept = found.calibration
+    click.echo(
+        f"threshold {kept.threshold:.6g} accepts {kept.rate:.1%} of {kept.n} held-out ID images; of new ones between "
+        f"{kept.low:.1%} and {kept.high:.1%} ({kept.confidence:.0%} interval)",
+        err=True,
+    )
+    if not found.held_out:
+        click.echo(
+            "these were every fifth image of --id-folder: if the network was trained on them, fewer new ID images "
+            "pass than that. --held-out names others.",
+            err=True,
+        )
+    click.echo(f"wrote {out}" + (f" and {sheet}" if sheet else ""), err=True)

@@ -1,0 +1,147 @@
+"""A trained classifier from a file that needs no unpickling: a stored run, or weights of a torchvision architecture."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from .. import data
+from .._torchvision import torchvision
+from ..checks import ArtifactError, InputError
+from ..networks import Network
+from ..recipes import Recipe
+from ..store import Run, Store
+
+TORCHVISION = "torchvision:"
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network and what it takes.
+
+    Attributes:
+        network: preprocessed images (B, C, H, W) -> logits.
+        prepare: uint8 (B, H, W, C) -> preprocessed images.
+        channels: 1 or 3.
+        size: (H, W) it was trained on, where that is known.
+        classes: names in the order of the logits, where they are known.
+    """
+
+    network: nn.Module
+    prepare: Callable[[Tensor], Tensor]
+    channels: int
+    size: tuple[int, int] | None = None
+    classes: tuple[str, ...] = ()
+
+
+def load(
+    model: str,
+    classes: int,
+    weights: Path | None = None,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> Classifier:
+    """A classifier by `torchvision:NAME` with weights, or by the key of a stored run, of which a unique start will do.
+
+    Args:
+        classes: how many the ID folder holds.
+        weights: safetensors file of the architecture's state dict; torchvision only.
+        mean, std: of the training images by channel, on the scale 0..1; torchvision only.
+    Raises:
+        InputError: an unknown name or key, weights of another network, constants that are missing or not wanted.
+        ArtifactError: the weights' file or the run is damaged.
+    """
+    if model.startswith(TORCHVISION):
+        return _torchvision(model.removeprefix(TORCHVISION), classes, weights, mean, std)
+    if weights is not None or mean or std:
+        raise InputError(
+            f"--weights, --mean or --std came with the stored run {model!r}, expected none: a run holds its own.\n"
+            f"Leave them out, or name an architecture such as {TORCHVISION}resnet18."
+        )
+    return _stored(model, classes)
+
+
+def _stored(key: str, classes: int) -> Classifier:
+    store = Store()
+    found = [path.parent.name for path in store.folder.glob("*/run.json") if path.parent.name.startswith(key or "-")]
+    run: Run | None = store.get(found[0]) if len(found) == 1 else None
+    if run is None:
+        raise InputError(
+            f"{key!r} is the start of {len(found)} runs in {store.folder}, expected one.\n"
+            f"`python -m ood_core run PAGE` prints keys; or name an architecture such as {TORCHVISION}resnet18."
+        )
+    recipe, tensors = Recipe.model_validate(run.info["recipe"]), run.weights()
+    channels, outputs = len(tensors["mean"]), len(tensors["head.weight"])
+    known = data.entry(recipe.data.id_set) if recipe.data.id_set in data.names() else {}
+    names = tuple(map(str, known.get("classes", ())))
+    if not names and classes != outputs:
+        raise InputError(
+            f"--id-folder holds {classes} classes, expected the {outputs} of run {run.key}.\n"
+            "Make one sub-folder for each class the network was trained on."
+        )
+    size = tuple(known["shape"][:2]) if known else None
+    network = Network(recipe, (*(size or (32, 32)), channels), outputs)
+    network.load_state_dict(tensors)
+    return Classifier(network.eval(), network.prepare, channels, size, names)
+
+
+def _torchvision(
+    name: str, classes: int, weights: Path | None, mean: Sequence[float], std: Sequence[float]
+) -> Classifier:
+    models = torchvision().models
+    known = models.list_models(module=models)
+    if name not in known:
+        close = ", ".join(difflib.get_close_matches(name, known, n=5, cutoff=0.4)) or "resnet18"
+        raise InputError(f"torchvision has no classifier {name!r}, expected one such as: {close}.\nCheck --model.")
+    if weights is None:
+        raise InputError(
+            f"{TORCHVISION}{name} came without --weights, expected a safetensors file: nothing is downloaded.\n"
+            "Write one with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
+        )
+    for option, values in (("--mean", mean), ("--std", std)):
+        if len(values) != 3 or (option == "--std" and min(values) <= 0):
+            raise InputError(
+                f"{option} is {','.join(map(str, values)) or 'not given'}, expected three numbers on the scale 0..1, "
+                "those of training.\n"
+                "torchvision's own weights: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
+            )
+    network = models.get_model(name, weights=None, num_classes=classes)
+    _fill(network, weights, f"{name} with {classes} classes, as --id-folder holds")
+    shift, scale = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (mean, std))
+
+    def prepare(images: Tensor) -> Tensor:
+        return (images.permute(0, 3, 1, 2).float() / 255 - shift) / scale
+
+    return Classifier(network.eval(), prepare, 3)
+
+
+def _fill(network: nn.Module, path: Path, what: str) -> None:
+    """Put a file's tensors into a network that has exactly these."""
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ArtifactError(
+            f"{path} cannot be read ({error}), expected a safetensors file.\nWrite it again."
+        ) from error
+    own = network.state_dict()
+    wrong = [f"{key} is missing" for key in own if key not in tensors]
+    wrong += [f"{key} is not in the network" for key in tensors if key not in own]
+    wrong += [
+        f"{key} has shape {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in tensors and tensors[key].shape != value.shape
+    ]
+    if wrong:
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise InputError(
+            f"{path} holds other tensors than {what}: {'; '.join(wrong[:3])}{more}.\n"
+            "Name the architecture and the classes that these weights were trained with."
+        )
+    network.load_state_dict(tensors)

@@ -1,0 +1,128 @@
+"""Folders of images: found in a fixed order, read by Pillow, refused by name when one cannot be meant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..checks import InputError
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+WIDE = ("I", "F")  # Pillow's modes of more than 8 bits a channel begin so; conversion would clip them
+
+
+def images_in(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted by path; hidden files and other types are left out.
+
+    Raises:
+        InputError: no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder, expected one that holds images.\nCheck the path.")
+    found = [
+        Path(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    ]
+    if not found:
+        raise InputError(f"{folder} holds no image, expected files such as .png or .jpg.\nCheck the path.")
+    return sorted(found)
+
+
+def classes_in(folder: Path, wanted: Sequence[str] = ()) -> dict[str, list[Path]]:
+    """Images by class: one sub-folder a class, in the order of `wanted`, or sorted by name.
+
+    Args:
+        wanted: the classes of the network, where they are known.
+    Raises:
+        InputError: fewer than two sub-folders, an empty one, or other names than `wanted`.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder, expected one sub-folder of images a class.\nCheck --id-folder.")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if len(names) < 2:
+        raise InputError(
+            f"{folder} holds {len(names)} sub-folders, expected one for each class, at least two.\n"
+            "Sort the ID training images into a folder for each class."
+        )
+    if wanted and set(names) != set(wanted):
+        raise InputError(
+            f"{folder} has the classes {', '.join(names)}, expected those of the network: {', '.join(wanted)}.\n"
+            "Name the sub-folders as the network's classes."
+        )
+    return {name: images_in(folder / name) for name in wanted or names}
+
+
+def read(path: Path, channels: int, size: int | None = None) -> NDArray[np.uint8]:
+    """One image as uint8 (H, W, C); with `size`, its shorter side is resized to it and the centre cut out.
+
+    Grey or RGB as the network takes it. The same pixels as torchvision's loader, `Resize(size)` and
+    `CenterCrop(size)`: bilinear over the whole support of a pixel, and no rotation that only metadata asks for.
+
+    Raises:
+        InputError: the file cannot be read as an image, or holds more than 8 bits a channel.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            if file.mode.startswith(WIDE):
+                raise InputError(
+                    f"{path} has pixels of type {file.mode}, expected 8 bits a channel: conversion would clip them.\n"
+                    "Convert it to 8 bits as the training images were."
+                )
+            image = file.convert("L" if channels == 1 else "RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path} cannot be read ({error}), expected an image.\nRepair it or take it out of the folder."
+        ) from error
+    if size is not None and image.size != (size, size):
+        short = min(image.size)
+        wide, high = (size if side == short else size * side // short for side in image.size)
+        left, top = round((wide - size) / 2), round((high - size) / 2)
+        resized = image.resize((wide, high), Image.Resampling.BILINEAR)
+        image = resized.crop((left, top, left + size, top + size))
+    pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+@dataclass
+class Files(Dataset[tuple[Tensor, int]]):
+    """Image files as uint8 (H, W, C) with their labels, all of one shape.
+
+    Attributes:
+        paths, labels: the files and their class indices.
+        channels: 1 or 3.
+        size: to resize to, or None.
+        shape: (H, W) that every image must have.
+    """
+
+    paths: Sequence[Path]
+    labels: Sequence[int]
+    channels: int
+    size: int | None
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        pixels = read(self.paths[index], self.channels, self.size)
+        if pixels.shape[:2] != self.shape:
+            (high, wide), (rows, columns) = pixels.shape[:2], self.shape
+            raise InputError(
+                f"{self.paths[index]} is {wide}x{high} pixels, expected {columns}x{rows} as the others.\n"
+                f"Pass --size {min(self.shape)} to resize every image, the ID images included."
+            )
+        return torch.from_numpy(pixels.copy()), self.labels[index]

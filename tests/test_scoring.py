@@ -1,0 +1,305 @@
+"""Folders of images: the same scores as the library gives, a sheet that shows them, and mistakes named."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from safetensors.torch import save_file
+
+from ood_core import cli, data, extract, scorers, scoring
+from ood_core._torchvision import torchvision
+from ood_core.checks import ArtifactError, InputError
+from ood_core.networks import network
+from ood_core.scoring import classifiers
+from ood_core.scoring.folders import classes_in, images_in, read
+from ood_core.store import Store
+from tests.spine import recipe
+
+KEY = "5eed5eed5eed5eed5eed"
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def write(images, folder, by_class=True):
+    """One PNG an image, named by its place; returns the folder."""
+    for place, pixels in enumerate(images.images):
+        name = images.classes[images.labels[place]] if by_class else ""
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.squeeze(-1)).save(folder / name / f"{place:04d}.png")
+    return folder
+
+
+@pytest.fixture
+def net(tmp_path, monkeypatch):
+    """An untrained network in a store of its own; nothing here depends on how good it is."""
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "runs"))
+    made = recipe(head={"name": "l2"})
+    built = network(made, data.load("digits", "train"), 0, torch.device("cpu")).eval()
+    nothing = pd.DataFrame({"epoch": [0]})
+    info = {"key": KEY, "recipe": made.model_dump(mode="json"), "seed": 0}
+    Store().put(info, nothing, nothing, {}, built.state_dict())
+    return built
+
+
+@pytest.fixture(scope="module")
+def sets():
+    train = data.load("digits", "train")
+    few = np.concatenate([np.flatnonzero(train.labels == label)[:12] for label in range(8)])
+    test, photos = data.load("digits", "test"), data.load("photos", "test")
+    return {
+        "train": train.part(few, "few"),
+        "held": test.part(slice(0, 60), "held"),
+        "test": test.part(slice(60, 100), "some"),
+        "photos": photos.part(slice(0, 30), "some"),
+    }
+
+
+@pytest.fixture
+def folders(sets, tmp_path):
+    return {name: write(part, tmp_path / name, by_class=name == "train") for name, part in sets.items()}
+
+
+def call(*arguments):
+    result = CliRunner().invoke(cli.main, ["score", *map(str, arguments)], prog_name="python -m ood_core")
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.mark.parametrize(("name", "settings"), [("ddu", {}), ("feature_norm", {"p": 1}), ("msp", {"layer": "logits"})])
+def test_the_same_scores_as_from_the_library(net, sets, folders, tmp_path, name, settings):
+    given = [text for key, value in settings.items() for text in ("--param", f"{key}={value}")]
+    result = call(
+        *(folders["test"], folders["photos"], "--id-folder", folders["train"], "--held-out", folders["held"]),
+        *("--model", KEY[:6], "--scorer", name, *given, "--id-tpr", 0.9, "--out", tmp_path / "s.csv", "--json"),
+    )
+    assert result.exit_code == 0, result.output
+    scorer = scorers.make(name, **settings).fit(extract(net, sets["train"]))
+    scorer.calibrate(extract(net, sets["held"]), id_tpr=0.9)
+    frame = pd.read_csv(tmp_path / "s.csv", dtype={"predicted": str})
+    assert list(frame.columns) == ["file", "score", "decision", "predicted"]
+    start = 0
+    table = {row["folder"]: row for row in json.loads(result.stdout)}
+    for part in ("test", "photos"):
+        rows, out = frame[start : start + len(sets[part])], extract(net, sets[part])
+        start += len(rows)
+        assert [str(Path(file).parent) for file in rows["file"]] == [str(folders[part])] * len(rows)
+        np.testing.assert_allclose(rows["score"], scorer.score(out), rtol=1e-6)
+        assert list(rows["decision"] == "in") == scorer.predict(out).tolist()
+        assert list(rows["predicted"]) == [str(label) for label in out.logits.argmax(1).tolist()]
+        assert table[str(folders[part])]["accepted"] == pytest.approx(float(scorer.predict(out).float().mean()))
+        assert table[str(folders[part])]["median"] == pytest.approx(float(np.median(rows["score"])))
+    assert f"accepts {scorer.calibration.rate:.1%} of 60 held-out ID images" in result.stderr
+    assert "every fifth image" not in result.stderr
+
+
+def test_without_held_out_images_a_fifth_of_each_class_is_not_fitted_on(net, sets, folders):
+    found = scoring.score_folders([folders["test"]], id_folder=folders["train"], model=KEY, scorer="cluster")
+    out, labels = extract(net, sets["train"]), sets["train"].labels
+    held = np.zeros(len(labels), dtype=bool)
+    for label in range(8):
+        held[np.flatnonzero(labels == label)[4::5]] = True
+    scorer = scorers.make("cluster").fit(out[torch.from_numpy(~held)]).calibrate(out[torch.from_numpy(held)])
+    assert found.calibration.n == held.sum() == 16
+    assert found.calibration.threshold == pytest.approx(scorer.calibration.threshold, rel=1e-6)
+    np.testing.assert_allclose(found.frame["score"], scorer.score(extract(net, sets["test"])), rtol=1e-6)
+
+
+def test_the_contact_sheet_holds_both_ends(net, folders, tmp_path):
+    result = call(
+        *(folders["test"], folders["photos"], "--id-folder", folders["train"], "--model", KEY),
+        *("--out", tmp_path / "s.csv", "--sheet", tmp_path / "sheet.png"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "every fifth image of --id-folder" in result.stderr
+    sheet = pixels(tmp_path / "sheet.png")
+    frame = pd.read_csv(tmp_path / "s.csv").sort_values("score", ascending=False, kind="stable")
+    left, step = scoring.sheet.GAP, scoring.sheet.THUMB + scoring.sheet.GAP
+    tops = [y for y in range(sheet.shape[0]) if tuple(sheet[y, left + 40]) in ((31, 127, 201), (213, 94, 0))]
+    starts = [y + 3 for y, before in zip(tops, [-9, *tops], strict=False) if y - before > 1][::2]
+    for row, order in ((0, frame), (2, frame.iloc[::-1])):  # two rows of eight, from either end
+        for place, file in enumerate(order["file"][:8]):
+            found = sheet[starts[row] :, left + place * step :][: scoring.sheet.THUMB, : scoring.sheet.THUMB, 0]
+            shown = Image.fromarray(found).resize((8, 8), Image.Resampling.NEAREST)
+            assert np.array_equal(np.asarray(shown), pixels(file)), file
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 16, 32, 40])
+def test_a_sheet_of_few_images_shows_each_once(tmp_path, count):
+    for place in range(count):
+        Image.new("L", (50, 50), 2 * place).save(tmp_path / f"{place}.png")
+    rows = [(str(tmp_path / f"{i}.png"), float(-i), "in" if i < 2 else "out", "a <b> & ünï") for i in range(count)]
+    frame = pd.DataFrame(rows, columns=["file", "score", "decision", "predicted"])
+    scoring.contact_sheet(frame, tmp_path / "sheet.png", "a title " * 40)
+    grey = pixels(tmp_path / "sheet.png")
+    areas = [int((grey == 2 * place).all(axis=2).sum()) for place in range(count)]
+    middle = range(16, count - 16)
+    assert [area >= 112**2 for area in areas] == [place not in middle for place in range(count)]
+    assert max(areas) < 2 * 112**2
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Colour images of many sizes in two classes, and weights of a network for them."""
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "pets" / label).mkdir(parents=True)
+        for place in range(6):
+            size = (40 + 7 * place, 60 - 5 * place, 3)
+            Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(tmp_path / "pets" / label / f"{place}.png")
+    model = torchvision().models.get_model("resnet18", weights=None, num_classes=2).eval()
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    return model
+
+
+def test_a_torchvision_network_sees_what_torchvision_would_show_it(photos, tmp_path):
+    module = torchvision()
+    from torchvision import transforms  # after the door has opened
+
+    given = transforms.Compose(
+        [transforms.Resize(32), transforms.CenterCrop(32), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    )
+    assert module
+    paths = images_in(tmp_path / "pets")
+    x = torch.stack([given(Image.fromarray(pixels(path))) for path in paths])
+    out = extract(photos, x, labels=torch.arange(12) // 6)
+    result = call(
+        *(tmp_path / "pets", "--id-folder", tmp_path / "pets", "--held-out", tmp_path / "pets", "--size", 32),
+        *("--model", "torchvision:resnet18", "--weights", tmp_path / "w.safetensors", "--scorer", "cluster"),
+        *("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225", "--out", tmp_path / "s.csv"),
+    )
+    assert result.exit_code == 0, result.output
+    frame = pd.read_csv(tmp_path / "s.csv")
+    np.testing.assert_allclose(frame["score"], scorers.make("cluster").fit(out).score(out), rtol=1e-4)
+    assert list(frame["predicted"]) == [("cat", "dog")[place] for place in out.logits.argmax(1).tolist()]
+
+
+def test_another_layer_can_be_scored(photos, tmp_path):
+    pets = tmp_path / "pets"
+    found = scoring.score_folders(
+        [pets],
+        id_folder=pets,
+        model="torchvision:resnet18",
+        weights=tmp_path / "w.safetensors",
+        size=32,
+        mean=MEAN,
+        std=STD,
+        scorer="feature_norm",
+        parameters={"layer": "layer3"},
+    )
+    assert found.scorer.layer == "layer3"
+    assert found.scorer.summary()["columns"] == 256
+
+
+def test_names_that_need_quoting_survive(net, folders, tmp_path):
+    odd = tmp_path / 'a, "b"\nc'
+    odd.mkdir()
+    (folders["test"] / "0000.png").rename(odd / "é ;.png")
+    assert call(odd, "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv").exit_code == 0
+    with (tmp_path / "s.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == [str(odd / "é ;.png")]
+
+
+def spoil(folder, name, content):
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+def test_an_unreadable_image_is_named(net, folders, tmp_path):
+    whole = (folders["test"] / "0000.png").read_bytes()
+    for content in (b"", b"not an image", whole[: len(whole) // 2]):
+        bad = spoil(folders["test"], "bad.png", content)
+        result = call(folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+        assert result.exit_code == 1
+        assert f"{bad} cannot be read" in result.output
+        assert not (tmp_path / "s.csv").exists()
+
+
+def test_sixteen_bits_are_not_clipped_in_silence(tmp_path):
+    Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match=r"deep.png has pixels of type I;16, expected 8 bits"):
+        read(tmp_path / "deep.png", 1)
+
+
+def test_an_image_of_another_size_is_named_unless_all_are_resized(net, folders, tmp_path):
+    Image.new("L", (9, 8)).save(folders["test"] / "wide.png")
+    arguments = (folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+    result = call(*arguments)
+    assert result.exit_code == 1
+    assert "wide.png is 9x8 pixels, expected 8x8 as the others.\nPass --size 8" in result.output
+    assert call(*arguments, "--size", 8).exit_code == 0
+    assert "this network was trained on 8x8 images" in call(*arguments, "--size", 16).output
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ([], 2, "Missing option '--id-folder'"),
+        (["--id-folder", "nowhere", "--model", KEY], 1, "nowhere is not a folder"),
+        (["--id-folder", "held", "--model", KEY], 1, "held holds 0 sub-folders, expected one for each class"),
+        (["--id-folder", "train", "--model", "abc"], 1, "'abc' is the start of 0 runs"),
+        (["--id-folder", "train", "--model", ""], 1, "is the start of 0 runs"),
+        (["--id-folder", "train", "--model", "../" + KEY], 1, "is the start of 0 runs"),
+        (["--id-folder", "train", "--model", KEY, "--mean", "0,0,0"], 1, "expected none: a run holds its own"),
+        (["--id-folder", "train", "--model", KEY, "--mean", "a,b"], 2, "not numbers with commas between"),
+        (["--id-folder", "train", "--model", KEY, "--scorer", "magic"], 2, "'magic' is not one of 'msp'"),
+        (["--id-folder", "train", "--model", KEY, "--param", "k=3"], 1, "msp got k, expected only: layer"),
+        (["--id-folder", "train", "--model", KEY, "--param", "k"], 2, "'k' is not NAME=VALUE"),
+        (["--id-folder", "train", "--model", KEY, "--param", "layer=stem"], 1, "layer 'stem' is not a module"),
+        (["--id-folder", "train", "--model", KEY, "--id-tpr", "95"], 2, "95"),
+        (["--id-folder", "train", "--model", KEY, "--held-out", "empty"], 1, "empty holds no image"),
+        (["--id-folder", "train", "--model", KEY, "--out", "no/s.csv"], 1, "s.csv lies in no existing folder"),
+        (["--id-folder", "train", "--model", "torchvision:resnet"], 1, "no classifier 'resnet', expected one such as"),
+        (["--id-folder", "train", "--model", "torchvision:resnet18"], 1, "without --weights"),
+        (["--id-folder", "train", "--model", "torchvision:resnet18", "--weights", "w"], 1, "--mean is not given"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_named(net, folders, tmp_path, monkeypatch, options, code, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    result = call("test", *options)
+    assert result.exit_code == code, result.output
+    assert message in result.output
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_empty_folders_and_classes_are_named(net, folders, tmp_path):
+    with pytest.raises(InputError, match="no image, expected files such as"):
+        images_in(tmp_path / "runs")
+    (folders["train"] / "7" / ".hidden.png").write_bytes(b"")
+    for path in (folders["train"] / "7").glob("0*.png"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"train/7 holds no image"):
+        classes_in(folders["train"])
+    (folders["train"] / "7").rename(folders["train"] / "seven")
+    with pytest.raises(InputError, match=r"has the classes 0, 1, 2, 3, 4, 5, 6, seven, expected those of the network"):
+        classes_in(folders["train"], tuple("01234567"))
+
+
+def test_classes_keep_the_order_of_the_network(folders):
+    assert list(classes_in(folders["train"], tuple("76543210"))) == list("76543210")
+    assert list(classes_in(folders["train"])) == list("01234567")
+
+
+def test_weights_of_another_network_are_refused_by_name(photos, tmp_path):
+    path = tmp_path / "w.safetensors"
+    load = lambda name, classes: classifiers.load(f"torchvision:{name}", classes, path, MEAN, STD)  # noqa: E731
+    with pytest.raises(InputError, match=r"layer1.2.conv1.weight is missing[\s\S]*and \d+ more"):
+        load("resnet34", 2)
+    with pytest.raises(InputError, match=r"fc.weight has shape \(2, 512\) instead of \(3, 512\)"):
+        load("resnet18", 3)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        load("resnet18", 2)
