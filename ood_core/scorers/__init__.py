@@ -21,7 +21,9 @@ from .logits import MSP, Energy, MaxLogit, MinDistance
 from .mahalanobis import Mahalanobis, RelativeMahalanobis
 from .neighbours import KNN
 from .norms import NAN, ActiveCount, FeatureNorm
+from .predicted import FDBD, NCI, SHE
 from .probabilities import GEN, MMLES, Entropy, KLMatching
+from .subspaces import NECO, Residual, ViM
 
 __all__ = ["Calibration", "Scorer", "describe", "load", "make", "names", "version"]
 
@@ -44,6 +46,12 @@ _REGISTRY: dict[str, type[Scorer]] = {
         RelativeMahalanobis,
         KNN,
         Cluster,
+        ViM,
+        Residual,
+        NECO,
+        NCI,
+        FDBD,
+        SHE,
     )
 }
 

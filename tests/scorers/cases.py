@@ -8,7 +8,7 @@ import torch
 
 from ood_core import Outputs, scorers
 from ood_core.outputs import Head, unit
-from tests.oracle import activations, distances, probabilities
+from tests.oracle import activations, distances, probabilities, subspaces
 from tests.oracle import scorers as oracle
 
 
@@ -41,6 +41,20 @@ CASES = {
     "mahalanobis": Case(distances.mahalanobis, ({"ridge": 1e-2}, {"layer": "unit"}, {"layer": "logits"})),
     "relative_mahalanobis": Case(distances.relative_mahalanobis, ({"ridge": 1e-2}, {"layer": "unit"})),
     "knn": Case(distances.knn, ({"k": 5, "exclude_self": "yes"}, {"which": "mean", "layer": "features"})),
+    "vim": Case(subspaces.vim, ({"dim": 2},), needs_head=True),
+    "residual": Case(
+        subspaces.residual,
+        ({"dim": 2}, {"origin": "mean"}, {"origin": "mean", "layer": "unit"}, {"origin": "mean", "layer": "mixed"}),
+        needs_head=True,
+    ),
+    "neco": Case(
+        subspaces.neco,
+        ({"dim": 2}, {"share": 0.6}, {"scaling": "none"}, {"times": "max_logit"}, {"layer": "mixed"}),
+        needs_head=True,
+    ),
+    "nci": Case(subspaces.nci, ({"alpha": 0.5}, {"p": 3.0, "alpha": 0.1}), needs_head=True),
+    "fdbd": Case(subspaces.fdbd, needs_head=True),
+    "she": Case(subspaces.she, needs_head=True),
 }
 
 VARIANTS = [

@@ -1,0 +1,285 @@
+"""Scores by the part of a feature inside or outside the principal subspace of the training features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from ..checks import InputError
+from ..outputs import Outputs
+from .base import Scorer
+from .heads import level_point, linear_form, linear_logits, taken
+from .rows import blocks, class_mean, working_dtype
+
+
+@dataclass(kw_only=True, eq=False)
+class ViM(Scorer):
+    """Energy of the logits minus a virtual logit: the length outside the principal subspace, scaled like a logit.
+
+    s(x) = logsumexp_c l_c - alpha ||R^T (h - u)||_2,  u = -pinv(W) b,
+    R = eigenvectors of sum_i (h_i - u)(h_i - u)^T beyond the first d,
+    alpha = sum_i max_c l_ic / sum_i ||R^T (h_i - u)||_2
+
+    It is the log-odds of all classes against the virtual one: the order of the paper's probability, which saturates.
+    A unit head's h here is h / ||h||. A distance head is refused: its logits are negative, and so would alpha be.
+
+    Args:
+        dim: d, or 0 for the published rule: 1000 of more than 1500 columns, 512 of 768 to 1500, half of fewer (the
+            last is the authors' code; it rounds down).
+        layer: (N, D), what feeds the head; fit checks that the head gives the logits.
+    Source: Wang et al. 2022, arXiv 2203.10807. Departure: pinv drops singular values of W below 1e-6 of the largest.
+    """
+
+    name: ClassVar[str] = "vim"
+    needs: ClassVar[tuple[str, ...]] = ("head",)
+    cost: ClassVar[str] = "fit N D^2 + D^3, score N D (D - d + C) multiply-adds; keeps D (D - d + C) numbers"
+    source: ClassVar[str] = "Wang et al. 2022, arXiv 2203.10807"
+
+    dim: int = 0
+
+    def _check_parameters(self) -> None:
+        _require_count(self.name, self.dim)
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        head = linear_form(x, outputs, self.layer, self.name, self.memory)
+        if outputs.head is not None and outputs.head.kind == "distance":
+            raise InputError(
+                "vim got a distance head, expected a linear or a unit one: minus distances give no positive scale for "
+                "a virtual logit.\nUse residual, which works through such a head."
+            )
+        state = {**head, **_subspace(x, head, level_point(head), self.dim, self.name, self.memory)}
+        largest, outside = torch.zeros_like(state["rank"]), torch.zeros_like(state["rank"])
+        for block in blocks(x, torch.arange(len(x)), self.memory // 2):
+            rows = taken(state, block)
+            largest += linear_logits(state, rows).amax(dim=1).sum()
+            outside += _outside(state, rows).sum()
+        dim, rank = x.shape[1] - state["outside"].shape[1], int(state["rank"])
+        if rank <= dim:
+            raise InputError(
+                f"vim finds training features of rank {rank}, expected more than dim, which is {dim}: nothing is left "
+                f"outside to scale by.\nPass dim below {rank}."
+            )
+        if largest <= 0:
+            raise InputError(
+                f"vim got largest logits of mean {float(largest) / len(x):.3g}, expected a mean above 0 to scale the "
+                "virtual logit.\nUse residual."
+            )
+        return {**state, "alpha": largest / outside}
+
+    def _score(self, x: Tensor) -> Tensor:
+        rows = taken(self._state, x)
+        energy = linear_logits(self._state, rows).logsumexp(dim=1)
+        return energy - self._state["alpha"] * _outside(self._state, rows)
+
+    def _numbers_per_row(self, columns: int) -> int:
+        return 4 * columns + 3 * len(self._state["weight"])
+
+    def _facts(self) -> dict[str, Any]:
+        return {**_subspace_facts(self._state), "alpha": float(self._state["alpha"])}
+
+
+@dataclass(kw_only=True, eq=False)
+class Residual(Scorer):
+    """Minus the length outside the principal subspace.
+
+    s(x) = -||R^T (h - u)||_2,  R = eigenvectors of sum_i (h_i - u)(h_i - u)^T beyond the first d
+
+    Args:
+        dim: d, or 0 for the rule of `vim`.
+        origin: u is "head" for -pinv(W) b, as published, or "mean" for the training mean, which needs no head and
+            takes any layer. A unit head's h is h / ||h||. For a distance head, u is the shortest point at equal
+            distance from all prototypes, in least squares.
+        layer: (N, D); with origin="head" what feeds the head, and fit checks that the head gives the logits.
+    Source: Wang et al. 2022, arXiv 2203.10807, its ablation without the energy. Departure: as for `vim`.
+    """
+
+    name: ClassVar[str] = "residual"
+    needs: ClassVar[tuple[str, ...]] = ("head",)
+    cost: ClassVar[str] = "fit N D^2 + D^3, score N D (D - d) multiply-adds; keeps D (D - d) numbers"
+    source: ClassVar[str] = "Wang et al. 2022, arXiv 2203.10807"
+
+    dim: int = 0
+    origin: str = "head"
+
+    def _check_parameters(self) -> None:
+        _require_count(self.name, self.dim)
+        checks.choice("residual's origin", self.origin, ("head", "mean"))
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        if self.origin == "head":
+            head = linear_form(x, outputs, self.layer, self.name, self.memory)
+            origin = level_point(head)
+        else:
+            origin = class_mean(x, torch.arange(len(x)), self.memory)
+            head = {"divides": torch.zeros_like(origin[0])}
+        return _subspace(x, head, origin, self.dim, self.name, self.memory)
+
+    def _score(self, x: Tensor) -> Tensor:
+        return -_outside(self._state, taken(self._state, x))
+
+    def _numbers_per_row(self, columns: int) -> int:
+        return 4 * columns
+
+    def _facts(self) -> dict[str, Any]:
+        return _subspace_facts(self._state)
+
+
+@dataclass(kw_only=True, eq=False)
+class NECO(Scorer):
+    """Share of a feature's length that lies in the principal subspace.
+
+    s(x) = ||P^T z||_2 / ||z||_2, times max_c l_c if asked for,  P = first d eigenvectors of the covariance of z
+
+    A zero vector z scores 0. With times="max_logit" a distance head is refused: its logits are negative, and a larger
+    share would then lower the score.
+
+    Args:
+        dim: d, at least 1 and less than D, or 0 for the fewest that hold `share` of the variance (at most D - 1).
+        share: of the variance of the training rows, a fraction, where dim is 0.
+        scaling: z is "standard" for (h - mean) / sd by column (sd with N; columns without spread are only centred),
+            as in the authors' code, or "none" for h itself.
+        times: "none", as the authors use for residual networks, or "max_logit", as for transformers.
+        layer: (N, D); with times="max_logit" what feeds the head, and fit checks that the head gives the logits.
+    Source: Ammar et al. 2024, arXiv 2310.06823. Departure: the code centres P^T z but not z with scaling="none"; here,
+        as in the paper's formula, neither is.
+    """
+
+    name: ClassVar[str] = "neco"
+    cost: ClassVar[str] = "fit N D^2 + D^3, score N D d multiply-adds; keeps D d numbers"
+    source: ClassVar[str] = "Ammar et al. 2024, arXiv 2310.06823"
+
+    dim: int = 0
+    share: float = 0.9
+    scaling: str = "standard"
+    times: str = "none"
+
+    def _check_parameters(self) -> None:
+        _require_count(self.name, self.dim)
+        checks.choice("neco's scaling", self.scaling, ("standard", "none"))
+        checks.choice("neco's times", self.times, ("none", "max_logit"))
+        if not 0 < self.share < 1:
+            raise InputError(f"neco got share={self.share}, expected a fraction between 0 and 1.\nFor 90 % pass 0.9.")
+        if self.dim and "share" in self.params:
+            raise InputError("neco got a share beside dim, expected one of them.\nLeave share out.")
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        head: dict[str, Tensor] = {}
+        if self.times == "max_logit":
+            head = linear_form(x, outputs, self.layer, self.name, self.memory)
+            if outputs.head is not None and outputs.head.kind == "distance":
+                raise InputError(
+                    "neco got a distance head with times='max_logit', expected a linear or a unit one: its logits are "
+                    "negative.\nUse times='none'."
+                )
+        mean = class_mean(x, torch.arange(len(x)), self.memory)
+        scatter = _scatter(x, mean, self.memory)
+        spread = (scatter.diagonal() / len(x)).sqrt()
+        divisor = spread.masked_fill(spread == 0, 1.0) if self.scaling == "standard" else torch.ones_like(spread)
+        eigenvalues, vectors, rank = _spectrum(scatter / divisor / divisor[:, None], self.name)
+        within = eigenvalues.cumsum(0) / eigenvalues.sum()
+        dim = self.dim or min(int((within < self.share).sum()) + 1, x.shape[1] - 1)
+        _require_dim(dim, x.shape[1], rank, self.name)
+        centre = mean if self.scaling == "standard" else torch.zeros_like(mean)
+        return {
+            **head,
+            "centre": centre,
+            "divisor": divisor,
+            "inside": vectors[:, :dim].contiguous(),
+            "rank": eigenvalues.new_tensor(float(rank)),
+            "explained": within[dim - 1],
+        }
+
+    def _score(self, x: Tensor) -> Tensor:
+        z = (x - self._state["centre"]) / self._state["divisor"]
+        length = torch.linalg.vector_norm(z, dim=1)
+        inside = torch.linalg.vector_norm(z @ self._state["inside"], dim=1)
+        ratio: Tensor = inside / length.masked_fill(length == 0, 1.0)
+        if self.times == "max_logit":
+            ratio = ratio * linear_logits(self._state, taken(self._state, x)).amax(dim=1)
+        return ratio
+
+    def _numbers_per_row(self, columns: int) -> int:
+        return 4 * columns + (2 * len(self._state["weight"]) if self.times == "max_logit" else 0)
+
+    def _facts(self) -> dict[str, Any]:
+        dim, rank = self._state["inside"].shape[1], int(self._state["rank"])
+        return {"dim": dim, "rank": rank, "explained": float(self._state["explained"])}
+
+
+def published_dim(columns: int) -> int:
+    """Principal dimensions that ViM takes of so many columns."""
+    return 1000 if columns > 1500 else 512 if columns >= 768 else columns // 2
+
+
+def _subspace(
+    x: Tensor, head: dict[str, Tensor], origin: Tensor, dim: int, name: str, memory: int
+) -> dict[str, Tensor]:
+    """What `_outside` needs: origin (D,) and an orthonormal basis (D, D - d) of what is outside."""
+    eigenvalues, vectors, rank = _spectrum(_scatter(x, origin, memory, head), name)
+    dim = dim or published_dim(len(origin))
+    _require_dim(dim, len(origin), rank, name)
+    return {
+        "divides": head["divides"],
+        "origin": origin,
+        "outside": vectors[:, dim:].contiguous(),
+        "rank": eigenvalues.new_tensor(float(rank)),
+        "explained": eigenvalues[:dim].sum() / eigenvalues.sum(),
+    }
+
+
+def _outside(state: dict[str, Tensor], rows: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm((rows - state["origin"]) @ state["outside"], dim=1)
+    return length
+
+
+def _subspace_facts(state: dict[str, Tensor]) -> dict[str, Any]:
+    columns, outside = state["outside"].shape
+    return {"dim": columns - outside, "rank": int(state["rank"]), "explained": float(state["explained"])}
+
+
+def _scatter(x: Tensor, origin: Tensor, memory: int, head: dict[str, Tensor] | None = None) -> Tensor:
+    """Sum of (h - origin)(h - origin)^T (D, D) in float64, of the rows that the head takes."""
+    total = torch.zeros(len(origin), len(origin), dtype=working_dtype(x), device=x.device)
+    for block in blocks(x, torch.arange(len(x)), memory):
+        centred = (block if head is None else taken(head, block)) - origin
+        total += centred.T @ centred
+    return total
+
+
+def _spectrum(scatter: Tensor, name: str) -> tuple[Tensor, Tensor, int]:
+    """Eigenvalues (D,), largest first, their vectors (D, D) as columns, and the rank."""
+    if not bool(torch.isfinite(scatter).all()):
+        raise InputError(
+            f"{name}'s covariance overflows, expected features whose squares fit into float64.\nScale the layer down."
+        )
+    values, vectors = torch.linalg.eigh(scatter)
+    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+    rank = int((values > len(values) * torch.finfo(values.dtype).eps * values[0]).sum())
+    if rank == 0:
+        raise InputError(
+            f"{name} got features without spread, expected some: no direction is principal.\n"
+            "Look for a dead or collapsed layer."
+        )
+    return values, vectors, rank
+
+
+def _require_count(name: str, dim: int) -> None:
+    if dim < 0:
+        raise InputError(f"{name} got dim={dim}, expected at least 1, or 0 for the rule.\nLeave dim out.")
+
+
+def _require_dim(dim: int, columns: int, rank: int, name: str) -> None:
+    if not 0 < dim < columns:
+        raise InputError(
+            f"{name} got dim={dim} of {columns} columns, expected 1 to {columns - 1}: both parts must hold something.\n"
+            "Pass a dim in that range, or a layer with more columns."
+        )
+    if dim > rank:
+        raise InputError(
+            f"{name} finds training features of rank {rank}, expected at least dim, which is {dim}: the other "
+            f"directions would be arbitrary.\nPass dim={rank} or less, or look for dead units."
+        )
