@@ -15,7 +15,7 @@ from .. import checks
 from ..checks import ArtifactError, InputError
 from . import artifact
 from .base import Calibration, Scorer
-from .clusters import Cluster
+from .clusters import Cluster, ClusterLeaky
 from .gaussians import DDU
 from .logits import MSP, Energy, MaxLogit, MinDistance
 from .mahalanobis import Mahalanobis, RelativeMahalanobis
@@ -23,6 +23,7 @@ from .neighbours import KNN
 from .norms import NAN, ActiveCount, FeatureNorm
 from .predicted import FDBD, NCI, SHE
 from .probabilities import GEN, MMLES, Entropy, KLMatching
+from .ssd import SSD
 from .subspaces import NECO, Residual, ViM
 
 __all__ = ["Calibration", "Scorer", "describe", "load", "make", "names", "version"]
@@ -46,6 +47,8 @@ _REGISTRY: dict[str, type[Scorer]] = {
         RelativeMahalanobis,
         KNN,
         Cluster,
+        SSD,
+        ClusterLeaky,
         ViM,
         Residual,
         NECO,

@@ -3,66 +3,186 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from .. import checks
+from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
-from .rows import class_mean, class_rows
+from .centres import check_kmeans, distances, fit_centres, kmeans, principal_axes, project
+from .covariance import check_ridge, facts
+from .rows import class_rows, working_dtype
 
-DISTANCES = ("euclidean", "cosine")
+DISTANCES = ("euclidean", "cosine", "mahalanobis")
 
 
 @dataclass(kw_only=True, eq=False)
 class Cluster(Scorer):
-    """Minus the distance to the nearest class mean.
+    """Minus the distance to the nearest cluster centre.
 
-    s(x) = -min_c ||h - mu_c||_2, or with distance="cosine" -min_c (1 - cos(h, mu_c)),  mu_c = 1/n_c sum_i h_i
+    s(x) = -min_k d_k(h), with d_k = ||h - mu_k||_2, or "cosine" 1 - cos(h, mu_k), or "mahalanobis"
+    (h - mu_k)^T (S_k + e_k I)^-1 (h - mu_k), squared, S_k = 1/n_k sum_{i in k} (h_i - mu_k)(h_i - mu_k)^T
 
     Args:
-        distance: "euclidean" (not squared, in units of the features) or "cosine" (0 to 2).
+        distance: "euclidean" (not squared, in units of the features), "cosine" (0 to 2) or "mahalanobis".
+        centres: "class_means", or "kmeans" on the training rows, always by Euclidean distance.
+        clusters: of k-means; 0 takes as many as there are classes. Labels are needed for class means and for 0 only.
+        seed: of k-means; the same clusters for any order of the training rows.
+        n_init: starts of k-means++, of which the best is kept.
+        pca: components to keep, fitted on the training rows and centred at their mean; 0 keeps the rows as they are.
+        ridge: of "mahalanobis": e_k = ridge trace(S_k) / D.
+        threshold: "global", or "cluster": then the score is -(d_k - m_k) / sd_k of the nearest centre k, with mean and
+            standard deviation (divisor n) of d_k over the training rows nearest to k. One threshold on it is one
+            threshold a cluster on the distance, and it orders rows beyond all training distances.
         layer: (N, D). The cosine with a zero vector counts as 0, so its distance is 1.
-    Source: Sinhamahapatra et al. 2022, arXiv 2203.08549, class means as centres.
+    Source: Sinhamahapatra et al. 2022, arXiv 2203.08549. Departures: the ridge; standardised distances in place of
+        percentiles of training distances, which end at the largest.
     """
 
     name: ClassVar[str] = "cluster"
     needs: ClassVar[tuple[str, ...]] = ("labels",)
-    cost: ClassVar[str] = "fit N D, score C N D multiply-adds; keeps C D numbers"
+    cost: ClassVar[str] = "fit N D, score K N D multiply-adds, mahalanobis D times that; keeps K D or K D^2 numbers"
     source: ClassVar[str] = "Sinhamahapatra et al. 2022, arXiv 2203.08549"
 
     distance: str = "euclidean"
+    centres: str = "class_means"
+    clusters: int = 0
+    seed: int = 0
+    n_init: int = 20
+    pca: int = 0
+    ridge: float = 1e-4
+    threshold: str = "global"
 
     def _check_parameters(self) -> None:
         checks.choice("cluster's distance", self.distance, DISTANCES)
+        checks.choice("cluster's centres", self.centres, ("class_means", "kmeans"))
+        checks.choice("cluster's threshold", self.threshold, ("global", "cluster"))
+        check_kmeans("cluster", self.clusters, self.n_init, least=0)
+        check_ridge("cluster", self.ridge)
+        if self.seed < 0 or self.pca < 0:
+            raise InputError(
+                f"cluster got seed={self.seed}, pca={self.pca}, expected both at least 0.\nPass 0 or more."
+            )
+        idle = {"ridge"} if self.distance != "mahalanobis" else set()
+        idle |= {"clusters", "seed", "n_init"} if self.centres != "kmeans" else set()
+        without_effect = sorted(idle & set(self.params))
+        if without_effect:
+            raise InputError(
+                f"cluster got {', '.join(without_effect)}, expected only with "
+                f"{'distance=mahalanobis' if 'ridge' in without_effect else 'centres=kmeans'}: it has no effect here.\n"
+                "Leave it out."
+            )
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
-        means = [class_mean(x, index, self.memory) for index in class_rows(outputs, self.name)]
-        return {"centres": torch.stack(means)}  # (C, D)
+        classes = class_rows(outputs, self.name) if self.centres == "class_means" or not self.clusters else []
+        axes = principal_axes(x, self.pca, self.memory, self.name) if self.pca else {}
+        rows = max(1, self.memory // (32 * x.shape[1]))
+        placed = torch.cat([project(block, axes) for block in x.split(rows)]) if axes else x
+        if self.centres == "kmeans":
+            classes = kmeans(placed, self.clusters or len(classes), self.seed, self.n_init, self.name)
+        state = {**axes, **fit_centres(placed, classes, self.distance, self.ridge, self.memory, self.name)}
+        return state if self.threshold == "global" else {**state, **self._spread(placed, state)}
+
+    def _spread(self, placed: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Mean and standard deviation (K,) of the distances of the training rows nearest to each centre."""
+        rows = max(1, self.memory // (8 * (5 * placed.shape[1] + 3 * len(state["centres"]))))
+        blocks = (block.to(working_dtype(block)) for block in placed.split(rows))
+        parts = [distances(block, state, self.distance).min(dim=1) for block in blocks]
+        near, at = (torch.cat(column) for column in zip(*parts, strict=True))
+        count = torch.bincount(at, minlength=len(state["centres"]))
+        mean = torch.zeros_like(state["sizes"]).index_add_(0, at, near) / count
+        variance = torch.zeros_like(mean).index_add_(0, at, (near - mean[at]).square()) / count
+        flat = torch.nonzero(~(variance > 0)).flatten().tolist()
+        if flat:
+            raise InputError(
+                f"cluster finds no spread of the distances to centre {', '.join(map(str, flat))}, expected for each "
+                "centre at least two training rows nearest to it, at different distances.\n"
+                "Use threshold='global' or fewer clusters."
+            )
+        return {"near_mean": mean, "near_sd": variance.sqrt()}
 
     def _score(self, x: Tensor) -> Tensor:
-        centres = self._state["centres"]
-        return -(_euclidean(x, centres) if self.distance == "euclidean" else _cosine(x, centres)).amin(dim=1)
+        state = self._state
+        near, at = distances(project(x, state), state, self.distance).min(dim=1)
+        return -near if self.threshold == "global" else -(near - state["near_mean"][at]) / state["near_sd"][at]
 
     def _numbers_per_row(self, columns: int) -> int:
-        return 3 * columns + 3 * len(self._state["centres"])
+        return 6 * columns + 3 * len(self._state["centres"])
+
+    def _facts(self) -> dict[str, Any]:
+        state = self._state
+        found: dict[str, Any] = {"cluster_rows": [round(size) for size in state["sizes"].tolist()]}
+        if "axes" in state:
+            found["pca_share_of_variance"] = state["axes_share"].item()
+        return {**found, **(facts(state["whiten"], state["added"]) if "whiten" in state else {})}
 
 
-def _euclidean(a: Tensor, b: Tensor) -> Tensor:
-    """||a_i - b_j|| (n, C) from the differences: |a|^2 - 2 a.b + |b|^2 loses near neighbours to cancellation."""
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+@dataclass(kw_only=True, eq=False)
+class ClusterLeaky(Scorer):
+    """AN ARTEFACT TO SHOW, NOT A SCORER TO USE: it reads the true label of the row that it scores.
 
+    s(x) = -d_y(h) for a row with the label y, -min_c d_c(h) for rows without labels; d_c to class means as in `cluster`
 
-def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """1 - cos(a_i, b_j) (n, C), as half the squared distance of the unit vectors: small angles keep their digits."""
-    (unit_a, zero_a), (unit_b, zero_b) = _direction(a), _direction(b)
-    # With one zero vector the half square is 1/2, with two it is 0; each adds 1/2 to give 1.
-    return _euclidean(unit_a, unit_b) ** 2 / 2 + (zero_a[:, None] + zero_b[None, :]) / 2
+    Released code measured in-distribution test images by the distance to their true class, and OOD images by the
+    smallest distance. No one who meets a new image knows its class; and as d_y >= min_c d_c, the in-distribution scores
+    can only fall: AUROC is too low, and the more so the more images the network gets wrong. Compare with `cluster`.
 
+    Args:
+        distance: "euclidean", "cosine" or "mahalanobis" (squared, one covariance a class).
+        ridge: of "mahalanobis": e_c = ridge trace(S_c) / D.
+        layer: (N, D). Labels of the outputs to score mean in-distribution rows: pass OOD rows without labels.
+    Source: the evaluation released with Koner et al. 2021, arXiv 2107.08976, whose ingredients are those of
+        Sinhamahapatra et al. 2022, arXiv 2203.08549.
+    """
 
-def _direction(x: Tensor) -> tuple[Tensor, Tensor]:
-    length = torch.linalg.vector_norm(x, dim=1)
-    zero = length == 0
-    return x / length.masked_fill(zero, 1.0)[:, None], zero.to(x.dtype)
+    name: ClassVar[str] = "cluster_leaky"
+    needs: ClassVar[tuple[str, ...]] = ("labels",)
+    cost: ClassVar[str] = "as cluster, and N D more"
+    source: ClassVar[str] = "the code of Koner et al. 2021, arXiv 2107.08976: an artefact, for comparison only"
+
+    distance: str = "euclidean"
+    ridge: float = 1e-4
+
+    def _check_parameters(self) -> None:
+        checks.choice("cluster_leaky's distance", self.distance, DISTANCES)
+        check_ridge("cluster_leaky", self.ridge)
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        return fit_centres(x, class_rows(outputs, self.name), self.distance, self.ridge, self.memory, self.name)
+
+    def score(self, outputs: Outputs) -> Tensor:
+        """Scores (N,): by the true class where the outputs have labels, by the nearest class where they have none.
+
+        Raises:
+            InputError: also for labels that the fit did not have: they look like those of OOD rows.
+        """
+        scores = super().score(outputs)
+        if outputs.labels is None:
+            return scores
+        if int(outputs.labels.max()) >= len(self._state["centres"]):
+            raise InputError(
+                f"cluster_leaky got the label {int(outputs.labels.max())}, expected labels of the "
+                f"{len(self._state['centres'])} classes fitted: labels mark in-distribution rows here.\n"
+                "Pass OOD rows without labels, for example dataclasses.replace(outputs, labels=None)."
+            )
+        x, labels = self._layer(outputs), outputs.labels.to(scores.device)
+        for c in torch.unique(labels).tolist():
+            own = {key: value[c : c + 1] for key, value in self._state.items()}
+            rows = torch.nonzero(labels == c).flatten()
+            for part in rows.split(max(1, self.memory // (8 * self._numbers_per_row(self._columns)))):
+                scores[part] = -distances(x[part].to(scores.dtype), own, self.distance).squeeze(1)
+        if not torch.isfinite(scores).all():
+            raise InputError(f"cluster_leaky's distances overflow, expected finite scores.\n{self.advice}")
+        return scores
+
+    def _score(self, x: Tensor) -> Tensor:
+        return -distances(x, self._state, self.distance).amin(dim=1)
+
+    def _numbers_per_row(self, columns: int) -> int:
+        return 6 * columns + 3 * len(self._state["centres"])
+
+    def _facts(self) -> dict[str, Any]:
+        return facts(self._state["whiten"], self._state["added"]) if "whiten" in self._state else {}

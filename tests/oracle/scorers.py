@@ -42,11 +42,6 @@ def ddu(train, labels, rows, ridge=1e-4, jitter="relative"):
     return total
 
 
-def cluster(train, labels, rows, distance="euclidean"):
-    centres = [train[labels == c].mean(axis=0) for c in np.unique(labels)]
-    return np.array([-min(DISTANCES[distance](row, centre) for centre in centres) for row in rows])
-
-
 def _cosine_distance(a, b):
     lengths = math.hypot(*a) * math.hypot(*b)
     return 1 - math.fsum(x * y for x, y in zip(a, b, strict=True)) / lengths if lengths else 1.0

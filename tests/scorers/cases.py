@@ -20,6 +20,7 @@ class Case:
 
     oracle: Callable[..., Any]
     settings: tuple[dict[str, Any], ...] = field(default=())
+    needs_row_labels: bool = False  # the definition takes the labels of the rows to score
     needs_head: bool = False
     head_kind: str = "linear"  # of the outputs that the shared tests make
 
@@ -37,7 +38,16 @@ CASES = {
     "nan": Case(activations.nan, ({"layer": "mixed"},)),
     "active_count": Case(activations.active_count, ({"layer": "mixed"},)),
     "ddu": Case(oracle.ddu, ({"ridge": 1e-2}, {"jitter": "ladder"}, {"layer": "unit"}, {"layer": "logits"})),
-    "cluster": Case(oracle.cluster, ({"distance": "cosine"}, {"layer": "unit"})),
+    "cluster": Case(
+        distances.cluster,
+        (
+            {"distance": "cosine"},
+            {"layer": "unit"},
+            {"distance": "mahalanobis", "ridge": 1e-2, "threshold": "cluster"},
+            {"centres": "kmeans"},
+            {"centres": "kmeans", "clusters": 3, "seed": 1, "n_init": 30, "pca": 2, "threshold": "cluster"},
+        ),
+    ),
     "mahalanobis": Case(distances.mahalanobis, ({"ridge": 1e-2}, {"layer": "unit"}, {"layer": "logits"})),
     "relative_mahalanobis": Case(distances.relative_mahalanobis, ({"ridge": 1e-2}, {"layer": "unit"})),
     "knn": Case(distances.knn, ({"k": 5, "exclude_self": "yes"}, {"which": "mean", "layer": "features"})),
@@ -55,6 +65,10 @@ CASES = {
     "nci": Case(subspaces.nci, ({"alpha": 0.5}, {"p": 3.0, "alpha": 0.1}), needs_head=True),
     "fdbd": Case(subspaces.fdbd, needs_head=True),
     "she": Case(subspaces.she, needs_head=True),
+    "ssd": Case(distances.ssd, ({"clusters": 2, "seed": 1, "n_init": 30}, {"ridge": 1e-2, "layer": "features"})),
+    "cluster_leaky": Case(
+        distances.cluster_leaky, ({"distance": "mahalanobis", "ridge": 1e-2},), needs_row_labels=True
+    ),
 }
 
 VARIANTS = [
@@ -102,4 +116,6 @@ def expected(name, settings, train: Outputs, test: Outputs):
     rest = {key: value for key, value in settings.items() if key != "layer"}
     if CASES[name].needs_head:
         rest["head"] = train.head
+    if CASES[name].needs_row_labels:
+        rest["row_labels"] = test.labels.numpy()
     return CASES[name].oracle(arrays[0], train.labels.numpy(), arrays[1], **rest)

@@ -97,7 +97,8 @@ def test_the_header_is_readable_without_the_package(saved):
     with safe_open(saved, framework="pt") as file:
         header = json.loads(file.metadata()["scorer"])
     assert header["name"] == "cluster"
-    assert header["parameters"] == {"layer": "features", "distance": "cosine"}
+    assert header["parameters"]["layer"] == "features"
+    assert header["parameters"]["distance"] == "cosine"
     assert header["format"] == artifact.FORMAT
 
 

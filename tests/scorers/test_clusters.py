@@ -57,5 +57,149 @@ def test_equal_rows_are_their_own_mean():
 
 
 def test_refuses_an_unknown_distance():
-    with pytest.raises(InputError, match="cluster's distance is 'manhattan', expected one of: euclidean, cosine"):
+    with pytest.raises(
+        InputError, match="cluster's distance is 'manhattan', expected one of: euclidean, cosine, mahalanobis"
+    ):
         scorers.make("cluster", distance="manhattan")
+
+
+def wide(n=300, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 3
+    spread = torch.tensor([0.1, 1.0, 3.0], dtype=torch.float64)[y, None]
+    places = 30 * torch.eye(3, 5, dtype=torch.float64)[y]
+    return Outputs(features=places + spread * torch.randn(n, 5, generator=generator, dtype=torch.float64), labels=y)
+
+
+def test_mahalanobis_by_hand():
+    # Class 0: mean 0, variance 1; class 1: mean 10, variance 4, with divisor n. Ridge 1 doubles each.
+    train = Outputs(features=torch.tensor([[-1.0], [1.0], [8.0], [12.0]]), labels=torch.tensor([0, 0, 1, 1]))
+    rows = torch.tensor([[3.0], [4.0]])
+    assert score(rows, train, distance="mahalanobis", ridge=0).tolist() == pytest.approx([-9, -9])
+    assert score(rows, train, distance="mahalanobis", ridge=1).tolist() == pytest.approx([-4.5, -4.5])
+    facts = scorers.make("cluster", distance="mahalanobis", ridge=1).fit(train).summary()
+    assert facts["ridge_added"] == pytest.approx([1, 4])
+    assert facts["cluster_rows"] == [2, 2]
+
+
+def test_thresholds_per_cluster_by_hand():
+    # Distances to the own mean: 1 1 3 3 in class 0 (mean 2, sd 1), 10 10 20 20 in class 1 (mean 15, sd 5).
+    features = torch.tensor([[-1.0], [1.0], [-3.0], [3.0], [90.0], [110.0], [80.0], [120.0]])
+    train = Outputs(features=features, labels=torch.tensor([0] * 4 + [1] * 4))
+    rows = torch.tensor([[0.0], [2.0], [-8.0], [100.0], [140.0]])
+    got = score(rows, train, threshold="cluster")
+    assert got.tolist() == pytest.approx([2, 0, -6, 3, -5])
+    # A threshold of -1 on the score is 3 on distances in class 0 and 20 in class 1.
+    assert (got >= -1).tolist() == [True, True, False, True, False]
+    lonely = Outputs(features=torch.tensor([[0.0], [1.0], [5.0]]), labels=torch.tensor([0, 0, 1]))
+    with pytest.raises(InputError, match=r"no spread of the distances to centre 0, 1[\s\S]*threshold='global'"):
+        score(rows, lonely, threshold="cluster")
+
+
+def test_kmeans_finds_separate_clusters_without_labels():
+    train = wide()
+    bare = Outputs(features=train.features)
+    got = score(train.features, bare, centres="kmeans", clusters=3)
+    assert torch.allclose(got, score(train.features, train))
+    one = score(train.features, bare, centres="kmeans", clusters=1)
+    assert torch.allclose(one, -(train.features - train.features.mean(0)).norm(dim=1))
+    assert torch.allclose(score(train.features, train, centres="kmeans"), got)
+    with pytest.raises(InputError, match="learns from labels"):
+        score(train.features, bare, centres="kmeans")
+
+
+def test_kmeans_is_scikit_learns():
+    from sklearn.cluster import KMeans
+
+    train = wide(seed=4)
+    peer = KMeans(6, n_init=50, random_state=0, tol=0).fit(train.features.numpy())
+    got = scorers.make("cluster", centres="kmeans", clusters=6, n_init=50).fit(Outputs(features=train.features))
+    cost = (got.score(train) ** 2).sum().item()
+    assert cost == pytest.approx(peer.inertia_, rel=1e-3)
+    assert sum(got.summary()["cluster_rows"]) == 300
+    # At a fixed point each centre is the mean of the rows nearest to it.
+    centres = got._state["centres"]
+    nearest = torch.cdist(train.features, centres).argmin(dim=1)
+    assert torch.allclose(torch.stack([train.features[nearest == k].mean(0) for k in range(6)]), centres)
+
+
+def test_the_seed_means_the_same_in_any_order():
+    h = torch.randn(400, 3, dtype=torch.float64)  # no clusters: many local optima
+    plain = score(h, Outputs(features=h), centres="kmeans", clusters=12, n_init=1)
+    shuffled = Outputs(features=h[torch.randperm(400)])
+    assert torch.allclose(score(h, shuffled, centres="kmeans", clusters=12, n_init=1), plain)
+    other = score(h, Outputs(features=h), centres="kmeans", clusters=12, n_init=1, seed=1)
+    assert not torch.allclose(other, plain)
+
+
+def test_pca_is_fitted_on_train_alone_and_keeps_distances_in_its_plane():
+    train = wide()
+    every = score(train.features, train)
+    assert torch.allclose(score(train.features, train, pca=5), every)
+    scorer = scorers.make("cluster", pca=2).fit(train)
+    centred = train.features - train.features.mean(0)
+    axes = torch.linalg.svd(centred).Vh[:2].T
+    assert scorer.summary()["pca_share_of_variance"] == pytest.approx(
+        float((centred @ axes).square().sum() / centred.square().sum())
+    )
+    # Steps across the plane cost nothing, and other rows to score change nothing.
+    across = torch.linalg.svd(centred).Vh[4]
+    rows = Outputs(features=train.features[:20] + 1000 * across)
+    assert torch.allclose(scorer.score(rows), scorer.score(train[:20]), atol=1e-9)
+    assert (scorer.score(train[:20]) >= every[:20] - 1e-12).all()
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine", "mahalanobis"])
+def test_laws(distance):
+    train, x = wide(), 10 * torch.randn(40, 5, dtype=torch.float64)
+    rotation = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64)).Q
+
+    def moved(change):
+        return score(change(x), Outputs(features=change(train.features), labels=train.labels), distance=distance)
+
+    plain = moved(lambda h: h)
+    assert torch.allclose(moved(lambda h: h @ rotation), plain)
+    assert torch.allclose(moved(lambda h: 3 * h), 3 * plain if distance == "euclidean" else plain)
+    assert torch.allclose(moved(lambda h: h + 5), plain) == (distance != "cosine")
+
+
+def test_leaky_scores_are_the_true_class_distances():
+    train, test = wide(), wide(60, seed=1)
+    test = Outputs(features=test.features + 15 * torch.randn(60, 5, dtype=torch.float64), labels=test.labels)
+    leaky = scorers.make("cluster_leaky").fit(train)
+    plain = scorers.make("cluster").fit(train).score(test)
+    assert torch.equal(leaky.score(Outputs(features=test.features)), plain)
+    got = leaky.score(test)
+    assert (got <= plain).all()
+    means = torch.stack([train.features[train.labels == c].mean(0) for c in range(3)])
+    right = torch.cdist(test.features, means).argmin(1) == test.labels
+    assert 0 < right.sum() < 60
+    assert torch.equal(got == plain, right)
+    assert torch.allclose(got, -(test.features - means[test.labels]).norm(dim=1))
+    assert leaky.calibrate(test).predict(test).sum() >= 57
+    with pytest.raises(InputError, match=r"the label 7, expected labels of the 3 classes[\s\S]*without labels"):
+        leaky.score(Outputs(features=test.features, labels=test.labels + 5))
+
+
+def test_refuses_parameters_without_effect_and_out_of_range():
+    for settings, reason in (
+        ({"clusters": 4}, "clusters, expected only with centres=kmeans"),
+        ({"n_init": 4, "seed": 1}, "n_init, seed, expected only with centres=kmeans"),
+        ({"ridge": 0.1}, "ridge, expected only with distance=mahalanobis"),
+        ({"clusters": -1, "centres": "kmeans"}, "clusters=-1, expected at least 0"),
+        ({"n_init": 0, "centres": "kmeans"}, "n_init=0, expected at least 1"),
+        ({"pca": -1}, "pca=-1, expected both at least 0"),
+        ({"centres": "medoids"}, "expected one of: class_means, kmeans"),
+        ({"threshold": "row"}, "expected one of: global, cluster"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            scorers.make("cluster", **settings)
+    few = Outputs(features=torch.ones(9, 2))
+    with pytest.raises(InputError, match=r"finds no 3 clusters in 9 rows[\s\S]*Lower clusters"):
+        score(few.features, few, centres="kmeans", clusters=3)
+    with pytest.raises(InputError, match=r"finds no 30 clusters in 9 rows"):
+        score(few.features, few, centres="kmeans", clusters=30)
+    with pytest.raises(InputError, match=r"pca=2, expected at most 1"):
+        score(TWO.features[:3], Outputs(features=TWO.features[:3], labels=TWO.labels[:3]), pca=2)
+    with pytest.raises(InputError, match="no spread in cluster 1"):
+        score(few.features, Outputs(features=TWO.features[:4], labels=TWO.labels[:4]), distance="mahalanobis")

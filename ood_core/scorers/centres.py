@@ -1,0 +1,127 @@
+"""Clusters of training rows: k-means that does not depend on the order of rows, principal axes, and their distances."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..checks import InputError
+from .covariance import scatter, whitening
+from .rows import class_mean, working_dtype
+
+
+def check_kmeans(name: str, clusters: int, n_init: int, least: int = 1) -> None:
+    """At least so many clusters, and one start."""
+    if clusters < least:
+        raise InputError(f"{name} got clusters={clusters}, expected at least {least}.\nPass the number of clusters.")
+    if n_init < 1:
+        raise InputError(f"{name} got n_init={n_init}, expected at least 1.\nEach start may find better clusters.")
+
+
+def kmeans(x: Tensor, clusters: int, seed: int, n_init: int, name: str) -> list[Tensor]:
+    """Indices of the rows of each cluster: k-means++ and Lloyd's iterations until no row moves, best of `n_init`.
+
+    Rows are brought into an order of their own first, so that the seed means the same for any order of `x` (N, D).
+    Needs a copy of the rows in their own precision, float32 at least.
+
+    Raises:
+        InputError: fewer distinct rows than clusters.
+    Source: Arthur and Vassilvitskii 2007; scikit-learn's KMeans.
+    """
+    from sklearn.cluster import KMeans
+
+    if clusters == 1:
+        return [torch.arange(len(x))]
+    direction = torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    keys = [(block.cpu().double() * direction).sum(dim=1) for block in x.split(4096)]
+    order = torch.argsort(torch.cat(keys), stable=True)
+    x = x.cpu()[order].to(torch.promote_types(x.dtype, torch.float32))
+    x = x - x.mean(dim=0)
+    largest = x.abs().amax()
+    x = x / largest if largest > 0 else x  # squares of any scale fit
+    model = KMeans(clusters, n_init=n_init, random_state=seed, max_iter=1000, tol=0.0, copy_x=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            labels = torch.as_tensor(model.fit(x.numpy()).labels_).long()
+        except (UserWarning, ValueError) as problem:
+            raise InputError(
+                f"{name} finds no {clusters} clusters in {len(x)} rows ({problem}), expected as many distinct rows.\n"
+                "Lower clusters or fit on more rows."
+            ) from problem
+    return list(torch.split(order[torch.argsort(labels, stable=True)], torch.bincount(labels).tolist()))
+
+
+def principal_axes(x: Tensor, count: int, memory: int, name: str) -> dict[str, Tensor]:
+    """Mean (D,) and the `count` orthonormal axes (D, count) of largest variance, with their share of all variance.
+
+    Raises:
+        InputError: the rows span fewer dimensions, so that the last axes would be arbitrary.
+    """
+    every = torch.arange(len(x))
+    origin = class_mean(x, every, memory)
+    squares = scatter(x, every, origin, memory)
+    if not torch.isfinite(squares).all():
+        raise InputError(
+            f"{name}'s principal axes overflow, expected features whose squares fit.\nScale the layer down."
+        )
+    variances, axes = torch.linalg.eigh(squares)  # ascending
+    rank = int((variances > len(variances) * torch.finfo(variances.dtype).eps * variances[-1]).sum())
+    if count > rank:
+        raise InputError(
+            f"{name} got pca={count}, expected at most {rank}, the dimensions that the training rows span.\nLower pca."
+        )
+    share = variances[-count:].sum() / variances.sum()
+    return {"origin": origin, "axes": axes[:, -count:].contiguous(), "axes_share": share}
+
+
+def project(x: Tensor, state: dict[str, Tensor]) -> Tensor:
+    """Coordinates (n, p) on the principal axes; without axes the rows themselves."""
+    return (x.to(working_dtype(x)) - state["origin"]) @ state["axes"] if "axes" in state else x
+
+
+def fit_centres(
+    x: Tensor, clusters: Sequence[Tensor], distance: str, ridge: float, memory: int, name: str
+) -> dict[str, Tensor]:
+    """Centres (K, D) and, for the Mahalanobis distance, whitenings (K, D, D) of covariances with divisor n_k."""
+    centres = torch.stack([class_mean(x, rows, memory) for rows in clusters])
+    sizes = centres.new_tensor([len(rows) for rows in clusters])
+    if distance != "mahalanobis":
+        return {"centres": centres, "sizes": sizes}
+    pairs = enumerate(zip(clusters, centres, strict=True))
+    covariances = ((k, scatter(x, rows, mean, memory) / len(rows)) for k, (rows, mean) in pairs)
+    fitted = [whitening(covariance, ridge, name, f"cluster {k}") for k, covariance in covariances]
+    whiten, added = (torch.stack(parts) for parts in zip(*fitted, strict=True))
+    return {"centres": centres, "sizes": sizes, "whiten": whiten, "added": added}
+
+
+def distances(x: Tensor, state: dict[str, Tensor], distance: str) -> Tensor:
+    """Distances (n, K): Euclidean, cosine (1 - cos), or the squared Mahalanobis distance of each cluster."""
+    centres = state["centres"]
+    if distance == "euclidean":
+        return _euclidean(x, centres)
+    if distance == "cosine":
+        return _cosine(x, centres)
+    pairs = zip(centres, state["whiten"], strict=True)
+    return torch.stack([((x - centre) @ whiten.T).square().sum(dim=1) for centre, whiten in pairs], dim=1)
+
+
+def _euclidean(a: Tensor, b: Tensor) -> Tensor:
+    """||a_i - b_j|| (n, C) from the differences: |a|^2 - 2 a.b + |b|^2 loses near neighbours to cancellation."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """1 - cos(a_i, b_j) (n, C), as half the squared distance of the unit vectors: small angles keep their digits."""
+    (unit_a, zero_a), (unit_b, zero_b) = _direction(a), _direction(b)
+    # With one zero vector the half square is 1/2, with two it is 0; each adds 1/2 to give 1.
+    return _euclidean(unit_a, unit_b) ** 2 / 2 + (zero_a[:, None] + zero_b[None, :]) / 2
+
+
+def _direction(x: Tensor) -> tuple[Tensor, Tensor]:
+    length = torch.linalg.vector_norm(x, dim=1)
+    zero = length == 0
+    return x / length.masked_fill(zero, 1.0)[:, None], zero.to(x.dtype)

@@ -1,0 +1,85 @@
+"""SSD: Mahalanobis distances among standardised features, without labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..checks import InputError
+from ..outputs import Outputs
+from .base import Scorer
+from .centres import check_kmeans, distances, kmeans
+from .covariance import check_ridge, facts, scatter, whitening
+from .rows import blocks, class_mean
+
+
+@dataclass(kw_only=True, eq=False)
+class SSD(Scorer):
+    """Minus the squared Mahalanobis distance to the nearest cluster of standardised features.
+
+    s(x) = -min_k (z - mu_k)^T (S_k + e_k I)^-1 (z - mu_k),  z = (h - m) / sd by coordinate
+
+    with m, sd, mu_k and S_k (divisors N and n_k) of the training rows. A coordinate without any spread in training is
+    only centred; the ridge then weighs it. With one cluster the same for features shifted, or scaled by coordinate.
+
+    Args:
+        clusters: K, of k-means among the standardised rows; 1 is the paper's default.
+        ridge: e_k = ridge trace(S_k) / D.
+        seed: of k-means; the same clusters for any order of the training rows.
+        n_init: starts of k-means++, of which the best is kept.
+        layer: (N, D); "unit", the default, divides each row by its length as the paper does.
+    Source: Sehwag, Chiang and Mittal 2021, arXiv 2103.12051, section 3. Departure: the ridge in place of their code's
+        pseudo-inverse.
+    """
+
+    name: ClassVar[str] = "ssd"
+    cost: ClassVar[str] = "fit N D^2, score K N D^2 multiply-adds; keeps K D^2 numbers"
+    source: ClassVar[str] = "Sehwag, Chiang and Mittal 2021, arXiv 2103.12051"
+    advice: ClassVar[str] = "Squared distances overflow: rows lie far outside the fitted ones. Look at the rows' scale."
+
+    clusters: int = 1
+    ridge: float = 1e-4
+    seed: int = 0
+    n_init: int = 20
+    layer: str = "unit"
+
+    def _check_parameters(self) -> None:
+        check_kmeans(self.name, self.clusters, self.n_init)
+        check_ridge(self.name, self.ridge)
+        if self.seed < 0:
+            raise InputError(f"{self.name} got seed={self.seed}, expected at least 0.\nPass 0 or more.")
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+        every = torch.arange(len(x))
+        mean = class_mean(x, every, self.memory)
+        variance = sum((block - mean).square().sum(dim=0) / len(x) for block in blocks(x, every, self.memory))
+        sd = torch.as_tensor(variance).sqrt()
+        sd = sd.masked_fill(sd == 0, 1.0)
+        clusters = [every]
+        if self.clusters > 1:
+            kind = x.dtype if x.dtype == torch.float64 else torch.float32
+            z = torch.cat([((block - mean) / sd).to(kind) for block in blocks(x, every, self.memory)])
+            clusters = kmeans(z, self.clusters, self.seed, self.n_init, self.name)
+        means = torch.stack([class_mean(x, rows, self.memory) for rows in clusters])
+        fitted = []
+        for k, (rows, centre) in enumerate(zip(clusters, means, strict=True)):
+            covariance = scatter(x, rows, centre, self.memory) / len(rows) / sd / sd[:, None]
+            fitted.append(whitening(covariance, self.ridge, self.name, f"cluster {k}"))
+        whiten, added = (torch.stack(parts) for parts in zip(*fitted, strict=True))
+        return {"mean": mean, "sd": sd, "centres": (means - mean) / sd, "whiten": whiten, "added": added}
+
+    def _score(self, x: Tensor) -> Tensor:
+        return -self._squared(x)
+
+    def _squared(self, x: Tensor) -> Tensor:
+        z = (x - self._state["mean"]) / self._state["sd"]
+        return distances(z, self._state, "mahalanobis").amin(dim=1)
+
+    def _numbers_per_row(self, columns: int) -> int:
+        return 6 * columns + 3 * len(self._state["centres"])
+
+    def _facts(self) -> dict[str, Any]:
+        return facts(self._state["whiten"], self._state["added"])
