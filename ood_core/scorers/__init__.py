@@ -21,10 +21,12 @@ from .logits import MSP, Energy, MaxLogit, MinDistance
 from .mahalanobis import Mahalanobis, RelativeMahalanobis
 from .neighbours import KNN
 from .norms import NAN, ActiveCount, FeatureNorm
+from .odin import ODIN
 from .predicted import FDBD, NCI, SHE
 from .probabilities import GEN, MMLES, Entropy, KLMatching
 from .ssd import SSD
 from .subspaces import NECO, Residual, ViM
+from .transforms import ASH, ReAct, Scale
 
 __all__ = ["Calibration", "Scorer", "describe", "load", "make", "names", "version"]
 
@@ -55,6 +57,10 @@ _REGISTRY: dict[str, type[Scorer]] = {
         NCI,
         FDBD,
         SHE,
+        ReAct,
+        ASH,
+        Scale,
+        ODIN,
     )
 }
 
@@ -69,23 +75,29 @@ def make(name: str, **parameters: Any) -> Scorer:
 
     Args:
         name: one of `names()`.
-        parameters: by keyword; `describe(name)` lists them with their defaults.
+        parameters: by keyword; `describe(name)` lists them with their defaults. A scorer that works on a network
+            itself takes `model` as well, which is no parameter: neither named nor saved.
     Raises:
         InputError: an unknown name or parameter, or a value of the wrong type or out of range.
     """
     kind = _kind(name)
-    unknown = sorted(set(parameters) - set(kind.parameters()))
+    unknown = sorted(set(parameters) - {*kind.parameters(), *kind.given})
     if unknown:
         raise InputError(
-            f"{name} got {', '.join(unknown)}, expected only: {', '.join(kind.parameters())}.\n"
+            f"{name} got {', '.join(unknown)}, expected only: {', '.join([*kind.parameters(), *kind.given])}.\n"
             f"scorers.describe({name!r}) shows their defaults."
         )
     return kind(**parameters)
 
 
-def version(name: str) -> int:
-    """Version of a scorer: raised when the same parameters give other scores, which makes recorded rows stale."""
-    return _kind(name).version
+def version(name: str, **parameters: Any) -> int:
+    """Version of a scorer: raised when the same parameters give other scores, which makes recorded rows stale.
+
+    With an inner scorer (`then`), raised when either of the two is.
+    """
+    chosen = {**_kind(name).parameters(), **parameters}
+    inner = version(chosen["then"], **chosen["then_params"]) - 1 if "then" in chosen else 0
+    return _kind(name).version + inner
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -96,7 +108,7 @@ def describe(name: str) -> dict[str, Any]:
         "name": name,
         "about": (kind.__doc__ or "").split("\n", maxsplit=1)[0],
         "layer": parameters["layer"],
-        "needs": list(kind.needs),
+        "needs": [*kind.needs, *kind.given],
         "parameters": parameters,
         "version": kind.version,
         "cost": kind.cost,
@@ -104,25 +116,34 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
-def load(path: str | Path) -> Scorer:
+def load(path: str | Path, **given: Any) -> Scorer:
     """A fitted scorer from the file that `save` wrote, calibration included.
 
+    Args:
+        given: what `make` takes beside parameters and no file holds, such as `model` for odin.
     Raises:
         ArtifactError: the file is missing, truncated, edited, or was written by another version of the scorer.
     """
     header, state = artifact.read(Path(path))
+    _check_version(path, header)
+    return make(header["name"], **header["parameters"], **given).restore(header, state)
+
+
+def _check_version(path: str | Path, header: dict[str, Any]) -> None:
     name, written = header["name"], header["version"]
     if name not in _REGISTRY:
         raise ArtifactError(
             f"{path} holds the scorer {name!r}, expected one of: {', '.join(names())}.\nUpdate ood_core."
         )
-    if written != version(name):
-        age = "a newer" if written > version(name) else "an older"
+    known = _REGISTRY[name].version
+    if written != known:
+        age = "a newer" if written > known else "an older"
         raise ArtifactError(
-            f"{path} holds {name} version {written}, expected {version(name)}: {age} version wrote it.\n"
+            f"{path} holds {name} version {written}, expected {known}: {age} version wrote it.\n"
             + ("Update ood_core." if age == "a newer" else "Fit and save it again.")
         )
-    return make(name, **header["parameters"]).restore(header, state)
+    if "then" in header:
+        _check_version(path, header["then"])
 
 
 def _kind(name: str) -> type[Scorer]:

@@ -68,6 +68,7 @@ class Scorer(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1  # raised when the same parameters give other scores: recorded rows become stale
     needs: ClassVar[tuple[str, ...]] = ()  # fields of Outputs that fit needs beside the layer
+    given: ClassVar[tuple[str, ...]] = ()  # what `make` takes beside parameters: never named, never saved
     cost: ClassVar[str]
     source: ClassVar[str]
     advice: ClassVar[str] = "Look at the rows' scale."  # what to do when a score is not finite

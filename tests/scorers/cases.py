@@ -8,7 +8,7 @@ import torch
 
 from ood_core import Outputs, scorers
 from ood_core.outputs import Head, unit
-from tests.oracle import activations, distances, probabilities, subspaces
+from tests.oracle import activations, distances, odin, probabilities, subspaces
 from tests.oracle import scorers as oracle
 
 
@@ -23,6 +23,7 @@ class Case:
     needs_row_labels: bool = False  # the definition takes the labels of the rows to score
     needs_head: bool = False
     head_kind: str = "linear"  # of the outputs that the shared tests make
+    given: dict[str, Any] = field(default_factory=dict)  # what `make` takes beside parameters
 
 
 CASES = {
@@ -48,9 +49,6 @@ CASES = {
             {"centres": "kmeans", "clusters": 3, "seed": 1, "n_init": 30, "pca": 2, "threshold": "cluster"},
         ),
     ),
-    "mahalanobis": Case(distances.mahalanobis, ({"ridge": 1e-2}, {"layer": "unit"}, {"layer": "logits"})),
-    "relative_mahalanobis": Case(distances.relative_mahalanobis, ({"ridge": 1e-2}, {"layer": "unit"})),
-    "knn": Case(distances.knn, ({"k": 5, "exclude_self": "yes"}, {"which": "mean", "layer": "features"})),
     "vim": Case(subspaces.vim, ({"dim": 2},), needs_head=True),
     "residual": Case(
         subspaces.residual,
@@ -65,10 +63,37 @@ CASES = {
     "nci": Case(subspaces.nci, ({"alpha": 0.5}, {"p": 3.0, "alpha": 0.1}), needs_head=True),
     "fdbd": Case(subspaces.fdbd, needs_head=True),
     "she": Case(subspaces.she, needs_head=True),
+    "mahalanobis": Case(distances.mahalanobis, ({"ridge": 1e-2}, {"layer": "unit"}, {"layer": "logits"})),
+    "relative_mahalanobis": Case(distances.relative_mahalanobis, ({"ridge": 1e-2}, {"layer": "unit"})),
+    "knn": Case(distances.knn, ({"k": 5, "exclude_self": "yes"}, {"which": "mean", "layer": "features"})),
     "ssd": Case(distances.ssd, ({"clusters": 2, "seed": 1, "n_init": 30}, {"ridge": 1e-2, "layer": "features"})),
     "cluster_leaky": Case(
         distances.cluster_leaky, ({"distance": "mahalanobis", "ridge": 1e-2},), needs_row_labels=True
     ),
+    "react": Case(
+        activations.react,
+        (
+            {"quantile": 0.7, "then": "msp"},
+            {"then": "mahalanobis", "then_params": {"ridge": 1e-2, "layer": "unit"}},
+            {"then": "nan", "layer": "mixed"},
+        ),
+        needs_head=True,
+    ),
+    "ash": Case(
+        activations.ash,
+        (
+            {"variant": "p", "quantile": 0.5},
+            {"variant": "b", "quantile": 0.5, "then": "knn", "then_params": {"k": 5, "layer": "features"}},
+            {"quantile": 0.8, "then_params": {"temperature": 2.5, "layer": "raw_logits"}},
+        ),
+        needs_head=True,
+    ),
+    "scale": Case(
+        activations.scale,
+        ({"quantile": 0.5, "then": "feature_norm", "then_params": {"p": "inf"}}, {"then": "msp"}),
+        needs_head=True,
+    ),
+    "odin": Case(odin.odin, ({"epsilon": 0.05, "temperature": 10.0}, {"epsilon": 0.0}), given={"model": odin.NETWORK}),
 }
 
 VARIANTS = [
@@ -106,13 +131,15 @@ def outputs(per_class=(40, 55, 30, 25), scale=1.0, dtype=torch.float64, seed=0, 
         labels=labels,
         head=head,
         layers={"mixed": (features.flip(1) - scale).to(dtype)},
+        inputs=features.flip(0).reshape(-1, *odin.IMAGE).to(dtype),
     )
 
 
 def expected(name, settings, train: Outputs, test: Outputs):
     """The oracle's scores of `test`, from the values that the scorer is given."""
     layer = settings.get("layer", scorers.describe(name)["layer"])
-    arrays = [part.layer(layer).double().numpy() for part in (train, test)]
+    read = (part.inputs.flatten(1) if layer == "inputs" else part.layer(layer) for part in (train, test))
+    arrays = [rows.double().numpy() for rows in read]
     rest = {key: value for key, value in settings.items() if key != "layer"}
     if CASES[name].needs_head:
         rest["head"] = train.head

@@ -17,15 +17,19 @@ from .cases import CASES, DIM, IDS, VARIANTS, expected, outputs
 each = pytest.mark.parametrize(("name", "settings"), VARIANTS, ids=IDS)
 each_name = pytest.mark.parametrize("name", scorers.names())
 with_labels = pytest.mark.parametrize("name", [n for n in scorers.names() if "labels" in scorers.describe(n)["needs"]])
+with_layers = pytest.mark.parametrize("name", [n for n in scorers.names() if scorers.describe(n)["layer"] != "inputs"])
 
 
 @pytest.fixture(autouse=True)
-def _head_that_fits(request, monkeypatch):
-    """Outputs behind the kind of head that the scorer at hand works on."""
+def _what_the_scorer_at_hand_works_on(request, monkeypatch):
+    """Outputs behind its kind of head, and what `make` and `load` need beside parameters."""
     callspec = getattr(request.node, "callspec", None)
-    case = CASES.get(callspec.params.get("name") if callspec else None)
-    if case:
-        monkeypatch.setattr(cases, "HEAD_KIND", case.head_kind)
+    name = callspec.params.get("name") if callspec else None
+    if name in CASES:
+        monkeypatch.setattr(cases, "HEAD_KIND", CASES[name].head_kind)
+        make, load, given = scorers.make, scorers.load, CASES[name].given
+        monkeypatch.setattr(scorers, "make", lambda name, **parameters: make(name, **{**given, **parameters}))
+        monkeypatch.setattr(scorers, "load", lambda path: load(path, **given))
 
 
 def close(got, wanted, rtol=1e-6):
@@ -39,6 +43,7 @@ def broken(base: Outputs, change) -> Outputs:
         features=change(base.features),
         logits=change(base.logits),
         layers={key: change(value) for key, value in base.layers.items()},
+        inputs=change(base.inputs.flatten(1)).reshape(base.inputs.shape),
         correct=None,
     )
 
@@ -163,20 +168,21 @@ def test_refuses_another_width_nan_and_things_that_are_no_outputs(name, settings
         logits=train.logits[:, :3],
         head=Head(train.head.kind, train.head.weight[:3, :5], None if train.head.bias is None else train.head.bias[:3]),
         layers={"mixed": train.layers["mixed"][:, :5]},
+        inputs=train.inputs[..., :2],
     )
     with pytest.raises(InputError, match=r"columns, expected \d as in fit"):
         scorer.score(narrow)
     with pytest.raises(InputError, match="expected Outputs"):
         scorer.score(train.features)
     bad = outputs()
-    for values in (bad.features, bad.logits, bad.layers["mixed"]):
+    for values in (bad.features, bad.logits, bad.layers["mixed"], bad.inputs.view(len(bad), -1)):
         values[3, 1] = torch.nan  # after the checks of Outputs
     for use in (scorer.score, scorers.make(name, **settings).fit):
         with pytest.raises(InputError, match="NaN"):
             use(bad)
 
 
-@each_name
+@with_layers
 def test_refuses_a_layer_that_is_missing_or_not_flat(name):
     train = outputs()
     with pytest.raises(InputError, match="'projection' is not in these outputs"):
@@ -194,7 +200,7 @@ def test_every_kind_of_head_works_or_is_refused_by_name(name, settings, kind):
         scores = scorers.make(name, **settings).fit(train).score(test)
     except InputError as refusal:
         said = str(refusal)
-        unnamed = kind == "distance" and settings.get("layer") == "raw_logits"  # a layer that such a head has not
+        unnamed = kind == "distance" and "raw_logits" in said  # a layer that such a head has not
         assert unnamed or f"{kind} head" in said
         assert kind != CASES[name].head_kind
     else:

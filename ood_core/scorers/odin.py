@@ -1,0 +1,144 @@
+"""ODIN: a softmax score after a small step of the image towards its predicted class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import InitVar, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..checks import InputError
+from ..outputs import Outputs
+from .base import Scorer
+from .rows import working_dtype
+
+
+@dataclass(kw_only=True, eq=False)
+class ODIN(Scorer):
+    """Maximum softmax probability at a high temperature, of images moved a step towards their predicted class.
+
+    s(x) = max_c softmax(f(x') / T)_c,  x' = x + epsilon sign(grad_x log softmax(f(x) / T)_y),  y = argmax_c f_c(x)
+
+    The model runs in eval mode and in its own precision, on its own device; its modes, parameters and gradients are as
+    before when this returns. It is no parameter and never saved: `scorers.load(path, model=m)`.
+
+    Args:
+        model: module that maps a batch of `Outputs.inputs` to logits (a tensor, a tuple that begins with it, or an
+            object with `.logits`).
+        temperature: T > 0, in units of the logits.
+        epsilon: at least 0, in units of the preprocessed images; 0 leaves them as they are. The paper chooses it on
+            OOD images of the test sets.
+        layer: "inputs" only: (N, ...) preprocessed images, from extract(..., keep_inputs=True).
+    Attributes:
+        batch: images that go through the model together.
+    Source: Liang, Li and Srikant 2018, arXiv 1706.02690, equations 1 and 2. Departure: sign(0) = 0, and no division
+        of the gradient by the channels' deviations, both as in the equations and not as in the authors' code.
+    """
+
+    name: ClassVar[str] = "odin"
+    needs: ClassVar[tuple[str, ...]] = ("inputs",)
+    given: ClassVar[tuple[str, ...]] = ("model",)
+    cost: ClassVar[str] = "score two forward passes and one backward pass of the network"
+    source: ClassVar[str] = "Liang, Li and Srikant 2018, arXiv 1706.02690"
+    batch: ClassVar[int] = 64
+
+    temperature: float = 1000.0
+    epsilon: float = 0.0014
+    layer: str = "inputs"
+    model: InitVar[nn.Module | None] = None
+
+    def __post_init__(self, model: nn.Module | None) -> None:
+        if model is not None and not isinstance(model, nn.Module):
+            raise InputError(f"odin got a {type(model).__name__} as model, expected a torch module.\nPass the network.")
+        self._model = model
+        super().__post_init__()
+
+    def _check_parameters(self) -> None:
+        if self.layer != "inputs":
+            raise InputError(
+                f"odin got layer={self.layer!r}, expected 'inputs': it moves the images themselves.\nLeave layer out."
+            )
+        if self.temperature <= 0:
+            raise InputError(f"odin got temperature={self.temperature}, expected one above 0.\nThe paper uses 1000.")
+        if self.epsilon < 0:
+            raise InputError(f"odin got epsilon={self.epsilon}, expected at least 0.\nThe paper uses 0.0014.")
+
+    def _rows(self, outputs: Outputs) -> Tensor:
+        if outputs.inputs is None:
+            raise InputError(
+                "odin reads the images, which these outputs lack.\nUse extract(model, images, keep_inputs=True)."
+            )
+        return outputs.inputs.reshape(len(outputs), -1)
+
+    def _layer(self, outputs: Outputs, columns: int | None = None) -> Tensor:
+        x = super()._layer(outputs, columns)
+        if columns is not None and outputs.inputs is not None and outputs.inputs.shape[1:] != self._shape():
+            raise InputError(
+                f"odin got images of shape {tuple(outputs.inputs.shape[1:])}, expected {tuple(self._shape())} as in "
+                "fit.\nPreprocess all images alike."
+            )
+        return x
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        assert outputs.inputs is not None
+        self._network()
+        return {"shape": torch.tensor(outputs.inputs.shape[1:], dtype=working_dtype(x))}
+
+    def _score(self, x: Tensor) -> Tensor:
+        model = self._network()
+        like = next((p for p in model.parameters() if p.is_floating_point()), x)
+        shape = self._shape()
+        # Where the caller has gradients off, or in inference mode, they are needed all the same.
+        with _evaluating(model), torch.inference_mode(False), torch.enable_grad():
+            scores = [self._of_batch(model, part.to(like).clone().reshape(-1, *shape)) for part in x.split(self.batch)]
+        return torch.cat(scores).to(x)
+
+    def _of_batch(self, model: nn.Module, images: Tensor) -> Tensor:
+        if self.epsilon > 0:
+            images.requires_grad_()
+            confidence = self._log_probabilities(model, images).amax(dim=1)
+            # Rows share no batch statistics in eval mode: the gradient of the sum holds each row's own.
+            (gradient,) = torch.autograd.grad(confidence.sum(), images)
+            images = images.detach() + self.epsilon * gradient.sign()
+        with torch.no_grad():
+            return self._log_probabilities(model, images).amax(dim=1).exp()
+
+    def _log_probabilities(self, model: nn.Module, images: Tensor) -> Tensor:
+        output = model(images)
+        output = getattr(output, "logits", output)
+        logits = output[0] if isinstance(output, list | tuple) else output
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise InputError(
+                f"odin's model returned {got}, expected logits (B, C) with C >= 2.\nWrap it in a module that does so."
+            )
+        return (logits.to(working_dtype(logits)) / self.temperature).log_softmax(dim=1)
+
+    def _network(self) -> nn.Module:
+        if self._model is None:
+            raise InputError(
+                "odin has no model, which no file holds, expected one.\n"
+                "Pass it: scorers.make('odin', model=m) or scorers.load(path, model=m)."
+            )
+        return self._model
+
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in self._state["shape"])
+
+    def _facts(self) -> dict[str, Any]:
+        return {"input_shape": list(self._shape())}
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; each module's own mode afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
