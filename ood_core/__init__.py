@@ -1,19 +1,19 @@
-"""OOD detection that can be checked: scorers, metrics, collapse and statistics for any torch network.
+"""OOD detection that can be checked: scorers, metrics, collapse, geometry and statistics for any torch network.
 
-from ood_core import Outputs, extract, scorers, metrics, collapse, stats
+from ood_core import Outputs, extract, scorers, metrics, collapse, geometry, stats
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import collapse, metrics, scorers, stats
+from . import collapse, geometry, metrics, scorers, stats
 from .outputs import Outputs
 
 if TYPE_CHECKING:
     from .features import extract
 
-__all__ = ["Outputs", "collapse", "extract", "metrics", "scorers", "stats"]
+__all__ = ["Outputs", "collapse", "extract", "geometry", "metrics", "scorers", "stats"]
 
 
 def __getattr__(name: str) -> Any:

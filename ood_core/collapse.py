@@ -5,6 +5,7 @@ With f_{i,c} the feature (D) of sample i of class c, N samples, C classes:
     mu_c = mean_i f_{i,c},  mu_G = mean_c mu_c,  m_c = mu_c - mu_G,  M = [m_1 ... m_C]  (D, C)
     S_W = 1/N sum (f_{i,c} - mu_c)(f_{i,c} - mu_c)^T,  S_B = 1/C M M^T
     nc1             = tr(S_W pinv(S_B)) / C          variability within classes
+    nc1_times_c     = tr(S_W pinv(S_B))              the same without the factor, where asked for
     nc2_norm_means  = std_c ||m_c|| / mean_c ||m_c||  (std with C - 1)          equal lengths
     nc2_angle_means = mean over c != c' of |cos(m_c, m_c') + 1/(C - 1)|         equal, largest angles
     nc2_norm_weights, nc2_angle_weights: the same for the rows w_c of W
@@ -13,7 +14,7 @@ With f_{i,c} the feature (D) of sample i of class c, N samples, C classes:
 
 All go to 0 in collapse. nc1 and nc2 do not depend on rotation, shift or scale of the features.
 
-Source: Papyan, Han and Donoho 2020, arXiv 2008.08186, and the authors' notebook, whose nc1 lacks the factor 1/C.
+Source: Papyan, Han and Donoho 2020, arXiv 2008.08186, and the authors' notebook, whose nc1 is nc1_times_c here.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ _RANK = 1e-10  # singular values below this share of the largest are outside the
 
 
 def measure(
-    features: Any, labels: Any, weight: Any = None, bias: Any = None, num_classes: int | None = None
+    features: Any,
+    labels: Any,
+    weight: Any = None,
+    bias: Any = None,
+    num_classes: int | None = None,
+    times_c: bool = False,
 ) -> dict[str, float]:
     """NC1 to NC4 of a set of features, by the formulas at the top of this module.
 
@@ -48,6 +54,7 @@ def measure(
         weight: W (C, D); for a distance head the prototypes minus their mean. Adds nc2_*_weights, nc3, nc4.
         bias: b (C,), for nc4 only.
         num_classes: C; the largest label plus one if left out.
+        times_c: adds nc1_times_c, the other convention of nc1's factor.
     Returns:
         dict of floats. Features without spread within classes are legal: nc1 = 0 to rounding.
     Raises:
@@ -65,7 +72,7 @@ def measure(
     for xb, yb in _blocks(x, y):
         within += (((xb - means[yb]) @ axes.T) ** 2).sum(dim=0)
         disagreements += _disagreements(xb, means, head) if head is not None else 0
-    result = _report(means, within / len(y), lengths, head)
+    result = _report(means, within / len(y), lengths, head, times_c)
     return result if head is None else {**result, "nc4": disagreements / len(y)}
 
 
@@ -122,12 +129,13 @@ class Stream:
             self._disagreements += _disagreements(xb, self._means, self._head)
             self._second += len(xb)
 
-    def result(self) -> dict[str, float]:
+    def result(self, times_c: bool = False) -> dict[str, float]:
         """What `measure` gives for all rows; nc4 only after a complete second pass."""
         self._require_every_class()
         axes, lengths = _axes(self._means)
         n = int(self._counts.sum())
-        result = _report(self._means, ((axes @ self._scatter) * axes).sum(dim=1) / n, lengths, self._head)
+        within = ((axes @ self._scatter) * axes).sum(dim=1) / n
+        result = _report(self._means, within, lengths, self._head, times_c)
         if self._second not in (0, n):
             raise InputError(
                 f"second_pass saw {self._second} rows, expected the {n} of update.\nFeed each row once in each pass."
@@ -228,10 +236,14 @@ def _axes(means: Tensor) -> tuple[Tensor, Tensor]:
     return axes[:kept], lengths[:kept]
 
 
-def _report(means: Tensor, within: Tensor, lengths: Tensor, head: tuple[Tensor, Tensor] | None) -> dict[str, float]:
+def _report(
+    means: Tensor, within: Tensor, lengths: Tensor, head: tuple[Tensor, Tensor] | None, times_c: bool
+) -> dict[str, float]:
     centred = means - means.mean(dim=0)
     norm, angle = _simplex(centred)
     result = {"nc1": float((within / lengths**2).sum()), "nc2_norm_means": norm, "nc2_angle_means": angle}
+    if times_c:
+        result["nc1_times_c"] = len(means) * result["nc1"]
     if head is not None:
         weight = head[0]
         _require_length(weight, weight, "a zero row of weight for class")

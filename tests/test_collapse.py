@@ -88,6 +88,22 @@ def test_agrees_with_explicit_matrices(seed):
     agree(without_bias, oracle.measure(features.numpy(), labels.numpy(), weight.numpy()))
 
 
+def test_the_other_convention_of_nc1_is_named():
+    features, labels, weight, _ = spread()
+    plain = collapse.measure(features, labels, weight)
+    both = collapse.measure(features, labels, weight, times_c=True)
+    assert both.pop("nc1_times_c") == pytest.approx(CLASSES * plain["nc1"])
+    agree(both, plain)
+    # The authors' notebook: covariance within over all samples, between over classes, no factor.
+    means = np.stack([features[labels == c].mean(0).numpy() for c in range(CLASSES)])
+    within = np.mean([np.outer(f - means[y], f - means[y]) for f, y in zip(features.numpy(), labels, strict=True)], 0)
+    trace = np.trace(within @ np.linalg.pinv(np.cov(means.T, bias=True), rcond=1e-10))
+    stream = collapse.Stream(CLASSES, DIM)
+    stream.update(features, labels)
+    assert stream.result(times_c=True)["nc1_times_c"] == pytest.approx(trace)
+    assert "nc1_times_c" not in stream.result()
+
+
 def test_fewer_dimensions_than_classes():
     features, labels, weight, bias = spread(classes=7, dim=3)
     result = collapse.measure(features, labels, weight, bias)

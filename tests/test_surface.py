@@ -7,13 +7,13 @@ import sys
 import pytest
 
 import ood_core
-from ood_core import collapse, metrics, scorers, stats
+from ood_core import collapse, geometry, metrics, scorers, stats
 
 HEAVY = ("scipy", "sklearn", "pandas", "statsmodels", "torchvision", "matplotlib", "ood_core.features")
 
 
 def test_the_promised_names_are_there():
-    assert sorted(ood_core.__all__) == ["Outputs", "collapse", "extract", "metrics", "scorers", "stats"]
+    assert sorted(ood_core.__all__) == ["Outputs", "collapse", "extract", "geometry", "metrics", "scorers", "stats"]
     for name in ood_core.__all__:
         assert getattr(ood_core, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'extrac'"):
@@ -26,7 +26,7 @@ def test_importing_is_light():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", [collapse, metrics, scorers, stats], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [collapse, geometry, metrics, scorers, stats], ids=lambda m: m.__name__)
 def test_every_public_name_is_documented(module):
     for name in module.__all__:
         thing = getattr(module, name)
