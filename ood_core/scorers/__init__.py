@@ -8,6 +8,7 @@ scorer.save("ddu.safetensors"); scorers.load("ddu.safetensors")
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from ..checks import ArtifactError, InputError
 from . import artifact
 from .base import Calibration, Scorer
 from .clusters import Cluster, ClusterLeaky
+from .combine import KNNNAN, SSDNAN, ReActNAN
+from .ensembles import Ensemble
 from .gaussians import DDU
 from .logits import MSP, Energy, MaxLogit, MinDistance
 from .mahalanobis import Mahalanobis, RelativeMahalanobis
-from .neighbours import KNN
+from .neighbours import KNN, NNGuide
 from .norms import NAN, ActiveCount, FeatureNorm
 from .odin import ODIN
 from .predicted import FDBD, NCI, SHE
@@ -28,7 +31,7 @@ from .ssd import SSD
 from .subspaces import NECO, Residual, ViM
 from .transforms import ASH, ReAct, Scale
 
-__all__ = ["Calibration", "Scorer", "describe", "load", "make", "names", "version"]
+__all__ = ["Calibration", "Scorer", "describe", "ensemble", "load", "make", "names", "version"]
 
 _REGISTRY: dict[str, type[Scorer]] = {
     scorer.name: scorer
@@ -48,9 +51,13 @@ _REGISTRY: dict[str, type[Scorer]] = {
         Mahalanobis,
         RelativeMahalanobis,
         KNN,
+        NNGuide,
         Cluster,
         SSD,
         ClusterLeaky,
+        KNNNAN,
+        SSDNAN,
+        ReActNAN,
         ViM,
         Residual,
         NECO,
@@ -90,6 +97,15 @@ def make(name: str, **parameters: Any) -> Scorer:
     return kind(**parameters)
 
 
+def ensemble(members: Sequence[Scorer]) -> Ensemble:
+    """One scorer of several, one a model: the mean of their standardised scores.
+
+    both = scorers.ensemble([make("knn"), make("knn")]).fit([train_a, train_b])
+    s = both.score([outputs_a, outputs_b])      # the same images through both models
+    """
+    return Ensemble(members)
+
+
 def version(name: str, **parameters: Any) -> int:
     """Version of a scorer: raised when the same parameters give other scores, which makes recorded rows stale.
 
@@ -126,24 +142,28 @@ def load(path: str | Path, **given: Any) -> Scorer:
     """
     header, state = artifact.read(Path(path))
     _check_version(path, header)
+    if "members" in header:
+        members = [make(part["name"], **part["parameters"]) for part in header["members"]]
+        return ensemble(members).restore(header, state)
     return make(header["name"], **header["parameters"], **given).restore(header, state)
 
 
 def _check_version(path: str | Path, header: dict[str, Any]) -> None:
     name, written = header["name"], header["version"]
-    if name not in _REGISTRY:
+    if name not in (*_REGISTRY, Ensemble.name):
         raise ArtifactError(
             f"{path} holds the scorer {name!r}, expected one of: {', '.join(names())}.\nUpdate ood_core."
         )
-    known = _REGISTRY[name].version
+    kinds: dict[str, type[Scorer]] = {**_REGISTRY, Ensemble.name: Ensemble}
+    known = kinds[name].version
     if written != known:
         age = "a newer" if written > known else "an older"
         raise ArtifactError(
             f"{path} holds {name} version {written}, expected {known}: {age} version wrote it.\n"
             + ("Update ood_core." if age == "a newer" else "Fit and save it again.")
         )
-    if "then" in header:
-        _check_version(path, header["then"])
+    for part in (*header.get("members", ()), *([header["then"]] if "then" in header else ())):
+        _check_version(path, part)
 
 
 def _kind(name: str) -> type[Scorer]:

@@ -21,6 +21,13 @@ def check_kmeans(name: str, clusters: int, n_init: int, least: int = 1) -> None:
         raise InputError(f"{name} got n_init={n_init}, expected at least 1.\nEach start may find better clusters.")
 
 
+def canonical_order(x: Tensor) -> Tensor:
+    """An order (N,) of the rows of x (N, D) that does not depend on the one they came in: along a random direction."""
+    direction = torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    keys = [(block.cpu().double() * direction).sum(dim=1) for block in x.split(4096)]
+    return torch.argsort(torch.cat(keys), stable=True)
+
+
 def kmeans(x: Tensor, clusters: int, seed: int, n_init: int, name: str) -> list[Tensor]:
     """Indices of the rows of each cluster: k-means++ and Lloyd's iterations until no row moves, best of `n_init`.
 
@@ -35,9 +42,7 @@ def kmeans(x: Tensor, clusters: int, seed: int, n_init: int, name: str) -> list[
 
     if clusters == 1:
         return [torch.arange(len(x))]
-    direction = torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    keys = [(block.cpu().double() * direction).sum(dim=1) for block in x.split(4096)]
-    order = torch.argsort(torch.cat(keys), stable=True)
+    order = canonical_order(x)
     x = x.cpu()[order].to(torch.promote_types(x.dtype, torch.float32))
     x = x - x.mean(dim=0)
     largest = x.abs().amax()

@@ -97,7 +97,7 @@ def _candidates(
 
     per_row = torch.finfo(dtype).bits // 8
     step = max(1, (memory // 2 - per_row * 2 * len(x) * columns) // (per_row * 2 * len(x) + 16 * columns))
-    values, index = _scan(len(bank), step, count, products)
+    values, index = smallest_of(len(bank), step, count, products)
     unit = torch.finfo(dtype).eps / 2
     gamma = columns * unit / (1 - columns * unit)
     error = 2 * (gamma + 6 * unit) * length + 3 * unit + 8 * columns * torch.finfo(dtype).tiny
@@ -122,10 +122,10 @@ def _plain(x: Tensor, bank: Tensor, k: int, memory: int) -> tuple[Tensor, Tensor
     def distances(start: int, stop: int) -> Tensor:
         return torch.cdist(x, bank[start:stop].to(x.dtype), compute_mode="donot_use_mm_for_euclid_dist")
 
-    return _scan(len(bank), max(1, memory // (16 * (len(x) + x.shape[1]))), k, distances)
+    return smallest_of(len(bank), max(1, memory // (16 * (len(x) + x.shape[1]))), k, distances)
 
 
-def _scan(rows: int, step: int, k: int, values: Callable[[int, int], Tensor]) -> tuple[Tensor, Tensor]:
+def smallest_of(rows: int, step: int, k: int, values: Callable[[int, int], Tensor]) -> tuple[Tensor, Tensor]:
     """The k smallest of values (n, rows) and their columns, ascending, seeing `step` columns at a time."""
     best, index = _smallest(values(0, min(step, rows)), k)
     for start in range(step, rows, step):

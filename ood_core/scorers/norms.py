@@ -73,8 +73,7 @@ class NAN(Scorer):
         return _activity(x, self.memory)
 
     def _score(self, x: Tensor) -> Tensor:
-        count = _active(x)
-        return (_length(x, 1) / count.clamp(min=1)).masked_fill(count == 0, 0.0)
+        return negative_aware_norm(x)
 
     def _facts(self) -> dict[str, Any]:
         return _activity_facts(self._state)
@@ -106,6 +105,12 @@ class ActiveCount(Scorer):
 
     def _facts(self) -> dict[str, Any]:
         return _activity_facts(self._state)
+
+
+def negative_aware_norm(x: Tensor) -> Tensor:
+    """||h||_1 / #{d : h_d > 0} (n,), and 0 for a row without an active unit."""
+    count = _active(x)
+    return (_length(x, 1) / count.clamp(min=1)).masked_fill(count == 0, 0.0)
 
 
 def _length(x: Tensor, p: float) -> Tensor:

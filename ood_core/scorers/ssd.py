@@ -47,39 +47,52 @@ class SSD(Scorer):
     layer: str = "unit"
 
     def _check_parameters(self) -> None:
-        check_kmeans(self.name, self.clusters, self.n_init)
-        check_ridge(self.name, self.ridge)
-        if self.seed < 0:
-            raise InputError(f"{self.name} got seed={self.seed}, expected at least 0.\nPass 0 or more.")
+        check_ssd(self.name, self.clusters, self.ridge, self.seed, self.n_init)
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
-        every = torch.arange(len(x))
-        mean = class_mean(x, every, self.memory)
-        variance = sum((block - mean).square().sum(dim=0) / len(x) for block in blocks(x, every, self.memory))
-        sd = torch.as_tensor(variance).sqrt()
-        sd = sd.masked_fill(sd == 0, 1.0)
-        clusters = [every]
-        if self.clusters > 1:
-            kind = x.dtype if x.dtype == torch.float64 else torch.float32
-            z = torch.cat([((block - mean) / sd).to(kind) for block in blocks(x, every, self.memory)])
-            clusters = kmeans(z, self.clusters, self.seed, self.n_init, self.name)
-        means = torch.stack([class_mean(x, rows, self.memory) for rows in clusters])
-        fitted = []
-        for k, (rows, centre) in enumerate(zip(clusters, means, strict=True)):
-            covariance = scatter(x, rows, centre, self.memory) / len(rows) / sd / sd[:, None]
-            fitted.append(whitening(covariance, self.ridge, self.name, f"cluster {k}"))
-        whiten, added = (torch.stack(parts) for parts in zip(*fitted, strict=True))
-        return {"mean": mean, "sd": sd, "centres": (means - mean) / sd, "whiten": whiten, "added": added}
+        return fit_ssd(x, self.clusters, self.ridge, self.seed, self.n_init, self.name, self.memory)
 
     def _score(self, x: Tensor) -> Tensor:
-        return -self._squared(x)
-
-    def _squared(self, x: Tensor) -> Tensor:
-        z = (x - self._state["mean"]) / self._state["sd"]
-        return distances(z, self._state, "mahalanobis").amin(dim=1)
+        return -squared_ssd(x, self._state)
 
     def _numbers_per_row(self, columns: int) -> int:
         return 6 * columns + 3 * len(self._state["centres"])
 
     def _facts(self) -> dict[str, Any]:
         return facts(self._state["whiten"], self._state["added"])
+
+
+def check_ssd(name: str, clusters: int, ridge: float, seed: int, n_init: int) -> None:
+    """Parameters of SSD in range."""
+    check_kmeans(name, clusters, n_init)
+    check_ridge(name, ridge)
+    if seed < 0:
+        raise InputError(f"{name} got seed={seed}, expected at least 0.\nPass 0 or more.")
+
+
+def fit_ssd(
+    x: Tensor, clusters: int, ridge: float, seed: int, n_init: int, name: str, memory: int
+) -> dict[str, Tensor]:
+    """Mean and deviation (D,) of the rows; centres (K, D) and whitenings (K, D, D) among the standardised rows."""
+    every = torch.arange(len(x))
+    mean = class_mean(x, every, memory)
+    variance = sum((block - mean).square().sum(dim=0) / len(x) for block in blocks(x, every, memory))
+    sd = torch.as_tensor(variance).sqrt()
+    sd = sd.masked_fill(sd == 0, 1.0)
+    parts = [every]
+    if clusters > 1:
+        kind = torch.promote_types(x.dtype, torch.float32)
+        z = torch.cat([((block - mean) / sd).to(kind) for block in blocks(x, every, memory)])
+        parts = kmeans(z, clusters, seed, n_init, name)
+    means = torch.stack([class_mean(x, rows, memory) for rows in parts])
+    fitted = []
+    for k, (rows, centre) in enumerate(zip(parts, means, strict=True)):
+        covariance = scatter(x, rows, centre, memory) / len(rows) / sd / sd[:, None]  # of z, without making z
+        fitted.append(whitening(covariance, ridge, name, f"cluster {k}"))
+    whiten, added = (torch.stack(column) for column in zip(*fitted, strict=True))
+    return {"mean": mean, "sd": sd, "centres": (means - mean) / sd, "whiten": whiten, "added": added}
+
+
+def squared_ssd(x: Tensor, state: dict[str, Tensor]) -> Tensor:
+    """Squared Mahalanobis distance (n,) of standardised rows to the nearest cluster; state of `fit_ssd`."""
+    return distances((x - state["mean"]) / state["sd"], state, "mahalanobis").amin(dim=1)

@@ -109,3 +109,45 @@ def ssd(train, labels, rows, clusters=1, ridge=1e-4, seed=0, n_init=20):
     z, new = ((part - train.mean(axis=0)) / train.std(axis=0) for part in (train, rows))
     groups = lloyd(z, clusters)
     return np.array([-min(_to_centres(row, groups, "mahalanobis", ridge)) for row in new])
+
+
+def nnguide(train, labels, rows, logits, k=10, ratio=1.0, seed=0):
+    """A ratio below 1 is compared only where it rounds up to all rows."""
+    assert math.ceil(ratio * len(train)) == len(train)
+    bank, new = (np.logaddexp.reduce(part, axis=1) for part in logits)
+    guides = [sorted((e * float(np.dot(z, row)) for e, z in zip(bank, train, strict=True)))[-k:] for row in rows]
+    return np.array([e * math.fsum(guide) / k for e, guide in zip(new, guides, strict=True)])
+
+
+def _unit(rows):
+    return np.array([row / max(math.hypot(*row), 1e-12) for row in rows])
+
+
+def _nan(rows):
+    return np.array([math.fsum(map(abs, row)) / sum(value > 0 for value in row) for row in rows])
+
+
+def react_nan(train, labels, rows, quantile=0.95):
+    level = np.quantile(train, quantile)
+    return _nan([[min(value, level) for value in row] for row in rows])
+
+
+def _over_nan(distances, train, rows, clip):
+    return distances / (react_nan(train, None, rows, clip) if clip else _nan(rows))
+
+
+def knn_nan(train, labels, rows, k=50, which="kth", squared="no", on="unit", clip=0.0):
+    bank, new = (_unit(train), _unit(rows)) if on == "unit" else (train, rows)
+    power = 2 if squared == "yes" else 1
+    near = [[d**power for d in neighbour_distances(bank, row, k)] for row in new]
+    distances = np.array([-(d[-1] if which == "kth" else math.fsum(d) / k) for d in near])
+    return _over_nan(distances, train, rows, clip)
+
+
+def ssd_nan(
+    train, labels, rows, clusters=1, ridge=1e-4, seed=0, n_init=20, squared="yes", on="unit", clip=0.0
+):  # fmt: skip
+    bank, new = (_unit(train), _unit(rows)) if on == "unit" else (train, rows)
+    distances = ssd(bank, labels, new, clusters, ridge)
+    distances = distances if squared == "yes" else -np.sqrt(-distances)
+    return _over_nan(distances, train, rows, clip)

@@ -21,6 +21,7 @@ class Case:
     oracle: Callable[..., Any]
     settings: tuple[dict[str, Any], ...] = field(default=())
     needs_row_labels: bool = False  # the definition takes the labels of the rows to score
+    needs_logits: bool = False  # the definition takes the logits of both
     needs_head: bool = False
     head_kind: str = "linear"  # of the outputs that the shared tests make
     given: dict[str, Any] = field(default_factory=dict)  # what `make` takes beside parameters
@@ -94,6 +95,16 @@ CASES = {
         needs_head=True,
     ),
     "odin": Case(odin.odin, ({"epsilon": 0.05, "temperature": 10.0}, {"epsilon": 0.0}), given={"model": odin.NETWORK}),
+    "nnguide": Case(distances.nnguide, ({"k": 3, "ratio": 0.999, "seed": 2}, {"layer": "features"}), needs_logits=True),
+    "knn_nan": Case(distances.knn_nan, ({"k": 5, "squared": "yes", "clip": 0.7}, {"which": "mean", "on": "features"})),
+    "ssd_nan": Case(
+        distances.ssd_nan,
+        (
+            {"clusters": 2, "seed": 1, "n_init": 30, "clip": 0.9},
+            {"squared": "no", "on": "features", "ridge": 1e-2},
+        ),
+    ),
+    "react_nan": Case(distances.react_nan, ({"quantile": 0.7}, {"layer": "mixed"})),
 }
 
 VARIANTS = [
@@ -143,6 +154,8 @@ def expected(name, settings, train: Outputs, test: Outputs):
     rest = {key: value for key, value in settings.items() if key != "layer"}
     if CASES[name].needs_head:
         rest["head"] = train.head
+    if CASES[name].needs_logits:
+        rest["logits"] = [part.logits.double().numpy() for part in (train, test)]
     if CASES[name].needs_row_labels:
         rest["row_labels"] = test.labels.numpy()
     return CASES[name].oracle(arrays[0], train.labels.numpy(), arrays[1], **rest)

@@ -168,3 +168,84 @@ def test_refusals():
     with pytest.raises(InputError, match=r"looks for 6 neighbours among 5 training rows[\s\S]*Lower k"):
         fit(torch.randn(5, 2), k=5, exclude_self="yes")
     assert score(fit(torch.randn(5, 2), k=5), torch.randn(3, 2)).shape == (3,)
+
+
+def guide(train, rows, **parameters):
+    return scorers.make("nnguide", **parameters).fit(train).score(rows)
+
+
+def test_nnguide_by_hand():
+    # Two equal logits l have the energy l + log 2: here 1, 2 and 3 in the bank.
+    log2 = float(np.log(2))
+    logits = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)[:, None].expand(3, 2) - log2
+    train = Outputs(features=torch.tensor([[5.0, 0.0], [0.0, 0.1], [-2.0, 0.0]]), logits=logits)
+    rows = Outputs(features=torch.tensor([[3.0, 4.0], [-9.0, 0.0]]), logits=logits[:2] * 0 + 10 - log2)
+    # Products with (0.6, 0.8): 0.6, 1.6, -1.8. With (-1, 0): -1, 0, 3. Energy 10.
+    assert guide(train, rows, k=1).tolist() == pytest.approx([16, 30], rel=1e-6)
+    assert guide(train, rows, k=2).tolist() == pytest.approx([11, 15], rel=1e-6)
+    assert guide(train, rows, k=3, layer="features").tolist() == pytest.approx(
+        [10 / 3 * (15 + 0.8 - 18), 10 / 3 * (-45 + 54)], rel=1e-6
+    )
+
+
+def labelled(n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    h = torch.randn(n, 6, generator=generator, dtype=torch.float64)
+    return Outputs(features=h, logits=h[:, :4] * 3)
+
+
+def test_nnguide_samples_its_bank_alike_in_any_order():
+    train, rows = labelled(200, 0), labelled(30, 1)
+    plain = guide(train, rows, k=3, ratio=0.1)
+    shuffled = train[torch.randperm(200)]
+    assert torch.allclose(guide(shuffled, rows, k=3, ratio=0.1), plain)
+    assert not torch.allclose(guide(train, rows, k=3, ratio=0.1, seed=1), plain)
+    scorer = scorers.make("nnguide", k=3, ratio=0.101).fit(train)
+    assert scorer.summary()["bank_rows"] == 21
+    # Each row of the bank is a training row with its own energy.
+    energy = train.logits.logsumexp(dim=1)
+    scaled = train.layer("unit") * energy[:, None]
+    gaps = torch.cdist(scorer._state["bank"], scaled).amin(dim=1)
+    assert gaps.max() < 1e-7
+
+
+def test_nnguide_laws():
+    train, rows = labelled(100, 0), labelled(30, 1)
+    plain = guide(train, rows)
+    rotation = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q
+
+    def changed(part, change):
+        return Outputs(features=change(part.features), logits=part.logits)
+
+    for change in (lambda h: h @ rotation, lambda h: 7 * h):
+        assert torch.allclose(guide(changed(train, change), changed(rows, change)), plain)
+
+
+def test_nnguide_refusals():
+    train = labelled(20, 0)
+    for parameters, reason in (
+        ({"k": 0}, "k=0, expected at least 1"),
+        ({"ratio": 0.0}, "ratio=0.0"),
+        ({"ratio": 1.5}, "ratio=1.5"),
+        ({"seed": -1}, "seed=-1"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            scorers.make("nnguide", **parameters)
+    with pytest.raises(InputError, match="'logits' is not in these outputs"):
+        scorers.make("nnguide").fit(Outputs(features=train.features))
+    with pytest.raises(InputError, match="looks for 10 neighbours among 4 training rows"):
+        scorers.make("nnguide", ratio=0.2).fit(train)
+    fitted = scorers.make("nnguide").fit(train)
+    with pytest.raises(InputError, match="'logits' is not in these outputs"):
+        fitted.score(Outputs(features=train.features))
+    with pytest.raises(InputError, match="logits has 3 columns, expected 4 as in fit"):
+        fitted.score(Outputs(features=train.features, logits=train.logits[:, :3]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_bank_may_stay_in_its_own_precision(dtype):
+    bank, rows = torch.randn(300, 10).to(dtype), torch.randn(20, 10, dtype=torch.float64)
+    got, index = search.nearest(rows, search.prepare(bank, MEMORY), 4, MEMORY)
+    wanted, same = search._plain(rows, bank.double(), 4, MEMORY)
+    np.testing.assert_allclose(got, wanted, rtol=1e-12)
+    assert torch.equal(index, same)

@@ -1,0 +1,125 @@
+"""Ensembles: means of standardised scores, one file, other images refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from ood_core import Outputs, scorers
+from ood_core.checks import ArtifactError, InputError, NotFittedError
+from ood_core.scorers import artifact
+
+from .cases import outputs
+
+
+def two():
+    """The same images through two models, the second of other units and width."""
+    parts = []
+    for per_class, seed in (((40, 55, 30, 25), 0), ((7, 9, 8, 6), 1)):
+        first = outputs(per_class, seed=seed)
+        mixing = torch.randn(6, 9, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        parts.append([first, Outputs(features=300 * first.features @ mixing, labels=first.labels)])
+    return parts
+
+
+def made():
+    return scorers.ensemble([scorers.make("mahalanobis"), scorers.make("knn", k=5, layer="features")])
+
+
+def test_is_the_mean_of_standardised_scores():
+    train, test = two()
+    got = made().fit(train).score(test)
+    wanted = np.zeros(30)
+    for member, part, rows in zip(made().members, train, test, strict=True):
+        fitted = member.fit(part).score(part).numpy()
+        wanted += (member.score(rows).numpy() - fitted.mean()) / fitted.std() / 2
+    np.testing.assert_allclose(got, wanted, rtol=1e-9)
+    assert got.dtype == torch.float64
+
+
+def test_units_of_the_members_do_not_matter():
+    train, test = two()
+    plain = made().fit(train).score(test)
+    bigger = [[part[0], dataclasses.replace(part[1], features=1e6 * part[1].features)] for part in (train, test)]
+    assert torch.allclose(made().fit(bigger[0]).score(bigger[1]), plain)
+    own = made().fit(train)
+    assert torch.allclose(own.score(train).mean(), torch.zeros((), dtype=torch.float64), atol=1e-9)
+
+
+def test_one_member_keeps_its_order():
+    train, test = two()
+    alone = scorers.ensemble([scorers.make("mahalanobis")]).fit(train[:1]).score(test[:1])
+    assert torch.equal(alone.argsort(), scorers.make("mahalanobis").fit(train[0]).score(test[0]).argsort())
+
+
+def test_calibrates_predicts_and_says_what_it_holds():
+    train, test = two()
+    ensemble = made().fit(train)
+    with pytest.raises(NotFittedError, match="ensemble has no threshold"):
+        ensemble.predict(test)
+    assert ensemble.calibrate(test, id_tpr=0.9).predict(test).sum() == 27
+    facts = ensemble.summary()
+    assert facts["name"] == "ensemble"
+    assert [part["name"] for part in facts["members"]] == ["mahalanobis", "knn"]
+    assert len(facts["score_sd"]) == 2
+    assert ensemble.fit(train).calibration is None
+
+
+def test_a_file_gives_the_same_ensemble(tmp_path):
+    train, test = two()
+    path = tmp_path / "both.safetensors"
+    ensemble = scorers.ensemble([scorers.make("react", then="knn", then_params={"k": 3}), scorers.make("ssd")])
+    ensemble.fit(train).calibrate(test).save(path)
+    again = scorers.load(path)
+    assert torch.equal(again.score(test), ensemble.score(test))
+    assert torch.equal(again.predict(test), ensemble.predict(test))
+    assert again.summary() == ensemble.summary()
+    header, state = artifact.read(path)
+    header["members"][1]["version"] = 9
+    artifact.write(path, header, state)
+    with pytest.raises(ArtifactError, match="holds ssd version 9"):
+        scorers.load(path)
+    header["members"][1]["version"], header["version"] = 1, 9
+    artifact.write(path, header, state)
+    with pytest.raises(ArtifactError, match="holds ensemble version 9"):
+        scorers.load(path)
+
+
+def test_refusals(tmp_path):
+    train, test = two()
+    ensemble = made()
+    with pytest.raises(NotFittedError, match="ensemble is not fitted"):
+        ensemble.score(test)
+    ensemble.fit(train)
+    for wrong, reason in (
+        (train[0], r"one Outputs, expected a list of 2"),
+        (train[:1], r"1 Outputs, expected a list of 2"),
+        ([train[0], test[1]], r"outputs of 30, 150 rows"),
+        ([train[0], train[1][torch.randperm(150)]], r"other labels, expected the same images"),
+    ):
+        for use in (ensemble.score, made().fit):
+            with pytest.raises(InputError, match=reason):
+                use(wrong)
+    with pytest.raises(InputError, match=r"no members, expected scorers"):
+        scorers.ensemble([])
+    with pytest.raises(InputError, match=r"ensemble got str, expected scorers"):
+        scorers.ensemble(["knn"])
+    same = scorers.make("knn")
+    with pytest.raises(InputError, match="one scorer twice"):
+        scorers.ensemble([same, same])
+    flat = scorers.ensemble([scorers.make("feature_norm")])
+    with pytest.raises(InputError, match=r"member 0 gives all training rows one score[\s\S]*Leave it out"):
+        flat.fit([Outputs(features=torch.ones(5, 2))])
+
+
+def test_members_with_a_model_cannot_be_saved(tmp_path):
+    class Model(torch.nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :3]
+
+    rows = Outputs(features=torch.randn(8, 2), inputs=torch.randn(8, 1, 2, 2))
+    ensemble = scorers.ensemble([scorers.make("odin", model=Model())]).fit([rows])
+    assert ensemble.score([rows]).shape == (8,)
+    with pytest.raises(InputError, match="ensemble cannot save odin"):
+        ensemble.save(tmp_path / "x")
