@@ -103,6 +103,9 @@ def test_near_classes_far_away_keep_their_distances():
     plain = geometry.global_separation(features, labels, metric="euclidean")
     moved = geometry.global_separation(2.0**-10 * features + 2.0**20, labels, metric="euclidean")
     assert torch.allclose(moved, plain, rtol=1e-5)
+    for measure in (geometry.silhouette, geometry.local_purity):
+        far = measure(2.0**-10 * features + 2.0**20, labels)
+        assert far == pytest.approx(measure(features, labels), rel=1e-5)
     # Directions that differ by 1e-7: one minus a cosine would be 5e-15 and lose nearly all of its digits.
     angle = 1e-7 * torch.tensor([0.0, 1.0, 4.0, 6.0], dtype=torch.float64)
     rays = torch.stack([angle.cos(), angle.sin()], dim=1) * torch.tensor([[1.0], [2.0], [3.0], [4.0]])
