@@ -126,7 +126,8 @@ class GEN(Scorer):
         log_q = (-others / (1 + rest)).log1p().scatter_(1, leader, log_rest - log_total)
         product = log_p + log_q
         if x.shape[1] > self.M:
-            product = product.gather(1, log_p.topk(self.M, dim=1).indices)
+            # The largest p have the largest p (1 - p): no other p exceeds 1 - max p.
+            product = product.topk(self.M, dim=1).values
         return -(self.gamma * product).exp().sum(dim=1)
 
     def _numbers_per_row(self, columns: int) -> int:

@@ -31,8 +31,8 @@ def test_by_hand():
     assert score("gen", logits, gamma=1, M=1) == pytest.approx([-3 / 16, -1 / 4])
 
 
-def test_the_largest_probabilities_are_those_of_gen_not_the_largest_terms():
-    # Probabilities 0.7, 0.2, 0.1: the terms p (1 - p) are 0.21, 0.16, 0.09. With 0.9, 0.06, 0.04: 0.09, 0.0564, 0.0384.
+def test_gen_takes_the_largest_probabilities():
+    # Terms p (1 - p): 0.09, 0.21, 0.16; 0.0384, 0.0564, 0.09; 0.0384, 0.0196, 0.0196.
     rows = [[math.log(p) for p in row] for row in ([0.1, 0.7, 0.2], [0.04, 0.06, 0.9], [0.96, 0.02, 0.02])]
     assert score("gen", rows, gamma=1, M=2) == pytest.approx([-0.37, -0.1464, -0.0384 - 0.0196])
     assert score("gen", rows, gamma=1, M=50) == score("gen", rows, gamma=1)
