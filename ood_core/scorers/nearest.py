@@ -17,6 +17,7 @@ from .rows import blocks, class_mean
 
 SPARE = 14  # candidates above k: room between the k-th distance and the best row that was not a candidate
 GROUP = 16  # columns that share one minimum in the search for the smallest
+CACHE = 2**17  # numbers that a processor's cache holds: differences are read again as soon as they are made
 RANGE = {torch.float32: (1e-15, 1e15), torch.float64: (1e-120, 1e120)}  # radii whose squares are safe in products
 
 
@@ -108,10 +109,12 @@ def _candidates(
 
 def _differences(x: Tensor, bank: Tensor, index: Tensor, memory: int) -> Tensor:
     """||x_i - bank[index_ij]|| (n, count), from the differences."""
-    rows = max(1, memory // (4 * 8 * (index.shape[1] + 1) * x.shape[1]))
+    count, columns = index.shape[1], x.shape[1]
+    rows = max(1, min(memory // 32, CACHE) // (count * columns))
     parts = []
     for queries, chosen in zip(x.split(rows), index.split(rows), strict=True):
-        difference = bank[chosen].to(x.dtype) - queries[:, None]  # (rows, count, D)
+        difference = bank.index_select(0, chosen.flatten()).to(x.dtype).view(-1, count, columns)
+        difference -= queries[:, None]
         parts.append(torch.linalg.vector_norm(difference, dim=2))
     return torch.cat(parts)
 
@@ -129,30 +132,32 @@ def smallest_of(rows: int, step: int, k: int, values: Callable[[int, int], Tenso
     """The k smallest of values (n, rows) and their columns, ascending, seeing `step` columns at a time."""
     best, index = _smallest(values(0, min(step, rows)), k)
     for start in range(step, rows, step):
-        new, at = _smallest(values(start, min(start + step, rows)), k)
+        worst = best.amax(dim=1, keepdim=True) if best.shape[1] == k else None
+        new, at = _smallest(values(start, min(start + step, rows)), k, worst)
         both, places = torch.cat([best, new], dim=1), torch.cat([index, at + start], dim=1)
-        best, chosen = both.topk(min(k, both.shape[1]), dim=1, largest=False)
+        best, chosen = both.topk(min(k, both.shape[1]), dim=1, largest=False, sorted=False)
         index = places.gather(1, chosen)
     best, order = best.sort(dim=1)
     return best, index.gather(1, order)
 
 
-def _smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k smallest of each row and their columns.
+def _smallest(values: Tensor, k: int, worst: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The k smallest of each row and their columns, in no order; with `worst` (n, 1), at least those below it.
 
-    They lie in the k groups of columns with the smallest minima: one pass for the minima and two short searches take
-    the place of a search through all columns.
+    They lie in the k groups of columns with the smallest minima, or in the fewer groups with a minimum below `worst`:
+    one pass for the minima and two short searches take the place of a search through all columns.
     """
     n, columns = values.shape
     groups = columns // GROUP
     if groups <= 2 * k:
-        return values.topk(min(k, columns), dim=1, largest=False)
-    head = values[:, : groups * GROUP]
+        return values.topk(min(k, columns), dim=1, largest=False, sorted=False)
     # Column j belongs to group j mod groups, so that minima are taken over whole rows of memory.
-    chosen = head.unflatten(1, (GROUP, groups)).amin(dim=1).topk(k, dim=1, largest=False).indices  # (n, k)
+    minima = values[:, : groups * GROUP].unflatten(1, (GROUP, groups)).amin(dim=1)
+    count = k if worst is None else min(k, int((minima < worst).sum(dim=1).max()))
+    chosen = minima.topk(count, dim=1, largest=False, sorted=False).indices  # (n, count)
     offsets = torch.arange(GROUP, device=values.device) * groups
-    members = (chosen[:, None, :] + offsets[:, None]).flatten(1)  # (n, GROUP k)
+    members = (chosen[:, None, :] + offsets[:, None]).flatten(1)  # (n, GROUP count)
     tail = torch.arange(groups * GROUP, columns, device=values.device).expand(n, -1)
     members = torch.cat([members, tail], dim=1)
-    best, at = values.gather(1, members).topk(k, dim=1, largest=False)
+    best, at = values.gather(1, members).topk(min(k, members.shape[1]), dim=1, largest=False, sorted=False)
     return best, members.gather(1, at)
