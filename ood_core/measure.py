@@ -98,7 +98,7 @@ def jobs(recipe: Recipe, epoch: int) -> list[Job]:
     for score in recipe.evaluate.scores:
         if last or score.through_training:
             layer, params = canonical(score)
-            version = scorers.version(score.scorer)
+            version = scorers.version(score.scorer, **score.params)
             for name, group, digest in ood:
                 digests = (train, recipe.data.train_on, test, digest)
                 found.append(Job("ood", epoch, name, group, layer, score.scorer, params, version, digests))
