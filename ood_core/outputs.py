@@ -58,6 +58,7 @@ class Head:
 
     @property
     def classes(self) -> int:
+        """Number of classes C."""
         return int(self.weight.shape[0])
 
     def logits(self, features: Tensor) -> Tensor:

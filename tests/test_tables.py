@@ -34,7 +34,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
-        if tag not in ("br", "input"):
+        if tag not in ("br", "img", "input"):
             self.open.append(tag)
         if tag == "tr":
             self.rows.append({"class": dict(attrs).get("class", ""), "cells": []})

@@ -1,6 +1,7 @@
 """Figures of a page as inline SVG: readable in light and dark, on a phone, and by a screen reader."""
 
+from .conventions import fpr_conventions
 from .drawings import auroc_by_seed, score_histograms, through_training
 from .svg import Figure
 
-__all__ = ["Figure", "auroc_by_seed", "score_histograms", "through_training"]
+__all__ = ["Figure", "auroc_by_seed", "fpr_conventions", "score_histograms", "through_training"]

@@ -23,7 +23,7 @@ from .sheet import contact_sheet
 __all__ = ["Scored", "contact_sheet", "score_folders"]
 
 HELD_OUT = 5  # without held-out images, every fifth ID image of each class calibrates and is not fitted on
-LAYERS = ("features", "unit", "logits", "raw_logits")  # what outputs hold in any case
+LAYERS = ("features", "unit", "logits", "raw_logits", "inputs")  # what outputs hold in any case
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def score_folders(
             size; weights of another network.
     """
     settings = parameters or {}
-    scorers.make(scorer, **({} if "inputs" in scorers.describe(scorer)["needs"] else settings))  # before any image
+    scorers.make(scorer, **settings)  # names and values are checked before any image is read
     to_score = {folder: images_in(folder) for folder in folders}
     held = images_in(held_out) if held_out is not None else None
     classes = classes_in(id_folder)
