@@ -99,8 +99,8 @@ def score_command(
     show([{str(column): value for column, value in row.items()} for row in found.folders.to_dict("records")], as_json)
     kept = found.calibration
     click.echo(
-        f"threshold {kept.threshold:.6g} accepts {100 * kept.rate:.1f} % of {kept.n} held-out ID images; of new ones between "
-        f"{100 * kept.low:.1f} % and {100 * kept.high:.1f} % ({100 * kept.confidence:.0f} % interval)",
+        f"threshold {kept.threshold:.6g} accepts {100 * kept.rate:.1f} % of {kept.n} held-out ID images; of new ones "
+        f"between {100 * kept.low:.1f} % and {100 * kept.high:.1f} % ({100 * kept.confidence:.0f} % interval)",
         err=True,
     )
     if not found.held_out:
