@@ -91,6 +91,17 @@ def test_the_figure_counts_the_errors_of_both_conventions():
     assert f"AUROC {100 * wins:.2f} %" in figure.caption
 
 
+def test_the_figure_draws_the_lines_where_the_errors_are_counted(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(reference.plots, "fpr_conventions", lambda *given, **_: drawn.append(given))
+    reference.fpr_conventions()
+    ((id_scores, ood_scores, accept, detect),) = drawn
+    assert accept == sorted(id_scores)[1]
+    assert detect == sorted(ood_scores)[18]
+    assert np.mean(ood_scores >= accept) == metrics.fpr_at_tpr(id_scores, ood_scores)
+    assert np.mean(id_scores <= detect) == metrics.fpr_ood_positive(id_scores, ood_scores)
+
+
 def test_each_measure_of_collapse_reacts_to_its_own_change():
     frame = reference.collapse_cases().frame.set_index("measure")
     assert list(frame.index) == list(collapse.measure(np.eye(3), np.arange(3), np.eye(3), times_c=True))
