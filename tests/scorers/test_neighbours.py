@@ -126,6 +126,14 @@ def test_the_grouped_search_finds_the_smallest(rows, columns, step, k, seed):
     assert all(len(set(row)) == k for row in index.tolist())
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_later_blocks_miss_no_newcomer(seed):
+    # One row at a time, so that no other row widens the search.
+    values = torch.rand(1, 3000, generator=torch.Generator().manual_seed(seed))
+    got, _ = search.smallest_of(3000, 400, 8, lambda start, stop: values[:, start:stop])
+    assert torch.equal(got, values.sort(dim=1).values[:, :8])
+
+
 def test_near_neighbours_keep_their_digits():
     bank = torch.randn(200, 8, dtype=torch.float64) + 1e5
     step = torch.zeros(200, 8, dtype=torch.float64)
