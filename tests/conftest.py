@@ -22,3 +22,10 @@ def _same_start() -> Iterator[None]:
     assert torch.get_default_dtype() == torch.float32, "a test left another default dtype"
     assert torch.is_grad_enabled(), "a test left gradients off"
     assert torch.get_num_threads() == 1, "a test left another number of threads"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the built site stay in one process, so that it is built once; `make test` runs several processes."""
+    for item in items:
+        if {"site", "checkout", "runs"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("site"))

@@ -114,11 +114,11 @@ def test_seconds_are_of_training_alone_and_go_on_after_a_resume(tmp_path):
     made, kept = recipe(evaluate={"record": [0.5]}), FileCheckpoints(tmp_path / "c.safetensors")
 
     def slow(_net, _epoch):
-        time.sleep(0.4)
+        time.sleep(1.5)
         return []
 
     found = train.fit(made, 0, images(), record=slow)
-    assert 0 < found.seconds < 0.4
+    assert 0 < found.seconds < 1.5
     assert found.cpu_seconds > 0
     with pytest.raises(train.InterruptedTraining):
         train.fit(made, 0, images(), checkpoints=kept, stop=lambda: True)
