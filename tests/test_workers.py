@@ -58,7 +58,7 @@ def test_stopping_leaves_a_checkpoint_of_each_run_in_work(made):
 
 
 def test_a_killed_process_is_named_and_the_rest_goes_on_later(made):
-    made(page(epochs=400))
+    made(page(epochs=2000))
 
     class Killer(Told):
         def epoch(self, planned, epoch, loss):

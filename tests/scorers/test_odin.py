@@ -136,8 +136,12 @@ def test_reads_what_extract_keeps():
 @pytest.mark.parametrize("wrap", [lambda y: (y, None), lambda y: type("Out", (), {"logits": y})()])
 def test_takes_the_forms_of_output_that_extract_takes(wrap):
     class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = NETWORK
+
         def forward(self, x):
-            return wrap(NETWORK(x))
+            return wrap(self.inner(x))
 
     x = images()
     plain, wrapped = (scorers.make("odin", model=m).fit(outputs(x)).score(outputs(x)) for m in (NETWORK, Wrapped()))
