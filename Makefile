@@ -10,7 +10,7 @@ ARGS ?=
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-6s %s\n' "$$name" "$$text"; done
-	@echo "  PYTHON=python3.12 picks another interpreter, ARGS='-n 2 --dist loadgroup' goes to pytest"
+	@echo "  PYTHON=python3.12 picks another interpreter, ARGS='-k store' goes to pytest"
 
 book: $(VENV)/.book ## run every recipe at tiny scale and build the site; minutes the first time, seconds after that
 	$(BIN)/python -m ood_core run --all --scale tiny
@@ -18,7 +18,7 @@ book: $(VENV)/.book ## run every recipe at tiny scale and build the site; minute
 	@echo "Open $(CURDIR)/book/_build/html/index.html"
 
 test: $(VENV)/.test ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 clean: ## remove the environment and the built site; runs/ stays, it holds training
 	rm -rf $(VENV) book/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
