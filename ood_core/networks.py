@@ -30,7 +30,7 @@ class Network(nn.Module):
     def __init__(self, recipe: Recipe, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         self.backbone = backbone(recipe.network.name, recipe.network.width, image_shape)
-        self.head = head(recipe.head.name, self.backbone.dim, classes)
+        self.head = head(recipe.head, self.backbone.dim, classes)
         self.register_buffer("mean", torch.zeros(image_shape[2]))
         self.register_buffer("std", torch.ones(image_shape[2]))
 

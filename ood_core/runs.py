@@ -17,7 +17,7 @@ import torch
 
 from . import data, paths, recipes, train
 from .checks import InputError
-from .measure import COLUMNS, Job, Measurement, Sets, jobs
+from .measure import COLUMNS, Job, Seen, Sets, jobs, rows
 from .networks import network
 from .recipes import Recipe
 from .store import Run, Store
@@ -48,24 +48,27 @@ class Planned:
 def look_up(recipe: Recipe, seed: int, store: Store) -> Planned:
     """What a recipe and a seed need; reads no image of a registered set."""
     key = recipe.train_key(seed, data.digest(recipe.data.id_set, "train"))
-    return Planned(recipe, seed, key, _state(store.get(key), recipe, key))
+    return Planned(recipe, seed, key, _state(store.get(key), recipe))
 
 
-def _missing(run: Run, recipe: Recipe, key: str) -> list[Job]:
-    """Measurements of the trained network that are not stored, or are of an older version."""
+def _missing(run: Run, recipe: Recipe) -> dict[int, list[Job]]:
+    """Measurements that are not stored or are of an older version, by epoch, where the weights of the epoch are."""
     have = set(run.rows()["key"])
-    return [job for job in jobs(recipe, recipe.epochs) if job.key(key) not in have]
+    known = {*run.early_epochs(), recipe.epochs}
+    asked = {epoch: jobs(recipe, epoch) for epoch in recipe.recorded_epochs() if epoch in known}
+    missing = {epoch: [job for job in found if job.key(run.key) not in have] for epoch, found in asked.items()}
+    return {epoch: found for epoch, found in missing.items() if found}
 
 
-def _state(run: Run | None, recipe: Recipe, key: str) -> str:
-    """`to train` where there is no run, or where the recipe lists an epoch at which nothing was recorded.
+def _state(run: Run | None, recipe: Recipe) -> str:
+    """`to train` where there is no run, or where the recipe lists an epoch of which neither weights nor rows are kept.
 
-    A scorer or an image set that arrives after training is measured on the trained network alone: no earlier epoch can
-    be had without training again, and that is not done for it.
+    Where the weights of earlier epochs were too large to keep, a scorer or image set that arrives after training is
+    measured on the trained network alone.
     """
-    if run is None or not set(recipe.recorded_epochs()) <= set(run.rows()["epoch"]):
+    if run is None or not set(recipe.recorded_epochs()) <= {*run.rows()["epoch"], *run.early_epochs()}:
         return "to train"
-    return "to measure" if _missing(run, recipe, key) else "stored"
+    return "to measure" if _missing(run, recipe) else "stored"
 
 
 def run(
@@ -85,58 +88,63 @@ def run(
     recipe, seed, key = planned.recipe, planned.seed, planned.key
     with store.lock(key):
         stored = store.get(key)
-        state = _state(stored, recipe, key)
+        state = _state(stored, recipe)
         if stored is not None and state == "stored":
             return stored
-        sets = Sets.load(recipe)
-        started = time.perf_counter()
+        sets = Sets.load(recipe, seed)
         if stored is not None and state == "to measure":
-            net = network(recipe, sets.train, seed, device)
-            net.load_state_dict(stored.weights())
-            final = Measurement(net.eval(), sets, recipe, seed, key)
-            rows = pd.DataFrame(final.run(_missing(stored, recipe, key)), columns=KEYED)
+            weights, early, history = stored.weights(), stored.early_weights(), stored.history()
+            todo = _missing(stored, recipe)
             info = {**stored.info, "updated": _now()}
-            scores = {**stored.scores(), **final.scores}
-            info["seconds"] = {**info["seconds"], "measure": time.perf_counter() - started}
-            return store.put(info, _merged(stored.rows(), rows), stored.history(), scores, stored.weights())
-
-        measurements: dict[int, Measurement] = {}
-
-        def record(net: Any, epoch: int) -> list[dict[str, Any]]:
-            measurements[epoch] = Measurement(net, sets, recipe, seed, key)
-            return measurements[epoch].run(jobs(recipe, epoch))
-
-        trained = train.fit(
-            recipe,
-            seed,
-            sets.train,
-            device=device,
-            checkpoints=store.checkpoints(key),
-            record=record,
-            on_epoch=on_epoch,
-            stop=stop,
+        else:
+            kept = store.checkpoints(key)
+            trained = train.fit(
+                recipe,
+                seed,
+                sets.train,
+                device=device,
+                checkpoints=kept,
+                record=lambda net, epoch: kept.record(epoch, net.state_dict()),
+                on_epoch=on_epoch,
+                stop=stop,
+            )
+            weights, history = trained.network.state_dict(), pd.DataFrame(trained.history)
+            early = {epoch: kept.recorded(epoch) for epoch in recipe.recorded_epochs() if epoch < recipe.epochs}
+            todo = {epoch: jobs(recipe, epoch) for epoch in recipe.recorded_epochs()}
+            info = _provenance(planned, sets, trained, device)
+        started = time.perf_counter()
+        net = network(recipe, sets.train, seed, device).eval()
+        found: list[dict[str, Any]] = []
+        scores = stored.scores() if stored is not None else {}
+        for epoch, missing in todo.items():
+            net.load_state_dict(weights if epoch == recipe.epochs else early[epoch])
+            seen = Seen(net, sets, recipe, seed, epoch)
+            found += rows(seen, missing, key)
+            scores |= seen.scores
+        frame = pd.DataFrame(found, columns=KEYED)
+        info["seconds"] = {**info["seconds"], "measure": time.perf_counter() - started}
+        return store.put(
+            info, frame if stored is None else _merged(stored.rows(), frame), history, scores, weights, early
         )
-        rows = pd.DataFrame(trained.recorded, columns=KEYED)
-        scores = measurements[recipe.epochs].scores
-        if stored is not None:
-            rows, scores = _merged(stored.rows(), rows), {**stored.scores(), **scores}
-        total = time.perf_counter() - started
-        info = {
-            "key": key,
-            "recipe": recipe.model_dump(mode="json"),
-            "training": recipe.training(),
-            "seed": seed,
-            "digests": {"train": sets.train.digest, "test": sets.test.digest}
-            | {name: images.digest for name, images in sets.ood.items()},
-            "versions": {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
-            | {"ood-core": metadata.version("ood-core"), "python": platform.python_version()},
-            "train_version": recipes.TRAIN_VERSION,
-            "hardware": _hardware(device),
-            "commit": _commit(),
-            "created": _now(),
-            "seconds": {"train": trained.seconds, "train_cpu": trained.cpu_seconds, "measure": total - trained.seconds},
-        }
-        return store.put(info, rows, pd.DataFrame(trained.history), scores, trained.network.state_dict())
+
+
+def _provenance(planned: Planned, sets: Sets, trained: train.Trained, device: torch.device) -> dict[str, Any]:
+    """What `run.json` says beside the checksums of its files."""
+    return {
+        "key": planned.key,
+        "recipe": planned.recipe.model_dump(mode="json"),
+        "training": planned.recipe.training(),
+        "seed": planned.seed,
+        "digests": {"train": sets.train.digest, "test": sets.test.digest}
+        | {name: images.digest for name, images in sets.ood.items()},
+        "versions": {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
+        | {"ood-core": metadata.version("ood-core"), "python": platform.python_version()},
+        "train_version": recipes.TRAIN_VERSION,
+        "hardware": _hardware(device),
+        "commit": _commit(),
+        "created": _now(),
+        "seconds": {"train": trained.seconds, "train_cpu": trained.cpu_seconds},
+    }
 
 
 def _merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,8 @@
                           rows.parquet          tidy rows, with the key of what made each
                           scores.npz            scores by scorer, layer, parameters and set
                           model.safetensors     the weights
-    $OOD_RUNS/<train key>.partial/              while training: the checkpoint
+                          early.safetensors     the weights at recorded epochs before the last, if they are small
+    $OOD_RUNS/<train key>.partial/              while training: the checkpoint, and weights at recorded epochs
 
 Everything is written beside its place, flushed and renamed. Nothing is unpickled.
 """
@@ -37,6 +38,8 @@ from .checks import ArtifactError, InputError
 from .train import State
 
 FORMAT = 1
+# Weights of earlier epochs are kept up to this size, so that a measurement that arrives later needs no training.
+EARLY_BYTES = 64 * 2**20
 Scores = dict[str, NDArray[np.float64]]
 
 
@@ -72,6 +75,19 @@ class Run:
     def weights(self) -> dict[str, Tensor]:
         """Tensors of the trained network."""
         return safetensors.torch.load(self._read("model.safetensors"))
+
+    def early_epochs(self) -> list[int]:
+        """Epochs before the last whose weights are kept."""
+        return list(self.info.get("early_epochs", ()))
+
+    def early_weights(self) -> dict[int, dict[str, Tensor]]:
+        """Tensors of the network at `early_epochs`, by epoch."""
+        found: dict[int, dict[str, Tensor]] = {epoch: {} for epoch in self.early_epochs()}
+        if found:
+            for name, value in safetensors.torch.load(self._read("early.safetensors")).items():
+                epoch, _, rest = name.partition("/")
+                found[int(epoch)][rest] = value
+        return found
 
     def check(self) -> None:
         """Read every file and compare it with its checksum.
@@ -160,9 +176,12 @@ class Store:
         history: pd.DataFrame,
         scores: Scores,
         weights: Mapping[str, Tensor],
+        early: Mapping[int, Mapping[str, Tensor]],
     ) -> Run:
         """Write a whole run, then put it in its place in one step; an older version of it is replaced.
 
+        Args:
+            early: weights at recorded epochs before the last; left out where they are more than `EARLY_BYTES`.
         Raises:
             InputError: the disk is full or not writable; nothing half-written stays.
         """
@@ -175,9 +194,15 @@ class Store:
             "scores.npz": packed.getvalue(),
             "model.safetensors": safetensors.torch.save({name: t.contiguous() for name, t in weights.items()}),
         }
+        kept = {f"{epoch}/{name}": t.contiguous() for epoch, net in early.items() for name, t in net.items()}
+        if sum(t.nbytes for t in kept.values()) > EARLY_BYTES:
+            kept = {}
+        if kept:
+            files["early.safetensors"] = safetensors.torch.save(kept)
         record = {
             "format": FORMAT,
             **info,
+            "early_epochs": sorted(early) if kept else [],
             "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         }
         record["seal"] = _seal(record)
@@ -225,9 +250,7 @@ class FileCheckpoints:
             if _checksum(tensors, meta["state"]) != meta["checksum"]:
                 raise ArtifactError("its checksum does not match")
             state = json.loads(meta["state"])
-            return State(
-                state["epoch"], tensors, state["history"], state["recorded"], state["seconds"], state["cpu_seconds"]
-            )
+            return State(state["epoch"], tensors, state["history"], state["seconds"], state["cpu_seconds"])
         except (safetensors.SafetensorError, ArtifactError, KeyError, TypeError, ValueError) as error:
             warnings.warn(f"{self.path} is damaged ({error}): training starts anew", stacklevel=2)
             return None
@@ -237,22 +260,48 @@ class FileCheckpoints:
             {
                 "epoch": state.epoch,
                 "history": state.history,
-                "recorded": state.recorded,
                 "seconds": state.seconds,
                 "cpu_seconds": state.cpu_seconds,
             }
         )
         meta = {"state": text, "checksum": _checksum(state.tensors, text)}
-        beside = self.path.with_suffix(".writing")
+        self._put(self.path, safetensors.torch.save(state.tensors, meta))
+
+    def record(self, epoch: int, weights: Mapping[str, Tensor]) -> None:
+        """Keep the weights of one epoch until the run is stored."""
+        tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+        self._put(self._recorded(epoch), safetensors.torch.save(tensors))
+
+    def recorded(self, epoch: int) -> dict[str, Tensor]:
+        """What `record` kept.
+
+        Raises:
+            ArtifactError: the file is missing or damaged.
+        """
+        path = self._recorded(epoch)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            _write(beside, safetensors.torch.save(state.tensors, meta))
-            beside.replace(self.path)
+            return safetensors.torch.load(path.read_bytes())
+        except (OSError, safetensors.SafetensorError) as error:
+            raise ArtifactError(
+                f"{path} cannot be read ({error}), expected the weights of epoch {epoch}.\n"
+                f"Delete {path.parent} and run again."
+            ) from error
+
+    def _recorded(self, epoch: int) -> Path:
+        return self.path.with_name(f"epoch-{epoch}.safetensors")
+
+    def _put(self, path: Path, content: bytes) -> None:
+        beside = path.with_suffix(".writing")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(beside, content)
+            beside.replace(path)
         except OSError as error:
             with suppress(OSError):
                 beside.unlink()
             raise InputError(
-                f"the checkpoint {self.path} could not be written ({error.strerror}), expected a writable disk.\n"
+                f"{path} could not be written ({error.strerror}), expected a writable disk with "
+                f"{len(content) / 1e6:.1f} MB free.\n"
                 "Make room or set OOD_RUNS to another folder; the last checkpoint is kept."
             ) from error
 

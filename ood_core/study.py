@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import claims, paths, recipes, tables
-from .checks import InputError
+from .checks import InputError, choice
 from .measure import COLUMNS, parse_score_name
 from .measure import jobs as measurements
 from .runs import Planned, look_up, setup
@@ -126,12 +126,15 @@ class Results:
         )
 
 
-def plan(page: str, scale: str = "tiny", seeds: int = 5, store: Store | None = None) -> list[Planned]:
+def plan(
+    page: str, scale: str = "tiny", seeds: int = 5, store: Store | None = None, only: Collection[str] = ()
+) -> list[Planned]:
     """What `run_or_load` would do, without doing it; reads no image of a registered set."""
     request = Request.check(page=page, scale=scale, seeds=seeds)
     found = store or Store()
-    wanted = recipes.load(page, request.scale).values()
-    return [look_up(recipe, seed, found) for recipe in wanted for seed in range(request.seeds)]
+    wanted = recipes.load(page, request.scale)
+    chosen = [choice("recipe", name, wanted) for name in only] or list(wanted)
+    return [look_up(wanted[name], seed, found) for name in chosen for seed in range(request.seeds)]
 
 
 def run_or_load(
@@ -141,11 +144,14 @@ def run_or_load(
     seeds: int = 5,
     device: str = "auto",
     jobs: int = 1,
+    only: Collection[str] = (),
     store: Store | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Results:
     """Every recipe of a page at one scale, with seeds 0..seeds-1: stored runs are loaded, missing ones trained.
+
+    Seed 0 of every recipe comes first, then seed 1: what is cut short leaves whole pairs.
 
     Args:
         page: a page with recipes, see `recipes.pages()`.
@@ -153,19 +159,21 @@ def run_or_load(
         seeds: how many, at least 1.
         device: `auto`, `cpu` or `cuda`.
         jobs: processes to train in, each with one thread; the results do not depend on it.
+        only: recipes to take, by id; all of the page's if left out.
         store: where runs live; by default `$OOD_RUNS` or `runs/` at the repository root.
         progress: told of every epoch and every run that is done.
         stop: asked after each epoch; see `train.fit`.
     Raises:
-        InputError: an unknown page, scale or device, fewer than one seed or job, missing image sets, a full disk.
+        InputError: an unknown page, scale, recipe or device, fewer than one seed or job, missing image sets, or a full
+            disk.
         ArtifactError: a stored run is damaged; the message names the file and says what to delete.
         TrainingError: a loss went to NaN, or a process ended unexpectedly.
         InterruptedTraining: `stop` said so.
     """
     request = Request.check(page=page, scale=scale, seeds=seeds, device=device, jobs=jobs)
     found = store or Store()
-    planned = plan(page, request.scale, request.seeds, found)
-    todo = [item for item in planned if item.state != "stored"]
+    planned = plan(page, request.scale, request.seeds, found, only)
+    todo = sorted((item for item in planned if item.state != "stored"), key=lambda item: item.seed)
     run_all(todo, found, request.torch_device, request.jobs, progress or Progress(), stop)
     frames, stored = [], {}
     for item in planned:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from .augment import Augmentation
 from .checks import InputError
 from .data import ImageSet
-from .losses import loss
+from .losses import Batch, objective
 from .networks import Network, network
 from .recipes import Recipe
 from .recipes.schema import Schedule
@@ -23,8 +23,8 @@ from .rng import generator
 
 CHECKPOINT_SECONDS = 30.0
 
-# Rows measured at one epoch, as plain dictionaries; called in eval mode, without gradients being kept.
-Recorder = Callable[[Network, int], list[dict[str, Any]]]
+# Given the network in eval mode before training (epoch 0) and at the recipe's recorded epochs.
+Recorder = Callable[[Network, int], None]
 
 
 class TrainingError(RuntimeError):
@@ -42,7 +42,6 @@ class State:
     epoch: int
     tensors: dict[str, Tensor]
     history: list[dict[str, float]]
-    recorded: list[dict[str, Any]]
     seconds: float
     cpu_seconds: float
 
@@ -56,14 +55,13 @@ class Checkpoints(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: the network in eval mode, one history row an epoch, recorded rows.
+    """The outcome: the network in eval mode and one history row an epoch.
 
-    `seconds` is wall time and `cpu_seconds` processor time, both of training without measuring.
+    `seconds` is wall time and `cpu_seconds` processor time, both of training without recording.
     """
 
     network: Network
     history: list[dict[str, float]]
-    recorded: list[dict[str, Any]]
     seconds: float
     cpu_seconds: float
 
@@ -102,7 +100,7 @@ def fit(
         images: the ID images to train on, with labels.
         checkpoints: where to look for a state to resume from, and to leave one; None trains without.
         checkpoint_seconds: least time between two states; `CHECKPOINT_SECONDS` if left out.
-        record: called before training (epoch 0) and at the recipe's recorded epochs.
+        record: given the network before training (epoch 0) and at the recipe's recorded epochs.
         on_epoch: told the epoch just finished and its loss, for progress.
         stop: asked after each epoch; where it says yes, the state is saved and training ends.
     Raises:
@@ -133,12 +131,12 @@ def fit(
     labels = torch.from_numpy(images.labels).to(device)
     augmentation = Augmentation(torch.from_numpy(images.images).to(device), recipe.data)
 
-    first, history, recorded = 0, [], []
+    first, history = 0, []
     watch = _Stopwatch()
     state = checkpoints.load() if checkpoints else None
     if state is not None:
         _restore(net, optimiser, state.tensors)
-        first, history, recorded = state.epoch, list(state.history), list(state.recorded)
+        first, history = state.epoch, list(state.history)
         watch = _Stopwatch(state.seconds, state.cpu_seconds)
     marks = set(recipe.recorded_epochs())
     pause = CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
@@ -146,7 +144,7 @@ def fit(
     def measure(epoch: int) -> None:
         if record is not None and epoch in marks:
             with watch.paused():
-                recorded.extend(record(net.eval(), epoch))
+                record(net.eval(), epoch)
 
     if state is None:
         measure(0)
@@ -167,11 +165,11 @@ def fit(
             break
         stopping = stop()
         if checkpoints is not None and (stopping or time.perf_counter() - saved >= pause):
-            checkpoints.save(State(epoch, _tensors(net, optimiser), list(history), list(recorded), *watch.read()))
+            checkpoints.save(State(epoch, _tensors(net, optimiser), list(history), *watch.read()))
             saved = time.perf_counter()
         if stopping:
             raise InterruptedTraining(f"stopped after epoch {epoch} of {recipe.epochs}")
-    return Trained(net.eval(), history, recorded, *watch.read())
+    return Trained(net.eval(), history, *watch.read())
 
 
 class _Stopwatch:
@@ -204,27 +202,33 @@ def _epoch(
 ) -> dict[str, float]:
     """One pass in an order drawn from (seed, epoch): the history row, with the last step's learning rate."""
     net.train()
-    criterion, batch, device = loss(recipe.loss.name), recipe.optimiser.batch, labels.device
+    criterion, batch, device = objective(recipe.loss), recipe.optimiser.batch, labels.device
     steps = len(labels) // batch
     order = torch.randperm(len(labels), generator=generator(seed, "order", epoch)).to(device)
     augmentation.new_epoch(generator(seed, "augment", epoch))
-    total, right, rate = torch.zeros((), device=device), torch.zeros((), device=device), 0.0
+    draw = generator(seed, "mix", epoch)
+    total, right, counted, rate = torch.zeros((), device=device), torch.zeros((), device=device), 0, 0.0
+
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            features = net.backbone(x)
+            return features, net.head(features)
+
     for step in range(steps):
         rate = learning_rate(recipe.schedule, recipe.optimiser.lr, (epoch - 1) * steps + step, steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
         index = order[step * batch : (step + 1) * batch]
-        x, y = net.prepare(augmentation.batch(index)), labels[index]
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            logits = net(x)
-        value = criterion(logits, y)
+        done = criterion(Batch(forward, net.prepare(augmentation.batch(index)), labels[index], net.head, draw))
         optimiser.zero_grad(set_to_none=True)
-        value.backward()
+        done.loss.backward()
         optimiser.step()
-        total += value.detach()
-        right += (logits.detach().argmax(dim=1) == y).sum()
+        total += done.loss.detach()
+        right += done.right
+        counted += done.counted
     # one transfer an epoch: asking for the loss of each step would stall a GPU
-    return {"epoch": epoch, "loss": float(total) / steps, "accuracy": float(right) / (steps * batch), "lr": rate}
+    accuracy = float(right) / counted if counted else math.nan
+    return {"epoch": epoch, "loss": float(total) / steps, "accuracy": accuracy, "lr": rate}
 
 
 def _tensors(net: Network, optimiser: torch.optim.SGD) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ PAGE: dict[str, Any] = {
             "evaluate": {
                 "near": ["digits-89"],
                 "far": ["noise"],
+                "measures": ["accuracy", "collapse", "norms", "ood_norm", "gradient", "norm_cosine"],
                 "record": [0.5],
                 "scores": [{"scorer": "feature_norm", "through_training": True}, "msp"],
             },

@@ -14,13 +14,14 @@ from ood_core.store import FORMAT, FileCheckpoints, Store
 from ood_core.train import State
 
 KEY = "a" * 20
+WEIGHTS = {"w": torch.arange(6.0).reshape(2, 3).T}
 
 
 def put(store, **changes):
     info = {"key": KEY, "recipe": {"id": "made"}, "seed": 0, **changes}
     rows = pd.DataFrame({"metric": ["auroc"], "value": [0.1 + 0.2], "key": ["k"]})
     history = pd.DataFrame({"epoch": [1], "loss": [0.5]})
-    return store.put(info, rows, history, {"msp|logits||": np.arange(3.0)}, {"w": torch.arange(6.0).reshape(2, 3).T})
+    return store.put(info, rows, history, {"msp|logits||": np.arange(3.0)}, WEIGHTS, {0: WEIGHTS, 2: WEIGHTS})
 
 
 def test_what_is_put_comes_back(tmp_path):
@@ -31,7 +32,9 @@ def test_what_is_put_comes_back(tmp_path):
     assert run.rows()["value"][0] == 0.1 + 0.2
     assert run.history()["loss"].tolist() == [0.5]
     assert run.scores()["msp|logits||"].tolist() == [0, 1, 2]
-    assert torch.equal(run.weights()["w"], torch.arange(6.0).reshape(2, 3).T)
+    assert torch.equal(run.weights()["w"], WEIGHTS["w"])
+    assert run.early_epochs() == [0, 2] == list(run.early_weights())
+    assert torch.equal(run.early_weights()[2]["w"], WEIGHTS["w"])
     run.check()
     assert [r.key for r in store.runs()] == [KEY]
     assert sorted(p.name for p in tmp_path.iterdir()) == [KEY]
@@ -45,7 +48,16 @@ def test_putting_again_replaces(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [KEY]
 
 
-FILES = ["rows.parquet", "history.parquet", "scores.npz", "model.safetensors"]
+def test_large_early_weights_are_left_out_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("ood_core.store.EARLY_BYTES", 2 * WEIGHTS["w"].nbytes - 1)
+    run = put(Store(tmp_path))
+    assert run.early_epochs() == []
+    assert run.early_weights() == {}
+    assert not (run.folder / "early.safetensors").exists()
+    run.check()
+
+
+FILES = ["rows.parquet", "history.parquet", "scores.npz", "model.safetensors", "early.safetensors"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -100,7 +112,7 @@ from ood_core.store import Store
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
     Store(sys.argv[1]).put({"key": sys.argv[2], "seed": 8}, pd.DataFrame({"key": ["k"]}), pd.DataFrame({"e": [1]}), {},
-                           {"w": torch.zeros(100_000)})
+                           {"w": torch.zeros(100_000)}, {})
 except ValueError as error:
     print(error)
 """
@@ -141,7 +153,7 @@ def test_runs_live_where_the_environment_says(tmp_path, monkeypatch):
 
 
 def state(epoch=2):
-    return State(epoch, {"net.w": torch.arange(5.0)}, [{"epoch": 1.0, "loss": 0.1 + 0.2}], [{"metric": "x"}], 1.5, 1.25)
+    return State(epoch, {"net.w": torch.arange(5.0)}, [{"epoch": 1.0, "loss": 0.1 + 0.2}], 1.5, 1.25)
 
 
 def test_checkpoint_round_trip(tmp_path):
@@ -149,7 +161,7 @@ def test_checkpoint_round_trip(tmp_path):
     assert kept.load() is None
     kept.save(state())
     found = kept.load()
-    assert (found.epoch, found.history, found.recorded) == (2, state().history, [{"metric": "x"}])
+    assert (found.epoch, found.history) == (2, state().history)
     assert (found.seconds, found.cpu_seconds) == (1.5, 1.25)
     assert torch.equal(found.tensors["net.w"], torch.arange(5.0))
     assert [path.name for path in (tmp_path / "p").iterdir()] == ["c.safetensors"]
@@ -172,6 +184,18 @@ def test_an_edited_checkpoint_starts_anew(tmp_path):
     kept.path.write_bytes(bytes(content))
     with pytest.warns(UserWarning, match="checksum"):
         assert kept.load() is None
+
+
+def test_recorded_weights_wait_for_the_run_and_a_damaged_file_is_named(tmp_path):
+    kept = FileCheckpoints(tmp_path / KEY / "c.safetensors")
+    kept.record(3, WEIGHTS)
+    assert torch.equal(kept.recorded(3)["w"], WEIGHTS["w"])
+    path = tmp_path / KEY / "epoch-3.safetensors"
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ArtifactError, match="expected the weights of epoch 3"):
+        kept.recorded(3)
+    with pytest.raises(ArtifactError, match=r"epoch-4.safetensors cannot be read"):
+        kept.recorded(4)
 
 
 def test_an_unwritable_checkpoint_is_said(tmp_path):

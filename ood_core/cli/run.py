@@ -21,11 +21,19 @@ from .options import PAGE, SCALE, as_json, page_seeds, pages_at, show
 @click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
 @click.option("--scale", type=SCALE, default="tiny", show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
+@click.option("--recipe", "only", multiple=True, help="Only this recipe of the page; can be given several times.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes of one thread each.  [default: all cores; GPU: 1]")
 @as_json
 def run_command(
-    page: str | None, every: bool, scale: str, seeds: int | None, device: str, jobs: int | None, as_json: bool
+    page: str | None,
+    every: bool,
+    scale: str,
+    seeds: int | None,
+    only: tuple[str, ...],
+    device: str,
+    jobs: int | None,
+    as_json: bool,
 ) -> None:
     """Train and measure what a page needs; stored runs are kept, interrupted ones go on.
 
@@ -35,16 +43,19 @@ def run_command(
     Examples:
       python -m ood_core run l2-norm
       python -m ood_core run l2-norm --scale tiny --seeds 10 --jobs 1
+      python -m ood_core run l2-norm --scale small --recipe ce --recipe l2
       python -m ood_core run --all
     """
     if bool(page) == every:
         raise click.UsageError("name one page, or pass --all for every page")
+    if only and every:
+        raise click.UsageError("--recipe belongs to one page, and --all asks for every page")
     done: list[dict[str, Any]] = []
     for name in [page] if page else pages_at(scale):
         count = seeds or page_seeds(name, scale)
         request = study.Request.check(page=name, scale=scale, seeds=count, device=device)
         workers = jobs or (1 if request.torch_device.type == "cuda" else os.cpu_count() or 1)
-        planned = study.plan(name, scale, count)
+        planned = study.plan(name, scale, count, only=only)
         todo = [p for p in planned if p.state != "stored"]
         minutes = sum(p.recipe.minutes for p in todo if p.state == "to train") / min(workers, max(1, len(todo)))
         click.echo(
@@ -54,7 +65,7 @@ def run_command(
         )
         with _Bars(len(todo)) as bars, _graceful_stop() as stop:
             results = study.run_or_load(
-                name, scale=scale, seeds=count, device=device, jobs=workers, progress=bars, stop=stop
+                name, scale=scale, seeds=count, device=device, jobs=workers, only=only, progress=bars, stop=stop
             )
         done += [
             {"page": name, "scale": scale, **{str(column): value for column, value in row.items()}}

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from .. import paths
 from ..checks import ArtifactError, InputError, choice
-from . import imageset
+from ..recipes.schema import Data
+from . import imageset, schemes
 from .imageset import ROLES, ImageSet
 
-__all__ = ["ImageSet", "digest", "entry", "fetch", "load", "names", "train_part", "where"]
+__all__ = [
+    "ImageSet",
+    "digest",
+    "entry",
+    "fetch",
+    "fitted",
+    "load",
+    "names",
+    "parse",
+    "train_part",
+    "training",
+    "where",
+]
 
 VALIDATION_SHARE = 10  # the last tenth of the canonical order: 45k/5k for CIFAR
 
@@ -139,6 +154,45 @@ def fetch(name: str) -> list[ImageSet]:
         _from_torchvision(name, split, download=True)
     load.cache_clear()
     return [load(name, split) for split in entry(name)["splits"]]
+
+
+def parse(text: str) -> tuple[str, str]:
+    """`name` or `name/split` as recipes write it -> name and split; the split is `test` if left out."""
+    name, _, split = text.partition("/")
+    return name, split or "test"
+
+
+def fitted(images: ImageSet, shape: tuple[int, ...]) -> ImageSet:
+    """A set as a network for images of `shape` (H, W, C) takes it: one rule for every scorer.
+
+    Grey images are repeated in every channel; smaller ones are put in the middle of black, not stretched.
+
+    Raises:
+        InputError: the images are larger than the network's, or have colours that it does not see.
+    """
+    height, width, channels = images.images.shape[1:]
+    if height > shape[0] or width > shape[1] or channels not in (1, shape[2]):
+        raise InputError(
+            f"{images.name}/{images.split} has images of {height}x{width}x{channels}, "
+            f"expected at most {shape[0]}x{shape[1]} and 1 or {shape[2]} channels.\n"
+            "Resize them in a set of their own, and say so in its name."
+        )
+    if (height, width, channels) == shape:
+        return images
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    rows, columns = (top, shape[0] - height - top), (left, shape[1] - width - left)
+    pixels = np.pad(images.images, ((0, 0), rows, columns, (0, 0)))
+    return replace(images, images=np.repeat(pixels, shape[2] // channels, axis=3))
+
+
+def training(asked: Data, seed: int) -> tuple[ImageSet, ImageSet | None]:
+    """The images that a recipe trains on, with the labels of its scheme, and the validation part with true labels.
+
+    Raises:
+        InputError: a class that the set does not have.
+    """
+    part, validation = train_part(load(asked.id_set, "train"), asked.train_on)
+    return schemes.labelled(schemes.chosen(part, asked), asked.labels, seed), validation
 
 
 def train_part(whole: ImageSet, train_on: str = "split") -> tuple[ImageSet, ImageSet | None]:

@@ -1,6 +1,7 @@
 """Image sets that need no download: scikit-learn's digits and sample photographs, and noise.
 
-All are 8x8 grey with the 17 levels that the digits have, so that neither size nor quantisation tells ID from OOD.
+All but `noise-32` are 8x8 grey with the 17 levels that the digits have, so that neither size nor quantisation tells ID
+from OOD.
 """
 
 from __future__ import annotations
@@ -81,6 +82,11 @@ def _noise() -> Arrays:
     return _to_uint8(levels), None, []
 
 
+def _noise_32() -> Arrays:
+    """2,000 colour images of independent uniform bytes."""
+    return np.random.RandomState(20230608).randint(0, 256, size=(2000, 32, 32, 3)).astype(np.uint8), None, []
+
+
 MAKERS: dict[tuple[str, str], Callable[[], Arrays]] = {
     ("digits", "train"): lambda: _id_digits(test=False),
     ("digits", "test"): lambda: _id_digits(test=True),
@@ -88,4 +94,5 @@ MAKERS: dict[tuple[str, str], Callable[[], Arrays]] = {
     ("photos", "test"): _photos,
     ("inverted", "test"): _inverted,
     ("noise", "test"): _noise,
+    ("noise-32", "test"): _noise_32,
 }

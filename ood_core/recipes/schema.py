@@ -20,31 +20,63 @@ class _Strict(BaseModel):
 
 
 class Data(_Strict):
-    """What is learned from. `train_on`: `split` keeps the last tenth for validation, `all` does not."""
+    """What is learned from. `train_on`: `split` keeps the last tenth for validation, `all` does not.
+
+    `labels` are the label schemes of arXiv 2310.05316, section 4.1: the true classes, every image its own class, a
+    random one of two classes drawn from the seed, or one constant class (of as many as there are true ones).
+    """
 
     id_set: str
     train_on: Literal["split", "all"] = "split"
+    per_class: int | None = Field(None, ge=1, description="only the first so many training images of each class")
+    one_class: int | None = Field(None, ge=0, description="only training images of this class")
+    labels: Literal["true", "instance", "binary", "constant"] = "true"
     crop_padding: int = Field(0, ge=0, le=8, description="random crop after padding with zeros by so many pixels")
     flip: bool = Field(False, description="random horizontal flip")
+    colour: bool = Field(False, description="random resized crop, colour jitter and grey: contrastive augmentation")
 
 
 class Network(_Strict):
-    """The backbone: a name from `models.NAMES` and its width (channels of the first stage)."""
+    """The backbone: a name from `models.NAMES` and its width (channels of the first stage).
+
+    `activation`, `shortcut: pool` and `spectral` are the options of DDU (arXiv 2102.11582); `features` is the number
+    of features, where it is not the network's own.
+    """
 
     name: str
     width: int = Field(16, ge=1, le=1024)
+    features: int | None = Field(None, ge=1, description="channels of the last stage")
+    activation: Literal["relu", "leaky_relu", "gelu"] = "relu"
+    shortcut: Literal["conv", "pool"] = "conv"
+    spectral: float | None = Field(None, gt=0, description="soft bound on each convolution's spectral norm")
 
 
 class Head(_Strict):
-    """`linear`: W h + b. `l2`: W h/||h|| + b, the division is on in training and kept in `logits`."""
+    """What turns features into logits; see `heads`.
 
-    name: Literal["linear", "l2"] = "linear"
+    `linear`: W h + b. `l2`: W h/||h|| + b, the division is on in training and kept in `logits`. `isomax`,
+    `isomax_plus`, `dismax`: minus distances to prototypes. `projection`: no logits, a small network for contrastive
+    losses. `start`: where the prototypes begin; the published choice of each head if left out.
+    """
+
+    name: Literal["linear", "l2", "isomax", "isomax_plus", "dismax", "projection"] = "linear"
+    temperature: float = Field(1.0, gt=0, description="logits of an `l2` head are divided by it, in training and after")
+    start: Literal["zeros", "normal"] | None = None
 
 
 class Loss(_Strict):
-    """`cross_entropy`: mean over the batch of -log softmax(logits)[label]."""
+    """What pulls on the features; see `losses`.
 
-    name: Literal["cross_entropy"] = "cross_entropy"
+    `scale` multiplies the logits in training only (the entropic scale: 10 in the IsoMax papers). `temperature` and
+    `base_temperature` belong to contrastive losses, which are multiplied by their ratio (null: no factor).
+    `composite` is the weight of DisMax's regularisation on images put together from four others.
+    """
+
+    name: Literal["cross_entropy", "supcon", "nt_xent", "collapse"] = "cross_entropy"
+    scale: float = Field(1.0, gt=0)
+    temperature: float = Field(0.1, gt=0)
+    base_temperature: float | None = Field(0.07, gt=0)
+    composite: float = Field(0.0, ge=0)
 
 
 class Optimiser(_Strict):
@@ -89,11 +121,21 @@ class Score(_Strict):
 class Evaluate(_Strict):
     """What to measure; not part of the train key."""
 
-    near: tuple[str, ...] = ()
+    near: tuple[str, ...] = Field((), description="OOD sets by name, or name/split where the split is not `test`")
     far: tuple[str, ...] = ()
+    validation: tuple[str, ...] = Field((), description="OOD sets to choose a scorer on; never among the test sets")
+    measures: tuple[str, ...] = Field(("accuracy", "collapse", "norms"), description="see `measure.names()`")
     scores: tuple[Score, ...] = ()
-    record: tuple[float, ...] = Field((), description="fractions of the epochs at which to measure; 0 and 1 always")
+    record: tuple[float, ...] = Field(
+        (0.167, 0.333, 0.5, 0.667, 0.833), description="fractions of the epochs at which to measure; 0 and 1 always"
+    )
     collapse_images: int = Field(10_000, ge=1, description="training images used for collapse and norm statistics")
+    early_images: int | None = Field(
+        None,
+        ge=1,
+        description="images of each test set used before the last epoch, where scorers are then fitted on "
+        "the first `collapse_images` training images; all if left out",
+    )
 
     @field_validator("scores", mode="before")
     @classmethod

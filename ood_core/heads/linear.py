@@ -1,4 +1,4 @@
-"""What sits on the features: modules that turn h (B, D) into logits (B, C), in their own precision under autocast."""
+"""Linear heads, on raw and on L2-normalised features."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import outputs
-from .checks import choice
+from .. import outputs
+from ..recipes.schema import Head
 
 
 class LinearHead(nn.Module):
@@ -15,7 +15,7 @@ class LinearHead(nn.Module):
 
     kind = "linear"
 
-    def __init__(self, dim: int, classes: int) -> None:
+    def __init__(self, _: Head, dim: int, classes: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(classes, dim))
         self.bias = nn.Parameter(torch.empty(classes))
@@ -40,12 +40,3 @@ class L2Head(LinearHead):
 
     def on(self, features: Tensor) -> Tensor:
         return outputs.unit(features)
-
-
-_HEADS = {"linear": LinearHead, "l2": L2Head}
-NAMES = tuple(_HEADS)
-
-
-def head(name: str, dim: int, classes: int) -> LinearHead:
-    """Build a head by name; its parameters are filled by `networks.initialise`."""
-    return _HEADS[choice("head", name, NAMES)](dim, classes)

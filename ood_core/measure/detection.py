@@ -1,0 +1,55 @@
+"""OOD detection: every scorer of a recipe on every OOD set."""
+
+from __future__ import annotations
+
+import json
+
+from .. import metrics, scorers
+from ..recipes import Score
+from .job import Job, Measure, Moment, Row, Seen
+
+
+def canonical(score: Score) -> tuple[str, str]:
+    """The layer a scorer reads, and its other non-default parameters as canonical JSON ("" for none)."""
+    made = scorers.make(score.scorer, **score.params)
+    rest = {name: value for name, value in made.params.items() if name != "layer"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":")) if rest else ""
+    return made.layer, text
+
+
+def _plan(at: Moment) -> list[Job]:
+    found = []
+    for score in at.recipe.evaluate.scores:
+        if at.last or score.through_training:
+            layer, params = canonical(score)
+            version = scorers.version(score.scorer, **score.params)
+            for name, group, reads in at.ood:
+                everything = (*at.train, *at.test, *reads)
+                found.append(Job("ood", at.epoch, everything, name, group, layer, score.scorer, params, version))
+    return found
+
+
+def _rows(seen: Seen, job: Job) -> list[Row]:
+    name = (job.scorer, job.layer, job.params)
+    if name not in seen.kept:
+        settings = {"layer": job.layer, **(json.loads(job.params) if job.params else {})}
+        scorer = scorers.make(job.scorer, **settings).fit(seen.train)
+        seen.kept[name] = scorer, scorer.score(seen.test)
+    scorer, id_scores = seen.kept[name]
+    ood_scores = scorer.score(seen.ood(job.ood_set))
+    if seen.last:
+        seen.scores["|".join((*name, ""))] = id_scores.double().cpu().numpy()
+        seen.scores["|".join((*name, job.ood_set))] = ood_scores.double().cpu().numpy()
+    values = metrics.evaluate(id_scores, ood_scores, correct=seen.test.correct)
+    count = len(id_scores) + len(ood_scores)
+    return [{"split": "test", "metric": metric, "value": value, "n": count} for metric, value in values.items()]
+
+
+def parse_score_name(name: str) -> tuple[str, str, str, str]:
+    """`scorer|layer|params|set` as stored -> its four parts."""
+    scorer, layer, rest = name.split("|", 2)
+    params, _, set_name = rest.rpartition("|")
+    return scorer, layer, params, set_name
+
+
+MEASURES = (Measure("ood", 1, _plan, _rows, "metrics of the recipe's scorers on its OOD sets"),)

@@ -1,0 +1,180 @@
+"""What a measurement is: a job with a key, the rows it makes, and what it may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from .. import data
+from ..data import ImageSet
+from ..features import extract
+from ..networks import Network
+from ..outputs import Outputs
+from ..recipes import Recipe, digest_of
+from ..store import Scores
+
+COLUMNS = (
+    *("run", "scale", "seed", "id_set", "ood_set", "ood_group", "split", "epoch"),
+    *("layer", "scorer", "params", "protocol", "class", "metric", "value", "n"),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One measurement at one epoch; its key changes when anything changes that its rows depend on.
+
+    `reads` holds digests of the image sets and whatever else decides which images are read, `scorer_version` is that of
+    the scorer it runs, and `version` that of the measure, which `jobs` fills in.
+    """
+
+    measure: str
+    epoch: int
+    reads: tuple[str, ...]
+    ood_set: str = ""
+    ood_group: str = ""
+    layer: str = ""
+    scorer: str = ""
+    params: str = ""
+    scorer_version: int = 1
+    version: int = 0
+
+    def key(self, train_key: str) -> str:
+        return digest_of({"train_key": train_key, **self.__dict__})
+
+    @property
+    def identity(self) -> str:
+        """The same for a stale row and the one that replaces it."""
+        parts = (self.measure, self.epoch, self.ood_set, self.layer, self.scorer, self.params)
+        return "|".join(map(str, parts))
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The image sets of a recipe: the part trained on, ID validation and test images, and OOD sets by name."""
+
+    train: ImageSet
+    validation: ImageSet | None
+    test: ImageSet
+    ood: dict[str, ImageSet]
+
+    @classmethod
+    def load(cls, recipe: Recipe, seed: int) -> Sets:
+        train, validation = data.training(recipe.data, seed)
+        shape = train.images.shape[1:]
+        ood = {name: data.fitted(data.load(*data.parse(name), role), shape) for name, role in ood_sets(recipe)}
+        return cls(train, validation, data.load(recipe.data.id_set, "test"), ood)
+
+
+def ood_sets(recipe: Recipe) -> list[tuple[str, str]]:
+    """Name and group (`near`, `far` or `validation`) of every OOD set of a recipe."""
+    asked = recipe.evaluate
+    groups = (("near", asked.near), ("far", asked.far), ("validation", asked.validation))
+    return [(name, group) for group, names in groups for name in names]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A recipe at one epoch, before any image is read: what a measure plans its jobs from."""
+
+    recipe: Recipe
+    epoch: int
+
+    @property
+    def last(self) -> bool:
+        return self.epoch == self.recipe.epochs
+
+    @property
+    def early(self) -> tuple[str, ...]:
+        """What `Job.reads` says where only the first images are read."""
+        asked = self.recipe.evaluate
+        if self.last or asked.early_images is None:
+            return ()
+        return (f"first {asked.early_images}, fitted on {asked.collapse_images}",)
+
+    @property
+    def train(self) -> tuple[str, ...]:
+        """`Job.reads` of the training images."""
+        return (data.digest(self.recipe.data.id_set, "train"), *self.early)
+
+    @property
+    def test(self) -> tuple[str, ...]:
+        """`Job.reads` of the ID test images."""
+        return (data.digest(self.recipe.data.id_set, "test"), *self.early)
+
+    @property
+    def sample(self) -> tuple[str, ...]:
+        """`Job.reads` of the first training images, see `Seen.sample`."""
+        return (data.digest(self.recipe.data.id_set, "train"), str(self.recipe.evaluate.collapse_images))
+
+    @cached_property
+    def ood(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Name, group and `Job.reads` of every OOD set."""
+        return [(name, group, (data.digest(*data.parse(name)), *self.early)) for name, group in ood_sets(self.recipe)]
+
+
+class Seen:
+    """One network at one epoch with the images of its recipe, each set passed through it at most once.
+
+    Before the last epoch a recipe may ask for the first images of each set only (`early_images`).
+
+    Attributes:
+        net: the network, in eval mode.
+        recipe, seed, epoch, sets: what it was trained from.
+        scores: scores that measures leave to be stored, by `scorer|layer|params|set`.
+    """
+
+    def __init__(self, net: Network, sets: Sets, recipe: Recipe, seed: int, epoch: int) -> None:
+        self.net, self.sets, self.recipe, self.seed, self.epoch = net, sets, recipe, seed, epoch
+        self.last = epoch == recipe.epochs
+        self.scores: Scores = {}
+        self.kept: dict[Any, Any] = {}  # what several jobs of one measure share, a fitted scorer for instance
+        self._few = None if self.last else recipe.evaluate.early_images
+        self._ood: dict[str, Outputs] = {}
+
+    @cached_property
+    def train(self) -> Outputs:
+        """Training images, without augmentation: what scorers are fitted on."""
+        return self.sample if self._few is not None else extract(self.net, self.sets.train)
+
+    @cached_property
+    def sample(self) -> Outputs:
+        """The first `collapse_images` training images of the canonical order, for collapse and norms."""
+        count = self.recipe.evaluate.collapse_images
+        if self._few is None:
+            return self.train[:count]
+        return extract(self.net, self.sets.train.part(slice(count), "sample"))
+
+    @cached_property
+    def test(self) -> Outputs:
+        """ID test images."""
+        return extract(self.net, self._first(self.sets.test))
+
+    def ood(self, name: str) -> Outputs:
+        """Images of one OOD set, without labels: its classes are not the network's."""
+        if name not in self._ood:
+            unlabelled = replace(self._first(self.sets.ood[name]), labels=None)
+            self._ood[name] = extract(self.net, unlabelled)
+        return self._ood[name]
+
+    def _first(self, images: ImageSet) -> ImageSet:
+        return images if self._few is None else images.part(slice(self._few), "first")
+
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A kind of measurement: which jobs a recipe needs at an epoch, and the rows one job makes.
+
+    Rows are dictionaries with `metric`, `value`, `n`, `split` and whatever column differs from the job's.
+    Raise `version` when the same network would give other rows: they are then measured again.
+    """
+
+    name: str
+    version: int
+    plan: Callable[[Moment], list[Job]]
+    rows: Callable[[Seen, Job], list[Row]]
+    about: str = field(default="")
