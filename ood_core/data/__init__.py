@@ -59,6 +59,8 @@ def where(name: str, split: str) -> str:
     """Where `load` would read from: `embedded`, a path, or `missing`."""
     if entry(name)["source"] == "embedded":
         return "embedded"
+    if entry(name)["source"] == "derived":
+        return where(entry(name)["derived"]["from"], "train")
     folder = paths.data()
     if folder is None:
         return "missing"
@@ -112,6 +114,13 @@ def load(name: str, split: str = "test", role: str = "id") -> ImageSet:
         from .embedded import MAKERS
 
         arrays = MAKERS[name, split]()
+    elif known.get("source") == "derived":
+        from .derived import MAKERS as MAKERS_OF
+
+        whole = load(known["derived"]["from"], "train")
+        part = train_part(whole)[1]
+        assert part is not None
+        arrays = MAKERS_OF[known["derived"]["how"]](part), None, []
     elif npz and npz.is_file():
         from .files import read_npz
 
