@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from . import data, paths, recipes, train
 from .checks import InputError
@@ -45,9 +46,14 @@ class Planned:
     state: str
 
 
+def train_key(recipe: Recipe, seed: int) -> str:
+    """The key under which a run is stored and recorded; reads no image of a registered set."""
+    return recipe.train_key(seed, data.digest(recipe.data.id_set, "train"))
+
+
 def look_up(recipe: Recipe, seed: int, store: Store) -> Planned:
     """What a recipe and a seed need; reads no image of a registered set."""
-    key = recipe.train_key(seed, data.digest(recipe.data.id_set, "train"))
+    key = train_key(recipe, seed)
     return Planned(recipe, seed, key, _state(store.get(key), recipe))
 
 
@@ -126,6 +132,15 @@ def run(
         return store.put(
             info, frame if stored is None else _merged(stored.rows(), frame), history, scores, weights, early
         )
+
+
+def measured(recipe: Recipe, seed: int, key: str, weights: Mapping[str, Tensor]) -> pd.DataFrame:
+    """What a recipe measures at its last epoch, on given weights, as tidy rows."""
+    sets = Sets.load(recipe, seed)
+    net = network(recipe, sets.train, seed, torch.device("cpu")).eval()
+    net.load_state_dict(weights)
+    seen = Seen(net, sets, recipe, seed, recipe.epochs)
+    return pd.DataFrame(rows(seen, jobs(recipe, recipe.epochs), key), columns=KEYED)[[*COLUMNS]]
 
 
 def _provenance(planned: Planned, sets: Sets, trained: train.Trained, device: torch.device) -> dict[str, Any]:

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import claims, paths, recipes, tables
+from . import claims, paths, recipes, recorded, tables
 from .checks import InputError, choice
 from .measure import COLUMNS, parse_score_name
 from .measure import jobs as measurements
-from .runs import Planned, look_up, setup
+from .runs import Planned, look_up, setup, train_key
 from .store import Run, Store
 from .workers import Progress, run_all
 
@@ -30,7 +30,9 @@ __all__ = [
     "Results",
     "export",
     "plan",
+    "record",
     "recorded_rows",
+    "recorded_runs",
     "run_or_load",
     "scoreboard",
     "setup",
@@ -190,11 +192,34 @@ def run_or_load(
 
 
 def recorded_rows(page: str, scale: str) -> pd.DataFrame | None:
-    """Rows of recorded runs in `book/results/<scale>/<page>.csv`, or None where nothing was recorded."""
-    path = paths.repository() / "book" / "results" / scale / f"{page}.csv"
-    if not path.is_file():
+    """Rows of a page's recorded runs at one scale, `recipe` first, or None where nothing was recorded."""
+    if page not in recipes.pages() or scale not in recipes.page(page).scales:
         return None
-    return pd.read_csv(path, keep_default_na=False)
+    frames = [
+        recorded.split(run, recipe)[0].assign(recipe=recipe.id)[["recipe", *COLUMNS]]
+        for recipe, run in recorded_runs(page, scale)
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else None
+
+
+def recorded_runs(page: str, scale: str) -> list[tuple[recipes.Recipe, recorded.Recorded]]:
+    """A page's recorded runs at one scale with their recipes, by recipe and seed."""
+    digests = {run.key: run for run in recorded.every(scale)}
+    found = []
+    for recipe in recipes.load(page, scale).values():
+        for seed in sorted({int(run.info["seed"]) for run in digests.values()}):
+            run = digests.get(train_key(recipe, seed))
+            if run is not None:
+                found.append((recipe, run))
+    return found
+
+
+def record(page: str, scale: str, seeds: int, only: Collection[str] = ()) -> list[recorded.Recorded]:
+    """Record those of a page's runs that are stored and whole, see `recorded`; the others are left out."""
+    found = Store()
+    whole = [item for item in plan(page, scale, seeds, found, only) if item.state == "stored"]
+    runs = [found.get(item.key) for item in whole]
+    return [recorded.put(run) for run in runs if run is not None]
 
 
 def verdicts(page: str, results: Results | None = None) -> dict[str, list[claims.Verdict] | None]:

@@ -1,4 +1,4 @@
-"""Whether stored runs still say what they said: checksums, and metrics computed again from stored scores."""
+"""Whether runs still say what they said: checksums, metrics computed again from stored scores or recorded weights."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import numpy as np
 
 from . import metrics
 from .checks import ArtifactError
-from .measure import parse_score_name
+from .measure import COLUMNS, parse_score_name
+from .recipes import Recipe
+from .recorded import Recorded, split
+from .runs import measured
 from .store import Run
+from .study import recorded_runs
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,50 @@ def verify(runs: Iterable[Run]) -> list[Finding]:
     is left out.
     """
     return [_verify(run) for run in runs]
+
+
+def verify_recorded(page: str, scale: str, again: bool = False) -> list[Finding]:
+    """Check a page's recorded runs: files by checksum, and that no measurement is missing or older than the code.
+
+    Args:
+        again: measure the recorded weights once more, where the image sets are at hand, and compare every number of the
+            last epoch. Numbers agree if they differ by less than 1e-4, or than 1e-4 of their size: the arithmetic of
+            another processor moves single images past each other.
+    """
+    return [_verify_recorded(run, recipe, again) for recipe, run in recorded_runs(page, scale)]
+
+
+def _verify_recorded(run: Recorded, recipe: Recipe, again: bool) -> Finding:
+    seed, count, wrong = int(run.info["seed"]), 0, []
+    try:
+        run.check()
+        rows, missing = split(run, recipe)
+    except ArtifactError as error:
+        return Finding(run.key, recipe.id, seed, 0, str(error).partition("\n")[0])
+    if missing:
+        wrong.append(f"{missing} measurements are missing or older than the code: run and record again")
+    weights = run.weights()
+    if again and weights is None:
+        wrong.append("no weights are recorded to measure again")
+    elif again and weights is not None:
+        last = rows[rows["epoch"] == recipe.epochs].reset_index(drop=True)
+        fresh = measured(recipe, seed, run.key, weights)
+        found = last.merge(fresh, on=[name for name in COLUMNS if name not in ("value", "n")], suffixes=("", "_again"))
+        count = len(found)
+        apart = ~np.isclose(found["value"], found["value_again"], rtol=1e-4, atol=1e-4, equal_nan=True)
+        wrong += [
+            f"{r.scorer} on {r.ood_set}: {r.metric} is {r.value}, not {r.value_again}"
+            for r in found[apart].itertuples()
+        ]
+        if count < len(last):
+            wrong.append(f"{len(last) - count} of {len(last)} numbers were not measured again")
+    return Finding(run.key, recipe.id, seed, count, _few(wrong))
+
+
+def _few(problems: list[str]) -> str:
+    """The first three and how many more."""
+    more = [f"and {len(problems) - 3} more"] if len(problems) > 3 else []
+    return "; ".join([*problems[:3], *more])
 
 
 def _verify(run: Run) -> Finding:
@@ -57,6 +105,4 @@ def _verify(run: Run) -> Finding:
             count += 1
             if metric not in kept.index or not np.isclose(kept[metric], value, rtol=0, atol=1e-9):
                 wrong.append(f"{scorer} on {ood_set}: {metric} is {kept.get(metric)}, the scores give {value}")
-    if len(wrong) > 3:
-        wrong = [*wrong[:3], f"and {len(wrong) - 3} more"]
-    return Finding(run.key, recipe, seed, count, "; ".join(wrong))
+    return Finding(run.key, recipe, seed, count, _few(wrong))

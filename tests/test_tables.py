@@ -265,6 +265,16 @@ def test_the_box_names_every_scale(judged):
     assert "not run: its page has not been run yet." in empty.html
 
 
+def test_recorded_claims_stand_under_their_scale(judged):
+    shown = tables.recorded_claims({"tiny": judged, "small": judged[:2], "paper": None}, "tiny", name="made")
+    assert "<strong>small</strong> (recorded): 2 claims: 2 hold; 5 seeds." in shown.html
+    assert "<strong>paper</strong> (recorded): not run." in shown.html
+    assert "<strong>tiny</strong>" not in shown.html
+    assert [a["download"] for a in Page(shown.html).all("a")] == ["made-small.csv"]
+    assert set(shown.frame["claim"]) == {"B1", "B2"}
+    assert tables.recorded_claims({"tiny": judged, "small": None}, "tiny").frame.empty
+
+
 def test_the_scoreboard_says_which_claims_hold_and_counts_them(everything):
     first, second, third = Page(everything.html).body
     answer = first["cells"][1]["text"]

@@ -1,4 +1,4 @@
-"""python -m ood_core: recipes, run, verify, score, data. One file a command."""
+"""python -m ood_core: recipes, run, record, verify, score, data. One file a command."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..checks import InputError
 from ..train import InterruptedTraining, TrainingError
 from .data import data_command
 from .recipes import recipes_command
+from .record import record_command
 from .run import run_command
 from .score import score_command
 from .verify import verify_command
@@ -43,5 +44,5 @@ def main() -> None:
     study.setup()
 
 
-for _command in (recipes_command, run_command, verify_command, score_command, data_command):
+for _command in (recipes_command, run_command, record_command, verify_command, score_command, data_command):
     main.add_command(_command)

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from .. import recipes, study
 from ..checks import InputError
 from ..store import Store
+from ..verify import Finding, verify_recorded
 from ..verify import verify as verify_runs
 from .options import PAGE, SCALE, as_json, show
 
@@ -15,17 +16,27 @@ from .options import PAGE, SCALE, as_json, show
 @click.command("verify")
 @click.argument("page", type=PAGE, required=False)
 @click.option("--scale", type=SCALE, help="Only runs of this scale.")
+@click.option("--recorded", "in_git", is_flag=True, help="The runs in book/results/ in place of those in the store.")
+@click.option("--again", is_flag=True, help="With --recorded: measure the recorded weights once more. Takes minutes.")
 @as_json
-def verify_command(page: str | None, scale: str | None, as_json: bool) -> None:
-    """Check stored runs: every file by checksum, every OOD metric again from the stored scores.
+def verify_command(page: str | None, scale: str | None, in_git: bool, again: bool, as_json: bool) -> None:
+    """Check runs: every file by checksum, and every OOD metric of stored runs again from their scores.
 
-    Exits with 1 if any run is damaged or disagrees with itself.
+    Exits with 1 if any run is damaged, disagrees with itself, or was measured by an older version of the code.
 
     \b
     Examples:
       python -m ood_core verify
       python -m ood_core verify l2-norm --scale tiny
+      python -m ood_core verify --recorded --again
     """
+    if again and not in_git:
+        raise click.UsageError("--again belongs to --recorded")
+    if in_git:
+        scales = [scale] if scale else list(recipes.SCALES)
+        chosen = [page] if page else recipes.pages()
+        _report([f for p in chosen for s in scales for f in verify_recorded(p, s, again)], as_json)
+        return
     store = Store()
     runs = [run for run in store.runs() if scale in (None, run.info["recipe"]["scale"])]
     if page:
@@ -33,7 +44,10 @@ def verify_command(page: str | None, scale: str | None, as_json: bool) -> None:
         runs = [run for run in runs if run.key in known]
     if not runs:
         raise InputError(f"no stored run matches in {store.folder}.\nMake some first: python -m ood_core run --all")
-    findings = verify_runs(tqdm(runs, unit="run", disable=None))
+    _report(verify_runs(tqdm(runs, unit="run", disable=None)), as_json)
+
+
+def _report(findings: list[Finding], as_json: bool) -> None:
     table = [{**f.__dict__, "problem": f.problem or "none"} for f in findings]
     show(table, as_json)
     bad = sum(bool(f.problem) for f in findings)

@@ -3,7 +3,7 @@
 from .html import Html
 from .reference import definition_table, entries, facts_table, picture, scorer_table, set_table
 from .results import metrics_table, provenance_table
-from .verdicts import claims_table, scoreboard, verdict_box
+from .verdicts import claims_table, recorded_claims, scoreboard, verdict_box
 
 __all__ = [
     "Html",
@@ -14,6 +14,7 @@ __all__ = [
     "metrics_table",
     "picture",
     "provenance_table",
+    "recorded_claims",
     "scoreboard",
     "scorer_table",
     "set_table",

@@ -96,6 +96,26 @@ def claims_table(verdicts: Iterable[Judged], reported: Iterable[Entry] = (), nam
     return Html(f'<div class="claims-table">{more}{body}{csv_link(frame, name)}</div>', frame)
 
 
+def recorded_claims(verdicts: Scales, live: str, reported: Iterable[Entry] = (), name: str = "claims") -> Html:
+    """The claims table of every scale but the live one, from recorded runs, under a heading each.
+
+    Args:
+        verdicts: scale -> verdicts, or None where nothing is recorded.
+        live: the scale that the page shows live.
+        reported, name: as for `claims_table`.
+    """
+    entries, texts, frames = list(reported), [], []
+    for scale, found in verdicts.items():
+        if scale == live:
+            continue
+        texts.append(f"<p><strong>{escape(scale)}</strong> (recorded): {_sentence(_tops(found))}</p>")
+        if found is not None:
+            made = claims_table(found, entries, f"{name}-{scale}")
+            texts.append(made.html)
+            frames.append(made.frame)
+    return Html("".join(texts), pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
+
+
 def scoreboard(
     pages: Mapping[str, Scales], cards: Mapping[str, Card] | None = None, links: Mapping[str, str] | None = None
 ) -> Html:

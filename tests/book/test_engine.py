@@ -23,6 +23,11 @@ from pathlib import Path
 def export(page, scale, seeds, folder):
     Path(folder, "rows.csv").write_text(f"{page},{scale},{seeds}")
 """
+VERIFY = """
+from types import SimpleNamespace
+def verify_recorded(page, scale):
+    return [SimpleNamespace(run="r", seed=0, problem={problem!r})]
+"""
 
 
 def demo_page() -> nbformat.NotebookNode:
@@ -56,6 +61,8 @@ def root(tmp_path: Path) -> Path:
     (book / "claims" / "demo.yml").write_text("claims: []\n")
     (package / "__init__.py").write_text("WORD = 'first word'\n")
     (package / "study.py").write_text(STUDY)
+    (package / "recipes.py").write_text("SCALES = ['small']\ndef pages(): return ['demo']\n")
+    (package / "verify.py").write_text(VERIFY.format(problem=""))
     return tmp_path
 
 
@@ -115,8 +122,12 @@ def check_scripts(site: Path) -> None:
             },
             ["stderr was found", "nowhere"],
         ),
+        (
+            {"../ood_core/verify.py": VERIFY.format(problem="rows.csv was edited")},
+            ["recorded run r (demo, small, seed 0): rows.csv was edited"],
+        ),
     ],
-    ids=["a cell fails", "a cell warns and a link is dead"],
+    ids=["a cell fails", "a cell warns and a link is dead", "a recorded run was edited"],
 )
 def test_trouble_fails_every_build_until_it_is_mended(root: Path, changes: dict[str, str], messages: list[str]) -> None:
     for page, text in changes.items():
