@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .checks import InputError
 from .data import ImageSet
 from .heads import head
 from .models import backbone
@@ -29,7 +30,7 @@ class Network(nn.Module):
 
     def __init__(self, recipe: Recipe, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
-        self.backbone = backbone(recipe.network.name, recipe.network.width, image_shape)
+        self.backbone = backbone(recipe.network, image_shape)
         self.head = head(recipe.head, self.backbone.dim, classes)
         self.register_buffer("mean", torch.zeros(image_shape[2]))
         self.register_buffer("std", torch.ones(image_shape[2]))
@@ -63,17 +64,45 @@ def network(recipe: Recipe, train: ImageSet, seed: int, device: torch.device) ->
 
 @torch.no_grad()
 def initialise(net: nn.Module, seed: int) -> None:
-    """Convolutions: Kaiming normal, fan-out. Batch norm: 1 and 0. Head: uniform +-1/sqrt(D), bias 0."""
-    for name, parameter in net.named_parameters():
-        draw = generator(seed, "init", name)
-        if parameter.ndim == 4:
+    """Fill every parameter with a generator of its own, drawn from (seed, its name).
+
+    Convolutions: Kaiming normal, fan-out. Other matrices (C, D): uniform +-1/sqrt(D). Embeddings: normal, deviation
+    0.02. Biases: 0. Scalars and vectors, such as the weights of batch or layer norm: 1.
+    A module that wants another start for its own parameters (not those of modules in it) has a method
+    `fill(name, parameter, draw)`, called for each of them with the generator `draw`.
+
+    Raises:
+        InputError: a parameter of another kind in a module without such a method.
+    """
+    _fill(net, "", seed)
+
+
+def _fill(module: nn.Module, prefix: str, seed: int) -> None:
+    own = getattr(module, "fill", None)
+    for name, parameter in module.named_parameters(recurse=False):
+        draw = generator(seed, "init", prefix + name)
+        if own is not None:
+            own(name, parameter, draw)
+        elif name.endswith("bias"):
+            parameter.zero_()
+        elif isinstance(module, nn.Embedding):
+            parameter.normal_(0, 0.02, generator=draw)
+        elif parameter.ndim == 4:
             fan_out = parameter.shape[0] * parameter.shape[2] * parameter.shape[3]
             parameter.normal_(0, math.sqrt(2 / fan_out), generator=draw)
         elif parameter.ndim == 2:
             bound = 1 / math.sqrt(parameter.shape[1])
             parameter.uniform_(-bound, bound, generator=draw)
+        elif parameter.ndim < 2:
+            parameter.fill_(1)
         else:
-            parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+            raise InputError(
+                f"{prefix}{name} has shape {tuple(parameter.shape)}, "
+                "expected a convolution, a matrix, a vector or a scalar.\n"
+                f"Give {type(module).__name__} a method fill(name, parameter, draw)."
+            )
+    for name, child in module.named_children():
+        _fill(child, f"{prefix}{name}.", seed)
 
 
 def channel_constants(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from ood_core import networks
 from ood_core.checks import InputError
 from ood_core.heads import head
-from ood_core.models import NAMES, backbone
 from ood_core.recipes.schema import Head
 from ood_core.rng import generator
 from tests.spine import images, recipe
@@ -74,41 +73,58 @@ def test_channel_constants_are_exact_and_by_channel():
     assert std[2] == 1
 
 
-@pytest.mark.parametrize("name", ["resnet8", "resnet20", "resnet18"])
-def test_parameter_counts_from_the_layer_shapes(name):
-    width = 64 if name == "resnet18" else 16
-    found = sum(p.numel() for p in backbone(name, width, (32, 32, 3)).parameters())
-    assert found == expected_parameters(name, width, 3)
-    if name == "resnet18":  # the well-known 11,173,962 of the CIFAR form with its ten-class layer
-        assert found + 512 * 10 + 10 == 11_173_962
+class _OwnStart(torch.nn.Module):
+    """Prototypes, a learnable scale, and a layer inside: what a head may bring."""
+
+    def __init__(self):
+        super().__init__()
+        self.prototypes = torch.nn.Parameter(torch.empty(3, 4))
+        self.inner = torch.nn.Linear(4, 2)
+
+    def fill(self, name, parameter, draw):
+        assert name == "prototypes"
+        parameter.normal_(generator=draw)
 
 
-def expected_parameters(name, width, channels):
-    stages = {"resnet8": [1] * 3, "resnet20": [3] * 3, "resnet18": [2] * 4}[name]
-    total, inputs = channels * 9 * width + 2 * width, width
-    for index, blocks in enumerate(stages):
-        outputs = width * 2**index
-        for _ in range(blocks):
-            total += 9 * inputs * outputs + 9 * outputs * outputs + 4 * outputs
-            if inputs != outputs:
-                total += inputs * outputs + 2 * outputs
-            inputs = outputs
-    return total
+class _EveryKind(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 64, 3)
+        self.norm = torch.nn.LayerNorm(5)
+        self.batch = torch.nn.BatchNorm2d(5)
+        self.linear = torch.nn.Linear(100, 40)
+        self.position = torch.nn.Embedding(50, 40)
+        self.scale = torch.nn.Parameter(torch.empty(()))
+        self.head = _OwnStart()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "resnet110"])
-def test_every_network_runs_at_its_sizes(name):
-    for size, channels in [(8, 1), (28, 1), (32, 3)]:
-        net = backbone(name, 4, (size, size, channels)).eval()
-        out = net(torch.zeros(2, channels, size, size))
-        assert out.shape == (2, net.dim)
+def test_every_kind_of_parameter_has_a_start_drawn_from_seed_and_name():
+    net = _EveryKind()
+    for parameter in net.parameters():
+        parameter.data.fill_(float("nan"))
+    networks.initialise(net, 5)
+    start = {name: p.detach().clone() for name, p in net.named_parameters()}
+    for name in ("conv.bias", "norm.bias", "batch.bias", "linear.bias"):
+        assert start[name].count_nonzero() == 0
+    for name in ("norm.weight", "batch.weight", "scale"):
+        assert bool((start[name] == 1).all())
+    assert float(start["conv.weight"].std()) == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
+    assert float(start["linear.weight"].abs().max()) == pytest.approx(0.1, rel=0.01)
+    assert float(start["position.weight"].std()) == pytest.approx(0.02, rel=0.05)
+    by_hand = torch.empty(3, 4).normal_(generator=generator(5, "init", "head.prototypes"))
+    assert torch.equal(start["head.prototypes"], by_hand)
+    assert float(start["head.inner.weight"].abs().max()) <= 0.5  # a layer inside keeps the rule of its kind
+    networks.initialise(net, 5)
+    assert all(torch.equal(p, start[name]) for name, p in net.named_parameters())
+    networks.initialise(net, 6)
+    drawn = ("conv.weight", "linear.weight", "position.weight", "head.prototypes")
+    assert not any(torch.equal(p, start[name]) for name, p in net.named_parameters() if name in drawn)
 
 
-def test_images_too_small_are_refused():
-    with pytest.raises(InputError, match="images of 3x8, expected at least 4x4"):
-        backbone("resnet8", 4, (3, 8, 1))
-    with pytest.raises(InputError, match="network is 'resnet9'"):
-        backbone("resnet9", 4, (8, 8, 1))
+def test_a_kind_without_a_rule_is_refused_by_name():
+    net = torch.nn.Sequential(torch.nn.Conv1d(2, 3, 4))
+    with pytest.raises(InputError, match=r"0.weight has shape \(3, 2, 4\).*\nGive Conv1d a method fill"):
+        networks.initialise(net, 0)
 
 
 def test_heads_against_their_formulas():

@@ -1,41 +1,32 @@
-"""Backbones by name: images (B, C, H, W) -> features (B, dim)."""
+"""Backbones by name: images (B, C, H, W) -> features (B, dim).
+
+A family's file lists its networks in `NETWORKS`; here they come together.
+"""
 
 from __future__ import annotations
 
-from ..checks import InputError, choice
-from .resnet import ResNet
+from ..checks import choice
+from ..recipes.schema import Network
+from . import resnet
+from .architecture import Architecture, Backbone, ImageShape
 
-__all__ = ["NAMES", "ResNet", "backbone"]
+__all__ = ["ARCHITECTURES", "NAMES", "Architecture", "Backbone", "backbone"]
 
-_BLOCKS = {
-    "resnet8": (1, 1, 1),
-    "resnet14": (2, 2, 2),
-    "resnet20": (3, 3, 3),
-    "resnet110": (18, 18, 18),
-    "resnet18": (2, 2, 2, 2),
-    "resnet34": (3, 4, 6, 3),
-}
-NAMES = tuple(_BLOCKS)
+ARCHITECTURES: dict[str, Architecture] = {**resnet.NETWORKS}
+NAMES = tuple(ARCHITECTURES)
 
 
-def backbone(name: str, width: int, image_shape: tuple[int, int, int]) -> ResNet:
+def backbone(settings: Network, image_shape: ImageShape) -> Backbone:
     """Build a backbone for images of one shape.
 
     Args:
-        name: one of `NAMES`.
-        width: channels of the first stage.
+        settings: the `network` of a recipe; its name is one of `NAMES`.
         image_shape: (H, W, C) of the images.
     Returns:
-        a module with `dim`, the number of features.
+        a module with `dim`, the number of features; `networks.initialise` fills it.
     Raises:
-        InputError: an unknown name, or images too small for the network's halvings.
+        InputError: an unknown name, or an option, a width or a size of images that the network does not take.
     """
-    blocks = _BLOCKS[choice("network", name, NAMES)]
-    height, wide, channels = image_shape
-    least = 2 ** (len(blocks) - 1)
-    if min(height, wide) < least:
-        raise InputError(
-            f"{name} got images of {height}x{wide}, expected at least {least}x{least} pixels.\n"
-            "Choose a network with fewer stages."
-        )
-    return ResNet(blocks, width, channels)
+    architecture = ARCHITECTURES[choice("network", settings.name, NAMES)]
+    architecture.check(settings, image_shape)
+    return architecture.build(settings, image_shape)

@@ -6,8 +6,13 @@ and no max pooling that CIFAR code uses. Departure: shortcuts that change shape 
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ..recipes.schema import Network
+from .architecture import Architecture, Backbone, ImageShape
 
 
 class BasicBlock(nn.Module):
@@ -31,18 +36,20 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """Stem, stages of basic blocks, global average pooling: images (B, C, H, W) -> features (B, dim).
 
     Args:
         blocks: blocks in each stage; the first stage keeps the resolution, each later one halves it.
-        width: channels of the first stage; each later one doubles it, so dim = width * 2^(stages - 1).
-        channels: channels of the images.
+        settings: `width` is the channels of the first stage; each later one doubles it, so
+            dim = width * 2^(stages - 1).
+        image_shape: (H, W, C).
     """
 
-    def __init__(self, blocks: tuple[int, ...], width: int, channels: int) -> None:
+    def __init__(self, blocks: tuple[int, ...], settings: Network, image_shape: ImageShape) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        width = settings.width
+        self.conv1 = nn.Conv2d(image_shape[2], width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         stages, inputs = [], width
         for index, count in enumerate(blocks):
@@ -58,3 +65,16 @@ class ResNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         out: Tensor = self.stages(x)
         return out.mean(dim=(2, 3))  # (B, dim)
+
+
+_OPTIONS: tuple[str, ...] = ()
+_SMALL = "He et al. 2016, arXiv 1512.03385, section 4.2"
+_LARGE = "He et al. 2016, arXiv 1512.03385, table 1, with a 3x3 stem and no max pooling"
+NETWORKS = {
+    "resnet8": Architecture(partial(ResNet, (1, 1, 1)), 16, 4, _OPTIONS, _SMALL),
+    "resnet14": Architecture(partial(ResNet, (2, 2, 2)), 16, 4, _OPTIONS, _SMALL),
+    "resnet20": Architecture(partial(ResNet, (3, 3, 3)), 16, 4, _OPTIONS, _SMALL),
+    "resnet110": Architecture(partial(ResNet, (18, 18, 18)), 16, 4, _OPTIONS, _SMALL),
+    "resnet18": Architecture(partial(ResNet, (2, 2, 2, 2)), 64, 8, _OPTIONS, _LARGE),
+    "resnet34": Architecture(partial(ResNet, (3, 4, 6, 3)), 64, 8, _OPTIONS, _LARGE),
+}
