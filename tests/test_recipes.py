@@ -1,6 +1,7 @@
 """Recipes: what a typo says, and which changes make another run."""
 
 import pytest
+import yaml
 
 from ood_core import recipes
 from ood_core.checks import InputError
@@ -8,6 +9,7 @@ from ood_core.heads import NAMES as HEADS
 from ood_core.losses import NAMES as LOSSES
 from ood_core.models import NAMES as NETWORKS
 from ood_core.recipes.schema import Head, Loss, Recipe
+from tests.made_page import changed
 
 ALL = [
     (page, scale, recipe)
@@ -111,8 +113,6 @@ def test_seed_and_images_retrain():
     ],
 )
 def test_a_mistake_is_named(tmp_path, monkeypatch, changes, message):
-    import yaml
-
     shared = {
         "source": "ours",
         "minutes": 1,
@@ -146,3 +146,23 @@ def test_changes_by_scale_reach_only_what_they_name():
 def test_unknown_page_or_scale(page, scale):
     with pytest.raises(InputError, match="expected one of"):
         recipes.load(page, scale)
+
+
+def test_a_recipe_can_train_like_another_and_share_its_run(made):
+    page = changed(far=["photos"])
+    page["scales"]["tiny"]["optimiser"]["lr"] = 0.3  # the page's own settings do not touch it
+    page["recipes"] = {"mine": {"title": "mine", "same_as": "made/l2"}}
+    (recipes.FOLDER / "other.yml").write_text(yaml.safe_dump(page))
+    mine, theirs = recipes.load("other", "tiny")["mine"], recipes.load("made", "tiny")["l2"]
+    assert mine.train_key(0, "d") == theirs.train_key(0, "d")
+    assert (mine.title, mine.evaluate.far) == ("mine", ("photos",))
+    for wrong, message in (("made/l3", "is 'l3'"), ("nowhere/l2", "page is 'nowhere'")):
+        page["recipes"]["mine"]["same_as"] = wrong
+        (recipes.FOLDER / "wrong.yml").write_text(yaml.safe_dump(page))
+        recipes.page.cache_clear()
+        with pytest.raises(InputError, match=message):
+            recipes.load("wrong", "tiny")
+    page["recipes"]["mine"]["same_as"] = "other/mine"
+    (recipes.FOLDER / "third.yml").write_text(yaml.safe_dump(page))
+    with pytest.raises(InputError, match="expected a recipe with settings of its own"):
+        recipes.load("third", "tiny")

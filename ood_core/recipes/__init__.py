@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..checks import InputError, choice
-from .schema import SCALES, TRAIN_VERSION, Evaluate, Recipe, Scale, Score, digest_of
+from .schema import SCALES, TRAIN_VERSION, TRAINING, Evaluate, Recipe, Scale, Score, digest_of
 
 __all__ = [
     "SCALES",
@@ -47,10 +47,12 @@ class Page(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    paper: Paper
+    paper: Paper | None = Field(None, description="none where a page compares instead of replicating")
     seeds: dict[Scale, int] = Field(description="seeds a page asks for by default")
     scales: dict[Scale, dict[str, Any]] = Field(description="settings that all recipes of a scale share")
-    recipes: dict[str, dict[str, Any]] = Field(description="what each recipe changes; `at` holds changes by scale")
+    recipes: dict[str, dict[str, Any]] = Field(
+        description="what each recipe changes; `at` holds changes by scale, `same_as: page/recipe` trains like another"
+    )
 
 
 def pages() -> list[str]:
@@ -84,11 +86,22 @@ def load(name: str, scale: str) -> dict[str, Recipe]:
         )
     found = {}
     for recipe_id, changes in written.recipes.items():
-        own = {key: value for key, value in changes.items() if key != "at"}
+        own = {key: value for key, value in changes.items() if key not in ("at", "same_as")}
         settings = _merge(_merge(written.scales[scale], own), changes.get("at", {}).get(scale, {}))
+        if "same_as" in changes:
+            settings = settings | _trained_like(changes["same_as"], scale, f"{name}/{recipe_id}")
         settings = {**settings, "id": recipe_id, "scale": scale}
         found[recipe_id] = _checked(Recipe, settings, f"recipes/{name}.yml, {recipe_id} at {scale}")
     return found
+
+
+def _trained_like(text: str, scale: str, where: str) -> dict[str, Any]:
+    """Training fields of the recipe that `page/recipe` names, at one scale."""
+    page_name, _, recipe_id = text.partition("/")
+    if "same_as" in page(page_name).recipes[choice(f"same_as of {where}: recipe", recipe_id, page(page_name).recipes)]:
+        raise InputError(f"same_as of {where} is {text!r}, expected a recipe with settings of its own.\nName that one.")
+    others = load(page_name, scale)
+    return others[recipe_id].model_dump(mode="json", include=TRAINING)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

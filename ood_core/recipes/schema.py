@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 SCALES = ("tiny", "small", "paper")
 Scale = Literal["tiny", "small", "paper"]
 
+TRAINING = {"data", "network", "head", "loss", "optimiser", "schedule", "precision"}  # fields that decide training
+
 # Part of every train key: raise it when the same recipe and seed would train to other weights.
 TRAIN_VERSION = 1
 
@@ -56,12 +58,20 @@ class Head(_Strict):
 
     `linear`: W h + b. `l2`: W h/||h|| + b, the division is on in training and kept in `logits`. `isomax`,
     `isomax_plus`, `dismax`: minus distances to prototypes. `projection`: no logits, a small network for contrastive
-    losses. `start`: where the prototypes begin; the published choice of each head if left out.
+    losses. `start`: where the prototypes begin; the published choice of each head if left out. `bias`: whether a linear
+    head has b; the theory of arXiv 2310.05316 has none.
     """
 
     name: Literal["linear", "l2", "isomax", "isomax_plus", "dismax", "projection"] = "linear"
     temperature: float = Field(1.0, gt=0, description="logits of an `l2` head are divided by it, in training and after")
     start: Literal["zeros", "normal"] | None = None
+    bias: bool = True
+
+    @model_validator(mode="after")
+    def _bias_fits(self) -> Head:
+        if not self.bias and self.name != "linear":
+            raise ValueError(f"bias is false with name {self.name}, expected it for a linear head only")
+        return self
 
 
 class Loss(_Strict):
@@ -182,8 +192,7 @@ class Recipe(_Strict):
 
     def training(self) -> dict[str, Any]:
         """The training fields, those at their default left out: a new field leaves old keys as they were."""
-        kept = {"data", "network", "head", "loss", "optimiser", "schedule", "precision"}
-        return self.model_dump(mode="json", include=kept, exclude_defaults=True)
+        return self.model_dump(mode="json", include=TRAINING, exclude_defaults=True)
 
     def train_key(self, seed: int, id_digest: str) -> str:
         """SHA-256, 20 hex digits, over training fields, ID digest, seed and train version.
