@@ -5,10 +5,12 @@ Source of the label schemes: arXiv 2310.05316, section 4.1.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..checks import InputError
 from ..recipes.schema import Data
@@ -47,10 +49,25 @@ def labelled(images: ImageSet, scheme: str, seed: int) -> ImageSet:
     """
     if scheme == "true":
         return images
-    count = len(images)
+    count, classes = len(images), images.classes
+    labels: NDArray[np.int64] = np.zeros(count, np.int64)
     if scheme == "instance":
-        return replace(images, labels=np.arange(count), classes=tuple(map(str, images.ids)))
-    if scheme == "binary":
-        drawn = torch.randint(0, 2, (count,), generator=generator(seed, "labels", scheme)).numpy()
-        return replace(images, labels=drawn, classes=("one", "other"))
-    return replace(images, labels=np.zeros(count, np.int64))
+        labels, classes = np.arange(count), tuple(map(str, images.ids))
+    elif scheme == "binary":
+        labels = torch.randint(0, 2, (count,), generator=generator(seed, "labels", scheme)).numpy()
+        classes = ("one", "other")
+    digest = hashlib.sha256(f"{images.digest}|{scheme}|{seed if scheme == 'binary' else ''}".encode()).hexdigest()
+    return replace(images, labels=labels, classes=classes, digest=digest)
+
+
+def tested(images: ImageSet, asked: Data) -> tuple[ImageSet, ImageSet | None]:
+    """The ID test images of a recipe and, where it learned one class alone, those of all other classes.
+
+    Without labels where the recipe learned others than the true ones: such a network has no test accuracy.
+    """
+    if asked.one_class is None:
+        return (images if asked.labels == "true" else replace(images, labels=None)), None
+    own = images.labels == asked.one_class
+    parts = (images.part(own, f"{images.split}, class"), images.part(~own, f"{images.split}, other classes"))
+    mine, rest = (replace(part, labels=None) for part in parts)
+    return mine, rest

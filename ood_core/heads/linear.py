@@ -11,14 +11,14 @@ from ..recipes.schema import Head
 
 
 class LinearHead(nn.Module):
-    """logits = W h + b."""
+    """logits = W h + b, or W h where the recipe asks for no bias."""
 
     kind = "linear"
 
-    def __init__(self, _: Head, dim: int, classes: int) -> None:
+    def __init__(self, settings: Head, dim: int, classes: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(classes, dim))
-        self.bias = nn.Parameter(torch.empty(classes))
+        self.bias = nn.Parameter(torch.empty(classes)) if settings.bias else None
 
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
@@ -30,7 +30,8 @@ class LinearHead(nn.Module):
 
     def formula(self) -> outputs.Head:
         """The head as scorers take it, detached from the module."""
-        return outputs.Head(self.kind, self.weight.detach().cpu().clone(), self.bias.detach().cpu().clone())  # type: ignore[arg-type]
+        bias = None if self.bias is None else self.bias.detach().cpu().clone()
+        return outputs.Head(self.kind, self.weight.detach().cpu().clone(), bias)  # type: ignore[arg-type]
 
 
 class L2Head(LinearHead):

@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import Any
 
 from .. import data
-from ..data import ImageSet
+from ..data import ImageSet, schemes
 from ..features import extract
 from ..networks import Network
 from ..outputs import Outputs
 from ..recipes import Recipe, digest_of
 from ..store import Scores
 
+REST = "other-classes"  # the OOD set of a network that learned one class alone
 COLUMNS = (
     *("run", "scale", "seed", "id_set", "ood_set", "ood_group", "split", "epoch"),
     *("layer", "scorer", "params", "protocol", "class", "metric", "value", "n"),
@@ -52,7 +53,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Sets:
-    """The image sets of a recipe: the part trained on, ID validation and test images, and OOD sets by name."""
+    """The image sets of a recipe: the part trained on, ID validation and test images, and OOD sets by name.
+
+    A recipe of one class has that class alone as ID, and the test images of the others as the near set `REST`.
+    """
 
     train: ImageSet
     validation: ImageSet | None
@@ -63,14 +67,19 @@ class Sets:
     def load(cls, recipe: Recipe, seed: int) -> Sets:
         train, validation = data.training(recipe.data, seed)
         shape = train.images.shape[1:]
-        ood = {name: data.fitted(data.load(*data.parse(name), role), shape) for name, role in ood_sets(recipe)}
-        return cls(train, validation, data.load(recipe.data.id_set, "test"), ood)
+        test, rest = schemes.tested(data.load(recipe.data.id_set, "test"), recipe.data)
+        ood = {} if rest is None else {REST: rest}
+        for name, role in ood_sets(recipe):
+            if name != REST:
+                ood[name] = data.fitted(data.load(*data.parse(name), role), shape)
+        return cls(train, validation, test, ood)
 
 
 def ood_sets(recipe: Recipe) -> list[tuple[str, str]]:
     """Name and group (`near`, `far` or `validation`) of every OOD set of a recipe."""
     asked = recipe.evaluate
-    groups = (("near", asked.near), ("far", asked.far), ("validation", asked.validation))
+    rest = () if recipe.data.one_class is None else (REST,)
+    groups = (("near", (*rest, *asked.near)), ("far", asked.far), ("validation", asked.validation))
     return [(name, group) for group, names in groups for name in names]
 
 
@@ -111,7 +120,9 @@ class Moment:
     @cached_property
     def ood(self) -> list[tuple[str, str, tuple[str, ...]]]:
         """Name, group and `Job.reads` of every OOD set."""
-        return [(name, group, (data.digest(*data.parse(name)), *self.early)) for name, group in ood_sets(self.recipe)]
+        test = (self.recipe.data.id_set, "test")
+        sets = [(name, group, test if name == REST else data.parse(name)) for name, group in ood_sets(self.recipe)]
+        return [(name, group, (data.digest(*place), *self.early)) for name, group, place in sets]
 
 
 class Seen:
