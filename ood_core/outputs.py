@@ -25,7 +25,8 @@ class Head:
 
     - `linear`:   logits = W h + b
     - `unit`:     logits = W z + b           (L2-normalised features)
-    - `distance`: logits = -scale ||h - w_c||_2, or with `normalized` -scale ||z - w_c / ||w_c||_2 ||_2
+    - `distance`: logits = -D_c with D_c = scale ||h - w_c||_2, or with `normalized` scale ||z - w_c / ||w_c||_2 ||_2;
+      with `plus_mean` -(D_c + mean_k D_k)
 
     Attributes:
         kind: one of the three.
@@ -33,7 +34,8 @@ class Head:
         bias: (C,), or None; distance heads have none.
         scale: factor of a distance head outside training; 1 for the other kinds.
         normalized: distance between unit vectors.
-    Source: papers 2306.04072 (unit) and 2006.04005 (distance).
+        plus_mean: every logit of a distance head also holds the mean distance to all prototypes.
+    Source: papers 2306.04072 (unit), 2006.04005 (distance) and 2205.05874 (plus_mean, the paper's "logits+").
     """
 
     kind: Literal["linear", "unit", "distance"]
@@ -41,6 +43,7 @@ class Head:
     bias: Tensor | None = None
     scale: float = 1.0
     normalized: bool = False
+    plus_mean: bool = False
 
     def __post_init__(self) -> None:
         checks.choice("head kind", self.kind, HEAD_KINDS)
@@ -68,7 +71,8 @@ class Head:
         if self.kind == "distance":
             if self.normalized:
                 h, weight = unit(h), unit(weight)
-            return -self.scale * torch.cdist(h, weight, compute_mode="donot_use_mm_for_euclid_dist")
+            distances = self.scale * torch.cdist(h, weight, compute_mode="donot_use_mm_for_euclid_dist")
+            return -(distances + distances.mean(dim=1, keepdim=True)) if self.plus_mean else -distances
         bias = None if self.bias is None else self.bias.to(h)
         return F.linear(unit(h) if self.kind == "unit" else h, weight, bias)
 

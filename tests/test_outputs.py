@@ -24,6 +24,8 @@ def test_heads_by_hand():
     cosine = torch.tensor([0.6, 0.8, 1.4 / 2**0.5])
     assert torch.allclose(on_the_sphere[0], -(2 - 2 * cosine).sqrt())
     assert torch.allclose(on_the_sphere[1], torch.tensor(-1.0))  # the zero vector stays zero
+    plus = Head("distance", torch.tensor([[0.0, 0.0], [3.0, 0.0]]), scale=2.0, plus_mean=True).logits(H)
+    assert torch.allclose(plus[0], -torch.tensor([10.0 + 9, 8.0 + 9]))  # distances 5 and 4, twice, and their mean
     assert Head("linear", W).classes == 3
 
 

@@ -91,7 +91,7 @@ def _require_logits(x: Tensor, head: Head, outputs: Outputs, layer: str, name: s
         divides = head.kind == "unit" or head.normalized
         size = torch.ones_like(block[:, 0]) if divides else torch.linalg.vector_norm(block, dim=1)
         if head.kind == "distance":
-            reach = head.scale * (size + (1.0 if head.normalized else lengths.max()))
+            reach = head.scale * (1 + head.plus_mean) * (size + (1.0 if head.normalized else lengths.max()))
         else:
             reach = size * lengths.max() + (0.0 if head.bias is None else head.bias.abs().max().to(block))
         apart = (head.logits(block) - given).abs().amax(dim=1)

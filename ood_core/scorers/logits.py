@@ -16,11 +16,13 @@ from .base import Scorer
 class MSP(Scorer):
     """Maximum softmax probability.
 
-    s(x) = max_c softmax(l)_c = 1 / sum_c exp(l_c - max l), in [1/C, 1]
+    s(x) = max_c softmax(l / T)_c = 1 / sum_c exp((l_c - max l) / T), in [1/C, 1]
 
-    In float64 it reaches 1 where the largest logit leads by about 37; rows beyond that tie.
+    In float64 it reaches 1 where the largest logit leads by about 37 T; rows beyond that tie.
 
     Args:
+        temperature: T > 0, in units of the logits; 1 over the scale of a training that multiplied the logits gives the
+            probabilities that the loss saw.
         layer: (N, C), C >= 2.
     Source: Hendrycks and Gimpel 2017, arXiv 1610.02136.
     """
@@ -29,13 +31,18 @@ class MSP(Scorer):
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Hendrycks and Gimpel 2017, arXiv 1610.02136"
 
+    temperature: float = 1.0
     layer: str = "logits"
+
+    def _check_parameters(self) -> None:
+        if self.temperature <= 0:
+            raise InputError(f"msp got temperature={self.temperature}, expected one above 0.\nThe paper uses 1.")
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         return at_least_two(self.name, x)
 
     def _score(self, x: Tensor) -> Tensor:
-        return x.softmax(dim=1).amax(dim=1)
+        return (x / self.temperature).softmax(dim=1).amax(dim=1)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -92,7 +99,8 @@ class MinDistance(Scorer):
 
     s(x) = max_c l_c = -scale min_c ||h - w_c||  (unit vectors if the head is normalised)
 
-    `fit` refuses heads of another kind; without a head, it refuses logits above 0, which are no distances.
+    Behind a head whose logits also hold the mean distance, mean_c l_c / 2 is taken off: the score is the distance all
+    the same. `fit` refuses heads of another kind; without a head, it refuses logits above 0, which are no distances.
 
     Args:
         layer: (N, C), logits of a distance head without its training scale.
@@ -116,10 +124,13 @@ class MinDistance(Scorer):
                 "min_distance got logits above 0, expected minus distances.\n"
                 "Use max_logit for logits that are no distances."
             )
-        return {}
+        # l_c = -(D_c + mean D): the mean logit is -2 mean D
+        return {"mean_share": x.new_full((), 0.5)} if outputs.head is not None and outputs.head.plus_mean else {}
 
     def _score(self, x: Tensor) -> Tensor:
-        return x.amax(dim=1)
+        largest = x.amax(dim=1)
+        share = self._state.get("mean_share")
+        return largest if share is None else largest - share * x.mean(dim=1)
 
 
 def at_least_two(name: str, x: Tensor) -> dict[str, Tensor]:

@@ -92,7 +92,8 @@ class Shaped(Scorer):
 
     def _header(self) -> dict[str, Any]:
         head = self._head
-        kind = None if head is None else {"kind": head.kind, "scale": head.scale, "normalized": head.normalized}
+        about = ("kind", "scale", "normalized", "plus_mean")
+        kind = None if head is None else {name: getattr(head, name) for name in about}
         return {**super()._header(), "head": kind, "then": self._inner._header()}
 
     def _tensors(self) -> dict[str, Tensor]:

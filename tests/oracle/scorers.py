@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import multivariate_normal
 
 
-def msp(train, labels, rows):
-    return np.array([1 / math.fsum(math.exp(other - max(row)) for other in row) for row in rows])
+def msp(train, labels, rows, temperature=1.0):
+    return np.array([1 / math.fsum(math.exp((other - max(row)) / temperature) for other in row) for row in rows])
 
 
 def max_logit(train, labels, rows):

@@ -28,7 +28,7 @@ class Case:
 
 
 CASES = {
-    "msp": Case(oracle.msp, ({"layer": "raw_logits"},)),
+    "msp": Case(oracle.msp, ({"layer": "raw_logits"}, {"temperature": 2.5}, {"temperature": 0.1})),
     "max_logit": Case(oracle.max_logit),
     "energy": Case(oracle.energy, ({"temperature": 2.5}, {"temperature": 0.1})),
     "entropy": Case(probabilities.entropy, ({"temperature": 2.5}, {"temperature": 0.1})),

@@ -19,6 +19,9 @@ HEADS = {
     "unit": Head("unit", torch.zeros(1, 1), torch.zeros(1)),
     "distance": Head("distance", torch.zeros(1, 1), scale=2.5),
     "normalised distance": Head("distance", torch.zeros(1, 1), scale=2.5, normalized=True),
+    "normalised distance, plus the mean": Head(
+        "distance", torch.zeros(1, 1), scale=2.5, normalized=True, plus_mean=True
+    ),
 }
 SCORERS = [
     ("vim", {}),
@@ -57,7 +60,8 @@ def test_the_linear_form_keeps_classes_and_boundaries(kind):
         assert torch.allclose(logits, out.logits)
         return
     # Minus half the squared distances up to a common number; the logits are minus the scaled distances.
-    squares = -((out.logits / out.head.scale) ** 2) / 2
+    distances = -dataclasses.replace(out.head, plus_mean=False).logits(out.features) / out.head.scale
+    squares = -(distances**2) / 2
     assert torch.allclose(logits - logits[:, :1], squares - squares[:, :1])
     assert torch.allclose(state["weight"].sum(0), torch.zeros(6, dtype=torch.float64), atol=1e-12)
 
@@ -74,7 +78,7 @@ def test_the_level_point_has_equal_logits_and_is_the_shortest(kind):
     if kind == "distance":
         away = torch.cdist(point[None], out.head.weight)
         assert torch.allclose(away, away[:, :1].expand_as(away))
-    if kind in ("linear without bias", "normalised distance"):
+    if kind == "linear without bias" or kind.startswith("normalised"):
         assert torch.allclose(point, torch.zeros_like(point), atol=1e-12)
 
 

@@ -19,6 +19,9 @@ def score(name, logits, **parameters):
 def test_by_hand():
     logits = [[0.0, math.log(3)], [2.0, 2.0]]
     assert score("msp", logits) == pytest.approx([0.75, 0.5])
+    # odds of 3 to 1 with their square root and their square
+    assert score("msp", logits, temperature=2.0) == pytest.approx([3**0.5 / (1 + 3**0.5), 0.5])
+    assert score("msp", logits, temperature=0.5) == pytest.approx([0.9, 0.5])
     assert score("max_logit", logits) == pytest.approx([math.log(3), 2])
     assert score("energy", logits) == pytest.approx([math.log(4), 2 + math.log(2)])
     assert score("energy", logits, temperature=2.0) == pytest.approx(
@@ -60,6 +63,24 @@ def test_the_minimum_distance_by_hand():
         assert scores.tolist() == pytest.approx([-scale, -3 * scale, 0])
 
 
+def test_the_minimum_distance_does_without_the_mean_that_logits_may_hold(tmp_path):
+    prototypes, rows = torch.randn(5, 3, dtype=torch.float64), torch.randn(20, 3, dtype=torch.float64)
+    plain, plus = (Head("distance", prototypes, scale=2.0, normalized=True, plus_mean=p) for p in (False, True))
+    wanted = plain.logits(rows).amax(1)
+    outputs = Outputs(rows, plus.logits(rows), head=plus)
+    fitted = scorers.make("min_distance").fit(outputs)
+    assert torch.allclose(fitted.score(outputs), wanted, rtol=1e-12)
+    fitted.save(tmp_path / "s.safetensors")
+    assert torch.equal(scorers.load(tmp_path / "s.safetensors").score(outputs), fitted.score(outputs))
+    largest = scorers.make("max_logit").fit(outputs).score(outputs)
+    assert not torch.allclose(largest, wanted, rtol=0.1)
+    shaped = scorers.make("react", quantile=1.0, then="max_logit").fit(outputs)
+    shaped.save(tmp_path / "r.safetensors")
+    kept = scorers.load(tmp_path / "r.safetensors").score(outputs)
+    assert torch.equal(kept, shaped.score(outputs))
+    assert torch.allclose(kept, outputs.head.logits(rows.clamp(max=rows.max())).amax(1))
+
+
 def test_the_minimum_distance_is_refused_where_logits_are_no_distances():
     logits = torch.tensor([[-1.0, -2.0]])
     for kind in ("linear", "unit"):
@@ -74,6 +95,8 @@ def test_the_minimum_distance_is_refused_where_logits_are_no_distances():
 def test_refusals():
     with pytest.raises(InputError, match=r"temperature=0\.0, expected one above 0"):
         scorers.make("energy", temperature=0)
+    with pytest.raises(InputError, match=r"msp got temperature=-1\.0, expected one above 0"):
+        scorers.make("msp", temperature=-1)
     with pytest.raises(InputError, match="one logit a row, expected at least two"):
         score("msp", [[1.0], [2.0]])
     with pytest.raises(InputError, match="'logits' is not in these outputs"):
