@@ -10,11 +10,12 @@ from collections.abc import Callable
 from ..checks import choice
 from ..recipes.schema import Loss
 from .batch import Batch, Objective, Step
+from .collapse import Collapse
 from .cross_entropy import CrossEntropy
 
 __all__ = ["NAMES", "Batch", "Objective", "Step", "objective"]
 
-_LOSSES: dict[str, Callable[[Loss], Objective]] = {"cross_entropy": CrossEntropy}
+_LOSSES: dict[str, Callable[[Loss], Objective]] = {"cross_entropy": CrossEntropy, "collapse": Collapse}
 NAMES = tuple(_LOSSES)
 
 
