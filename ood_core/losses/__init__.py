@@ -11,11 +11,15 @@ from ..checks import choice
 from ..recipes.schema import Loss
 from .batch import Batch, Objective, Step
 from .collapse import Collapse
+from .composite import Composite
 from .cross_entropy import CrossEntropy
 
 __all__ = ["NAMES", "Batch", "Objective", "Step", "objective"]
 
-_LOSSES: dict[str, Callable[[Loss], Objective]] = {"cross_entropy": CrossEntropy, "collapse": Collapse}
+_LOSSES: dict[str, Callable[[Loss], Objective]] = {
+    "cross_entropy": lambda asked: Composite(asked) if asked.composite else CrossEntropy(asked),
+    "collapse": Collapse,
+}
 NAMES = tuple(_LOSSES)
 
 
