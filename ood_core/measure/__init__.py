@@ -11,13 +11,14 @@ from typing import Any
 
 from ..checks import choice
 from ..recipes import Recipe
-from . import detection, standard
+from . import activity, detection, hidden, standard
 from .detection import parse_score_name
 from .job import COLUMNS, Job, Measure, Moment, Seen, Sets
 
 __all__ = ["COLUMNS", "Job", "Measure", "Moment", "Seen", "Sets", "jobs", "names", "parse_score_name", "rows"]
 
-MEASURES = {measure.name: measure for module in (standard, detection) for measure in module.MEASURES}
+_MODULES = (standard, detection, hidden, activity)
+MEASURES = {measure.name: measure for module in _MODULES for measure in module.MEASURES}
 
 
 def names() -> list[str]:

@@ -160,16 +160,17 @@ class Seen:
     @cached_property
     def test(self) -> Outputs:
         """ID test images."""
-        return extract(self.net, self._first(self.sets.test))
+        return extract(self.net, self.first(self.sets.test))
 
     def ood(self, name: str) -> Outputs:
         """Images of one OOD set, without labels: its classes are not the network's."""
         if name not in self._ood:
-            unlabelled = replace(self._first(self.sets.ood[name]), labels=None)
+            unlabelled = replace(self.first(self.sets.ood[name]), labels=None)
             self._ood[name] = extract(self.net, unlabelled)
         return self._ood[name]
 
-    def _first(self, images: ImageSet) -> ImageSet:
+    def first(self, images: ImageSet) -> ImageSet:
+        """What is read of a set at this epoch: the first images before the last, where the recipe says so."""
         return images if self._few is None else images.part(slice(self._few), "first")
 
 

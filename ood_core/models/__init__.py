@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from ..checks import choice
 from ..recipes.schema import Network
-from . import resnet
+from . import mlp, resnet
 from .architecture import Architecture, Backbone, ImageShape
 
 __all__ = ["ARCHITECTURES", "NAMES", "Architecture", "Backbone", "backbone"]
 
-ARCHITECTURES: dict[str, Architecture] = {**resnet.NETWORKS}
+ARCHITECTURES: dict[str, Architecture] = {**resnet.NETWORKS, **mlp.NETWORKS}
 NAMES = tuple(ARCHITECTURES)
 
 

@@ -1,0 +1,219 @@
+"""The classifier hidden in a layer: its bound, what it has learned, and how sure it is. Everything in float64.
+
+Source: Park et al. 2023, arXiv 2310.05316, section 3; claims N1 to N3 of the page `nan`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import geometry, metrics, stats
+from ..data import ImageSet
+from ..models.mlp import MLP
+from ..outputs import Head, Outputs
+from ..rng import generator
+from .job import Job, Measure, Moment, Row, Seen
+
+RANDOM = "random signs"  # the protocol of the control: B drawn at random instead of taken from the network
+TOLERANCE = 1e-9  # of the l1 norm: rounding leaves about 1e-15
+BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one hidden layer says of N images, with the network's signs or random ones.
+
+    Attributes:
+        name: `hidden.1` to `hidden.L` of a multilayer perceptron, else `features`, the last.
+        norm: ||a||_1, (N,).
+        logits: psibar = B a, (N, K).
+        apart: mean over units of |sign(a) - b_y|, between 0 and 2, (N,); NaN without labels.
+        violations: pairs of image and class where the bound fails by more than `TOLERANCE`.
+        worst: how far it fails at worst, as a share of the norm; 0 or less where it holds.
+    """
+
+    name: str
+    norm: Tensor
+    logits: Tensor
+    apart: Tensor
+    violations: int
+    worst: float
+
+    @property
+    def gap(self) -> Tensor:
+        """||a||_1 - max_k psibar_k, (N,)."""
+        return self.norm - self.logits.amax(dim=1)
+
+
+@torch.no_grad()
+def linear_maps(net: MLP, weight: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """a(l) (N, D) and C(l)(x) with logits = C(l)(x) a(l), for l = L down to 1; C is (K, D) at L, (N, K, D) before.
+
+    C(L) = W(L+1)^T and C(l) = C(l+1) D(l+1) W(l+1)^T, D = diag(sigma(z)/z) with 0/0 = 0. For a GeLU this is no
+    derivative. Biases are none.
+
+    Args:
+        weight: (K, D) of the head.
+        x: images (N, C, H, W) in the precision of the network.
+    """
+    states = net.hidden(x)
+    c = weight
+    for index in reversed(range(len(states))):
+        z, a = states[index]
+        yield a, c
+        slope = torch.where(z == 0, 0.0, a / torch.where(z == 0, 1.0, z))
+        wide = c.unsqueeze(0) if c.ndim == 2 else c
+        c = (wide * slope[:, None, :]) @ net.matrices[index]
+
+
+def layers(seen: Seen, images: ImageSet) -> dict[str, list[Layer]]:
+    """Every hidden layer on some images, by protocol: "" with the network's signs, `RANDOM` with random ones.
+
+    A multilayer perceptron gives all of its layers from the first to the last; another network with a linear head its
+    features, of which the head is the linear map.
+    """
+    blocks: dict[str, dict[str, list[Layer]]] = {"": {}, RANDOM: {}}
+    for name, a, c, labels in _maps(seen, images):
+        draw = generator(seen.seed, "signs", name)
+        signs = torch.randint(0, 2, c.shape[-2:], generator=draw).to(a) * 2 - 1
+        for protocol, coefficients in (("", c), (RANDOM, signs)):
+            blocks[protocol].setdefault(name, []).append(_layer(name, a, coefficients, labels))
+    order = sorted(blocks[""])
+    return {protocol: [_joined(found[name]) for name in order] for protocol, found in blocks.items()}
+
+
+def _maps(seen: Seen, images: ImageSet) -> Iterator[tuple[str, Tensor, Tensor, Tensor | None]]:
+    """Name, a, C and labels of each block of images and each layer."""
+    head: Head = seen.net.head.formula()  # type: ignore[operator]  # every head has one
+    net = seen.net.backbone
+    wide = copy.deepcopy(net).double() if isinstance(net, MLP) else None
+    weight = head.weight.double()
+    for start in range(0, len(images), BLOCK):
+        part = slice(start, start + BLOCK)
+        labels = None if images.labels is None else torch.from_numpy(images.labels[part])
+        x = seen.net.prepare(torch.from_numpy(images.images[part]))
+        if wide is not None:
+            for depth, (a, c) in enumerate(linear_maps(wide, weight.to(x.device), x.double())):
+                yield f"hidden.{len(wide.layers) - depth}", a.cpu(), c.cpu(), labels
+        else:
+            with torch.no_grad():
+                yield "features", net(x).double().cpu(), weight.cpu(), labels
+
+
+def _layer(name: str, a: Tensor, c: Tensor, labels: Tensor | None) -> Layer:
+    found = geometry.holder_bound(a, c)
+    norm = a.abs().sum(dim=1)
+    logits = norm[:, None] - found.gap
+    apart = torch.full_like(norm, torch.nan)
+    if labels is not None:
+        own = c[labels] if c.ndim == 2 else c[torch.arange(len(a)), labels]
+        apart = 2 * ((a > 0) != (own > 0)).double().mean(dim=1)
+    slack = TOLERANCE * norm[:, None]
+    broken = (found.gap < -slack) | (found.gap > found.bound + slack)
+    return Layer(name, norm, logits, apart, int(broken.sum()), found.violation)
+
+
+def _joined(blocks: list[Layer]) -> Layer:
+    norm, logits, apart = (
+        torch.cat([getattr(block, name) for block in blocks]) for name in ("norm", "logits", "apart")
+    )
+    violations, worst = sum(block.violations for block in blocks), max(block.worst for block in blocks)
+    return Layer(blocks[0].name, norm, logits, apart, violations, worst)
+
+
+def _of(seen: Seen, name: str, images: ImageSet) -> dict[str, list[Layer]]:
+    """`layers`, once for all measures of a network."""
+    key = ("hidden", name)
+    if key not in seen.kept:
+        seen.kept[key] = layers(seen, images)
+    found: dict[str, list[Layer]] = seen.kept[key]
+    return found
+
+
+def _id_sets(seen: Seen) -> list[tuple[str, ImageSet]]:
+    """Split and images of the ID parts: those of `Seen.sample` and `Seen.test`."""
+    sample = seen.sets.train.part(slice(seen.recipe.evaluate.collapse_images), "sample")
+    return [("train", sample), ("test", seen.first(seen.sets.test))]
+
+
+def _bound(seen: Seen, job: Job) -> list[Row]:
+    sets = _id_sets(seen) if not job.ood_set else [("test", seen.first(seen.sets.ood[job.ood_set]))]
+    rows: list[Row] = []
+    for split, images in sets:
+        for protocol, found in _of(seen, job.ood_set or split, images).items():
+            for layer in found:
+                common = {"split": split, "layer": layer.name, "protocol": protocol, "n": layer.logits.numel()}
+                rows.append({**common, "metric": "bound_violations", "value": float(layer.violations)})
+                rows.append({**common, "metric": "bound_worst", "value": layer.worst})
+            broken = sum(layer.violations for layer in found)
+            pairs = sum(layer.logits.numel() for layer in found)
+            whole = {"split": split, "layer": "all", "protocol": protocol, "n": pairs}
+            rows.append({**whole, "metric": "bound_violations", "value": float(broken)})
+    return rows
+
+
+def _learned(seen: Seen, _: Job) -> list[Row]:
+    rows: list[Row] = []
+    for split, images in _id_sets(seen):
+        if images.labels is None:
+            continue
+        labels = torch.from_numpy(images.labels)
+        for protocol, found in _of(seen, split, images).items():
+            for layer in found:
+                log = layer.logits.log_softmax(dim=1)
+                values = {
+                    "hidden_accuracy": float((layer.logits.argmax(dim=1) == labels).double().mean()),
+                    "hidden_entropy": float(-(log.exp() * log).sum(dim=1).mean()),
+                    "sign_difference": float(layer.apart.mean()),
+                    "norm_gap": float(layer.gap.mean()),
+                    "norm_gap_share": float((layer.gap / layer.norm.clamp(min=torch.finfo().tiny)).mean()),
+                }
+                common = {"split": split, "layer": layer.name, "protocol": protocol, "n": len(labels)}
+                rows += [{**common, "metric": metric, "value": value} for metric, value in values.items()]
+    return rows
+
+
+def _largest(out: Outputs) -> tuple[Tensor, Tensor]:
+    """||h||_1 and max_k psibar_k of the last hidden layer, both (N,)."""
+    assert out.head is not None
+    features = out.features.double()
+    return features.abs().sum(dim=1), geometry.hidden_confidence(features, out.head.weight).amax(dim=1)
+
+
+def _confidence(seen: Seen, job: Job) -> list[Row]:
+    norm, hidden = _largest(seen.test)
+    if not job.ood_set:
+        if len(norm.unique()) == 1 or len(hidden.unique()) == 1:  # a dead layer has no ranks
+            return []
+        value = stats.spearman(norm.cpu().numpy(), hidden.cpu().numpy())
+        return [{"split": "test", "metric": "spearman_norm_hidden", "value": value, "n": len(norm)}]
+    _, other = _largest(seen.ood(job.ood_set))
+    value = metrics.auroc(hidden, other)
+    return [{"split": "test", "metric": "hidden_auroc", "value": value, "n": len(hidden) + len(other)}]
+
+
+def _plan_bound(at: Moment) -> list[Job]:
+    whole = Job("hidden_bound", at.epoch, (*at.sample, *at.test))
+    return [whole, *(Job("hidden_bound", at.epoch, reads, name, group) for name, group, reads in at.ood)]
+
+
+def _plan_learned(at: Moment) -> list[Job]:
+    return [Job("hidden_classifiers", at.epoch, (*at.sample, *at.test))]
+
+
+def _plan_confidence(at: Moment) -> list[Job]:
+    own = [Job("hidden_confidence", at.epoch, at.test, layer="features")]
+    sets = ((name, group, (*at.test, *reads)) for name, group, reads in at.ood)
+    return own + [Job("hidden_confidence", at.epoch, reads, name, group, "features") for name, group, reads in sets]
+
+
+MEASURES = (
+    Measure("hidden_bound", 1, _plan_bound, _bound, "pairs of image and class where the bound on the norm fails"),
+    Measure("hidden_classifiers", 1, _plan_learned, _learned, "accuracy, entropy and gap of hidden classifiers"),
+    Measure("hidden_confidence", 1, _plan_confidence, _confidence, "AUROC of the largest hidden logit"),
+)
