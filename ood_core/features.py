@@ -36,7 +36,7 @@ def extract(
     into: str | Path | None = None,
     progress: bool = False,
 ) -> Outputs:
-    """Features, logits and head of a classifier, for every image in order, in one pass.
+    """Features, logits and head of a network, for every image in order, in one pass.
 
     The model runs in eval mode without gradients; its mode, hooks and device are as before when this returns. Beside
     the results, memory holds one batch; with `into`, the results stay on disk as well.
@@ -59,7 +59,8 @@ def extract(
         progress: show a bar.
     Returns:
         `Outputs` on the CPU in float32. `head` is the last linear layer if it turns the features into the logits,
-        else None.
+        else None. A contrastive network of this package has neither head nor logits: what its head gives is
+        `layers["projection"]`, and the features are what its head takes.
     Raises:
         InputError: no images, an unknown layer or pool, no linear layer to start from, logits of another shape,
             labels that do not fit the images or their order, a folder that is not empty, a full disk.
@@ -74,6 +75,7 @@ def extract(
     wanted = [("features",), *(("layers", name) for name in layers)]
     seen_labels: list[Tensor] = []
     head_module: nn.Module | None = None
+    last: Key = ("logits",)
     with Memory(rows) if into is None else Files(into) as kept:
         with _as_it_was(model, start):
             model.to(target).eval()
@@ -87,11 +89,13 @@ def extract(
                 for batch, batch_labels in steps:
                     caught.clear()
                     inputs = batch.to(target, non_blocking=True)
-                    logits = _logits(model(inputs))
-                    head_module = caught.get(("head",), head_module)
+                    given = _given(model(inputs))
+                    if head_module is None:
+                        head_module = caught.get(("head",))
+                        last = ("layers", "projection") if _projects(head_module) else ("logits",)
                     for key in wanted:
-                        kept.add(key, _pooled(model, key, caught, pool, len(logits)))
-                    kept.add(("logits",), logits)
+                        kept.add(key, _pooled(model, key, caught, pool, len(given)))
+                    kept.add(last, given)
                     if keep_inputs:
                         kept.add(("inputs",), inputs)
                     if batch_labels is not None:
@@ -101,14 +105,14 @@ def extract(
         raise InputError("images hold no batch, expected at least one image.\nPass some images.")
     if labels is None and seen_labels:
         labels = torch.cat(seen_labels)
-    features, logits = whole["features",], whole["logits",]
+    features, logits = whole["features",], whole.get(("logits",))
     return Outputs(
         features=features,
         logits=logits,
         labels=labels,
-        head=_head(head_module, features, logits),
+        head=None if logits is None else _head(head_module, features, logits),
         inputs=whole.get(("inputs",)),
-        layers={name: whole["layers", name] for name in layers},
+        layers={key[1]: rows for key, rows in whole.items() if key[0] == "layers"},
     )
 
 
@@ -194,7 +198,10 @@ def _as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _watch(model: nn.Module, layer: str | None, layers: Sequence[str]) -> Iterator[dict[Key, Any]]:
-    """Catch the input of the last linear layer to run (and that layer), or the named layers' outputs."""
+    """Catch the input of the last linear layer to run (and that layer), or the named layers' outputs.
+
+    A module with a `formula` stands for the linear layers inside it.
+    """
     caught: dict[Key, Any] = {}
 
     def linear_ran(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -202,11 +209,10 @@ def _watch(model: nn.Module, layer: str | None, layers: Sequence[str]) -> Iterat
         if layer is None:
             caught["features",] = inputs[0]
 
-    handles = [
-        module.register_forward_pre_hook(linear_ran)
-        for module in model.modules()
-        if isinstance(module, nn.Linear) or hasattr(module, "formula")
-    ]
+    heads = [module for module in model.modules() if hasattr(module, "formula")]
+    inside = {part for head in heads for part in head.modules()}
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module not in inside]
+    handles = [module.register_forward_pre_hook(linear_ran) for module in (*linear, *heads)]
     for name in {*layers, *([layer] if layer else [])}:
 
         def layer_ran(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
@@ -223,7 +229,13 @@ def _watch(model: nn.Module, layer: str | None, layers: Sequence[str]) -> Iterat
             handle.remove()
 
 
-def _logits(output: Any) -> Tensor:
+def _projects(head: nn.Module | None) -> bool:
+    """Whether the network ends in a head of this package that gives no logits."""
+    formula = getattr(head, "formula", None)
+    return formula is not None and formula() is None
+
+
+def _given(output: Any) -> Tensor:
     if hasattr(output, "logits"):
         output = output.logits
     elif isinstance(output, list | tuple):

@@ -205,7 +205,7 @@ def _epoch(
     criterion, batch, device = objective(recipe.loss), recipe.optimiser.batch, labels.device
     steps = len(labels) // batch
     order = torch.randperm(len(labels), generator=generator(seed, "order", epoch)).to(device)
-    augmentation.new_epoch(generator(seed, "augment", epoch))
+    augmentation.new_epoch(generator(seed, "augment", epoch), criterion.views)
     draw = generator(seed, "mix", epoch)
     total, right, counted, rate = torch.zeros((), device=device), torch.zeros((), device=device), 0, 0.0
 
@@ -219,7 +219,8 @@ def _epoch(
         for group in optimiser.param_groups:
             group["lr"] = rate
         index = order[step * batch : (step + 1) * batch]
-        done = criterion(Batch(forward, net.prepare(augmentation.batch(index)), labels[index], net.head, draw))
+        views = torch.cat([augmentation.batch(index, view) for view in range(criterion.views)])
+        done = criterion(Batch(forward, net.prepare(views), labels[index], net.head, draw))
         optimiser.zero_grad(set_to_none=True)
         done.loss.backward()
         optimiser.step()

@@ -356,3 +356,25 @@ def test_half_precision_model_gives_float32(model, x):
 def test_refusals(model, x, call, message):
     with pytest.raises(InputError, match=message):
         call(model, x)
+
+
+def test_a_contrastive_network_has_a_projection_and_no_logits(tmp_path):
+    """Features are what the projection takes, not what its own linear layers take; the same numbers on disk."""
+    made = recipe(head={"name": "projection"}, loss={"name": "supcon"}, data={"id_set": "digits", "colour": True})
+    net = network(made, images(), 0, torch.device("cpu")).eval()
+    out = extract(net, images(), batch_size=16)
+    with torch.no_grad():
+        x = net.prepare(torch.from_numpy(images().images))
+        torch.testing.assert_close(out.features, net.backbone(x))
+        torch.testing.assert_close(out.layers["projection"], net(x))
+    assert out.logits is None
+    assert out.head is None
+    assert out.correct is None
+    assert out.layers["projection"].shape == (50, 128)
+    assert torch.equal(out.labels, torch.from_numpy(images().labels))
+    kept = extract(net, images(), batch_size=16, into=tmp_path / "kept", layers=["backbone.conv1"])
+    assert torch.equal(kept.layers["projection"], out.layers["projection"])
+    assert set(kept.layers) == {"projection", "backbone.conv1"}
+    assert scorers.make("ssd").fit(out).score(out).shape == (50,)
+    with pytest.raises(InputError, match="logits"):
+        scorers.make("msp").fit(out).score(out)

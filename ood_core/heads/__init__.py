@@ -14,8 +14,9 @@ from ..checks import choice
 from ..recipes.schema import Head
 from .distance import DisMaxHead, IsoMaxHead, IsoMaxPlusHead
 from .linear import L2Head, LinearHead
+from .projection import ProjectionHead
 
-__all__ = ["NAMES", "DisMaxHead", "IsoMaxHead", "IsoMaxPlusHead", "L2Head", "LinearHead", "head"]
+__all__ = ["NAMES", "DisMaxHead", "IsoMaxHead", "IsoMaxPlusHead", "L2Head", "LinearHead", "ProjectionHead", "head"]
 
 _HEADS: dict[str, Callable[[Head, int, int], nn.Module]] = {
     "linear": LinearHead,
@@ -23,6 +24,7 @@ _HEADS: dict[str, Callable[[Head, int, int], nn.Module]] = {
     "isomax": IsoMaxHead,
     "isomax_plus": IsoMaxPlusHead,
     "dismax": DisMaxHead,
+    "projection": ProjectionHead,
 }
 NAMES = tuple(_HEADS)
 

@@ -12,12 +12,15 @@ from ..recipes.schema import Loss
 from .batch import Batch, Objective, Step
 from .collapse import Collapse
 from .composite import Composite
+from .contrastive import NTXent, SupCon
 from .cross_entropy import CrossEntropy
 
 __all__ = ["NAMES", "Batch", "Objective", "Step", "objective"]
 
 _LOSSES: dict[str, Callable[[Loss], Objective]] = {
     "cross_entropy": lambda asked: Composite(asked) if asked.composite else CrossEntropy(asked),
+    "supcon": SupCon,
+    "nt_xent": NTXent,
     "collapse": Collapse,
 }
 NAMES = tuple(_LOSSES)

@@ -37,6 +37,12 @@ class Data(_Strict):
     flip: bool = Field(False, description="random horizontal flip")
     colour: bool = Field(False, description="random resized crop, colour jitter and grey: contrastive augmentation")
 
+    @model_validator(mode="after")
+    def _one_crop(self) -> Data:
+        if self.colour and self.crop_padding:
+            raise ValueError(f"crop_padding is {self.crop_padding} with colour, expected 0: it has its own crop")
+        return self
+
 
 class Network(_Strict):
     """The backbone: a name from `models.NAMES` and its width (channels of the first stage).
