@@ -1,4 +1,4 @@
-"""Put the executed notebook of a paper's page and the tables behind it into the site, under downloads/<page>/."""
+"""Put an executed notebook and the tables behind it into the site, under downloads/<page>/."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def copy_downloads(app: Sphinx, error: Exception | None) -> None:
         return
     executed = Path(app.outdir).parent / "jupyter_execute"  # where myst-nb leaves them
     for page in sorted(app.env.found_docs):
-        if page.startswith("papers/"):
+        if page.startswith(("papers/", "compare/")):
             source, folder = executed / f"{page}.ipynb", Path(app.outdir, "downloads", Path(page).name)
             copied = folder / "executed.ipynb"
             if copied.exists() and copied.stat().st_mtime >= source.stat().st_mtime:

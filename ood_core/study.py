@@ -36,6 +36,7 @@ __all__ = [
     "run_or_load",
     "scoreboard",
     "setup",
+    "status",
     "verdicts",
 ]
 
@@ -249,11 +250,44 @@ def scoreboard() -> tables.Html:
     return tables.scoreboard(found, {page: claims.page(page) for page in PAPERS}, links)
 
 
+def status() -> pd.DataFrame:
+    """What has run: one row a page and scale, with runs, seconds of training, versions, hardware and commits."""
+    lines = []
+    for page in recipes.pages():
+        for scale in recipes.page(page).scales:
+            stored = [item for item in plan(page, scale, recipes.page(page).seeds[scale]) if item.state == "stored"]
+            found = [run for run in (Store().get(item.key) for item in stored) if run is not None]
+            infos = [run.info for run in found] if scale == "tiny" else [r.info for _, r in recorded_runs(page, scale)]
+            if infos:
+                lines.append({"page": page, "scale": scale, **_told(infos)})
+    return pd.DataFrame(lines)
+
+
+def _told(infos: list[dict[str, Any]]) -> dict[str, Any]:
+    """One line about some runs."""
+
+    def all_of(*path: str) -> str:
+        values = [info[path[0]] if len(path) == 1 else info[path[0]][path[1]] for info in infos]
+        return ", ".join(dict.fromkeys(str(value) for value in values))
+
+    return {
+        "runs": len(infos),
+        "training_seconds": float(sum(info["seconds"]["train"] for info in infos)),
+        "torch": all_of("versions", "torch"),
+        "ood_core": all_of("versions", "ood-core"),
+        "hardware": all_of("hardware", "name"),
+        "commit": all_of("commit"),
+        "first": min(info["created"] for info in infos),
+        "last": max(info["created"] for info in infos),
+    }
+
+
 def export(page: str, scale: str, seeds: int, folder: Path) -> None:
-    """Write what a page shows to `folder`: rows.csv, claims.csv, provenance.json."""
+    """Write what a page shows to `folder`: rows.csv, provenance.json, and claims.csv where the page has claims."""
     results = run_or_load(page, scale=scale, seeds=seeds)
     folder.mkdir(parents=True, exist_ok=True)
     results.rows.to_csv(folder / "rows.csv", index=False)
-    claims.frame(claims.judge(claims.load(page), results.rows)).to_csv(folder / "claims.csv", index=False)
+    if page in PAPERS:
+        claims.frame(claims.judge(claims.load(page), results.rows)).to_csv(folder / "claims.csv", index=False)
     info = {f"{recipe}/{seed}": run.info for (recipe, seed), run in results.stored.items()}
     (folder / "provenance.json").write_text(json.dumps(info, indent=1), encoding="utf-8")

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 PAPERS = [page for page in PAGES if page.startswith("papers/")]
+COMPARE, STATUS = "compare/compare", "compare/status"
 REFERENCE = [page for page in PAGES if page.startswith("reference/")]
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from .. import metrics, scorers
+from ..data import ImageSet
+from ..features import extract
+from ..outputs import Outputs
 from ..recipes import Score
 from .job import Job, Measure, Moment, Row, Seen
 
@@ -32,17 +36,36 @@ def _plan(at: Moment) -> list[Job]:
 def _rows(seen: Seen, job: Job) -> list[Row]:
     name = (job.scorer, job.layer, job.params)
     if name not in seen.kept:
-        settings = {"layer": job.layer, **(json.loads(job.params) if job.params else {})}
-        scorer = scorers.make(job.scorer, **settings).fit(seen.train)
-        seen.kept[name] = scorer, scorer.score(seen.test)
+        scorer = fitted(seen, job)
+        seen.kept[name] = scorer, scorer.score(seen.test if reads_features(scorer) else images(seen, seen.sets.test))
     scorer, id_scores = seen.kept[name]
-    ood_scores = scorer.score(seen.ood(job.ood_set))
+    ood = seen.ood(job.ood_set) if reads_features(scorer) else images(seen, seen.sets.ood[job.ood_set])
+    ood_scores = scorer.score(ood)
     if seen.last:
         seen.scores["|".join((*name, ""))] = id_scores.double().cpu().numpy()
         seen.scores["|".join((*name, job.ood_set))] = ood_scores.double().cpu().numpy()
     values = metrics.evaluate(id_scores, ood_scores, correct=seen.test.correct)
     count = len(id_scores) + len(ood_scores)
     return [{"split": "test", "metric": metric, "value": value, "n": count} for metric, value in values.items()]
+
+
+def fitted(seen: Seen, job: Job) -> scorers.Scorer:
+    """The scorer of a job, with the network where it takes one, fitted on training images."""
+    settings = {"layer": job.layer, **(json.loads(job.params) if job.params else {})}
+    if "model" in scorers.describe(job.scorer)["needs"]:
+        settings["model"] = seen.net
+    scorer = scorers.make(job.scorer, **settings)
+    return scorer.fit(seen.train if reads_features(scorer) else images(seen, seen.sets.train.part(slice(64), "few")))
+
+
+def reads_features(scorer: scorers.Scorer) -> bool:
+    """Whether one pass over the images is all a scorer needs; the others move the images themselves."""
+    return "inputs" not in scorer.needs
+
+
+def images(seen: Seen, found: ImageSet) -> Outputs:
+    """A set with its preprocessed images, which are not kept: they are large. Fitting on such needs their shape alone."""
+    return extract(seen.net, replace(found, labels=None), keep_inputs=True)
 
 
 def parse_score_name(name: str) -> tuple[str, str, str, str]:

@@ -2,6 +2,7 @@
 
 from .conventions import fpr_conventions
 from .drawings import auroc_by_seed, score_histograms, through_training
+from .scatter import scatter
 from .svg import Figure
 
-__all__ = ["Figure", "auroc_by_seed", "fpr_conventions", "score_histograms", "through_training"]
+__all__ = ["Figure", "auroc_by_seed", "fpr_conventions", "scatter", "score_histograms", "through_training"]

@@ -1,5 +1,6 @@
 """Tables of a page: verdicts, claims, scoreboard, metrics, provenance. Each renders itself in a notebook."""
 
+from .detectors import duels, guide, ranking, with_collapse
 from .html import Html
 from .reference import definition_table, entries, facts_table, picture, scorer_table, set_table
 from .results import metrics_table, provenance_table
@@ -9,14 +10,18 @@ __all__ = [
     "Html",
     "claims_table",
     "definition_table",
+    "duels",
     "entries",
     "facts_table",
+    "guide",
     "metrics_table",
     "picture",
     "provenance_table",
+    "ranking",
     "recorded_claims",
     "scoreboard",
     "scorer_table",
     "set_table",
     "verdict_box",
+    "with_collapse",
 ]

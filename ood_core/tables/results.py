@@ -48,7 +48,7 @@ def metrics_table(rows: pd.DataFrame, metric: str = "auroc", names: Mapping[str,
         by_set = part.set_index("ood_set")
         cells = [cell(escape((names or {}).get(str(recipe), str(recipe))), tag="th")]
         cells += [
-            cell(escape(str(scorer)) + small(f"{layer} {_settings(str(params))}".strip()), f"{scorer} {layer} {params}")
+            cell(escape(str(scorer)) + small(f"{layer} {settings(str(params))}".strip()), f"{scorer} {layer} {params}")
         ]
         for name in sets["ood_set"]:
             cells.append(_mean_sd(by_set.loc[name]) if name in by_set.index else cell("", ""))
@@ -75,7 +75,7 @@ def provenance_table(runs: pd.DataFrame) -> Html:
     )
 
 
-def _settings(params: str) -> str:
+def settings(params: str) -> str:
     """Canonical JSON as a reader writes it: {"p":1} is p=1."""
     return ", ".join(f"{name}={value}" for name, value in json.loads(params).items()) if params else ""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.building import PAPERS, ROOT
+from tests.building import COMPARE, PAPERS, ROOT
 
 MOST_LINES = 60
 
@@ -33,7 +33,7 @@ def papermill(page, folder, runs, **parameters):
     return done, json.loads(out.read_text(encoding="utf-8")) if out.exists() else None
 
 
-@pytest.mark.parametrize("page", PAPERS)
+@pytest.mark.parametrize("page", [*PAPERS, COMPARE])
 def test_a_page_is_short_and_has_its_three_parameters(page):
     code = [cell for cell in notebook(page)["cells"] if cell["cell_type"] == "code"]
     assert sum(bool(line.strip()) for cell in code for line in cell["source"]) <= MOST_LINES
@@ -41,12 +41,13 @@ def test_a_page_is_short_and_has_its_three_parameters(page):
     assert [line.split(" = ")[0] for line in tagged["source"]] == ["scale", "seeds", "device"]
 
 
-@pytest.mark.parametrize("page", PAPERS)
+@pytest.mark.parametrize("page", [*PAPERS, COMPARE])
 def test_a_page_uses_public_names_of_the_four_modules_alone(page):
     code = ["".join(cell["source"]) for cell in notebook(page)["cells"] if cell["cell_type"] == "code"]
     source = "\n".join(code)
     imports = [line for line in source.splitlines() if line.startswith(("import ", "from "))]
-    assert imports == ["from ood_core import claims, plots, study, tables"]
+    names = "comparison, plots, recipes, study, tables" if page == COMPARE else "claims, plots, study, tables"
+    assert imports == [f"from ood_core import {names}"]
     assert "._" not in source
 
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 import pytest
 
-from tests.building import PAGES, PAPERS, REFERENCE, ROOT, build_book, executed
+from tests.building import COMPARE, PAGES, PAPERS, REFERENCE, ROOT, STATUS, build_book, executed
 
 
 class Links(HTMLParser):
@@ -91,5 +91,5 @@ def test_a_second_build_reads_nothing_and_a_changed_claim_its_pages(site: Path, 
     claims.write_text(before + "\n# a remark\n", encoding="utf-8")
     changed = build_book(checkout, OOD_RUNS=str(runs))
     assert changed.returncode == 0, changed.stderr
-    assert executed(changed) == {"index", *PAPERS, *REFERENCE}
+    assert executed(changed) == {"index", *PAPERS, COMPARE, STATUS, *REFERENCE}
     assert (site / f"{PAPERS[0]}.html").is_file()

@@ -1,0 +1,132 @@
+"""Objectives against scorers: who detects best, by how much, at what cost, and what goes with collapse.
+
+Every function takes tidy rows of one scale with a `recipe` column (a recipe is a training objective) and looks at the
+last epoch. A *detector* is a recipe with a scorer, its layer and its parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import stats
+from .checks import InputError
+
+DETECTOR = ["recipe", "scorer", "layer", "params"]
+GROUPS = ("near", "far")
+
+
+def by_seed(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
+    """One row a detector and seed: the mean over the near sets, over the far sets, and of these two (`both`).
+
+    They are means of AUROCs, not AUROCs of pooled sets, and near and far weigh the same however many sets each has.
+
+    Raises:
+        InputError: no such metric, or a detector without near or without far sets.
+    """
+    last = _last(rows)
+    found = last[(last["metric"] == metric) & last["ood_group"].isin(GROUPS)]
+    if found.empty:
+        raise InputError(f"metric {metric!r} has no rows for near and far sets.\nName one such as auroc.")
+    table = found.pivot_table(index=[*DETECTOR, "seed"], columns="ood_group", values="value", aggfunc="mean")
+    missing = table.isna().any(axis=1) if set(GROUPS) <= set(table) else pd.Series([True])
+    if missing.any():
+        raise InputError("some detector has no near or no far set, expected both.\nMeasure the other group as well.")
+    table = table[list(GROUPS)].assign(both=table[list(GROUPS)].mean(axis=1))
+    return table.reset_index().rename_axis(columns=None)
+
+
+def summary(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
+    """One row a detector, best mean first: means over seeds with the 95 % t interval of `both`, n, and cost.
+
+    Columns: the detector, near, far, both, low, high (NaN for one seed), n, fit_seconds, score_microseconds (means over
+    seeds, NaN where no cost was measured).
+    """
+    last = _last(rows)
+    lines = []
+    for key, part in by_seed(rows, metric).groupby(DETECTOR, sort=False):
+        found = stats.t_interval(part["both"].to_numpy(copy=True))
+        means = part[["near", "far", "both"]].mean().to_dict()
+        lines.append(
+            dict(zip(DETECTOR, key, strict=True)) | means | {"low": found.low, "high": found.high, "n": found.n}
+        )
+    table = pd.DataFrame(lines).replace([np.inf, -np.inf], np.nan)
+    for name in ("fit_seconds", "score_microseconds"):
+        cost = last[last["metric"] == name].groupby(DETECTOR)["value"].mean().rename(name)
+        table = table.join(cost, on=DETECTOR)
+    return table.sort_values("both", ascending=False, kind="stable", ignore_index=True)
+
+
+def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc") -> pd.DataFrame:
+    """Every detector against one baseline, paired by seed: mean difference of `both`, 95 % t interval, p and Holm's p.
+
+    Holm's correction runs over all detectors of the table; `wins`, `loses` and `open` go by it at 5 %.
+
+    Args:
+        recipe, scorer: the baseline; the scorer at its default layer and parameters.
+    Raises:
+        InputError: no such baseline.
+    """
+    seeds = by_seed(rows, metric)
+    at = (seeds["recipe"] == recipe) & (seeds["scorer"] == scorer) & (seeds["params"] == "")
+    base = seeds[at].set_index("seed")["both"]
+    if base.empty or base.index.has_duplicates:
+        raise InputError(f"{recipe}/{scorer} is there {len(base)} times a seed, expected once.\nName another baseline.")
+    lines: list[dict[str, Any]] = []
+    for key, part in seeds[~at].groupby(DETECTOR, sort=False):
+        pair = part.set_index("seed")["both"].to_frame("own").join(base.rename("base"), how="inner")
+        found = stats.paired(pair["own"].to_numpy(copy=True), pair["base"].to_numpy(copy=True)) if len(pair) else None
+        if found is not None and found.n > 1:
+            own = {"difference": found.mean, "low": found.low, "high": found.high, "n": found.n, "p": _p(found)}
+            lines.append(dict(zip(DETECTOR, key, strict=True)) | own)
+    table = pd.DataFrame(lines, columns=[*DETECTOR, "difference", "low", "high", "n", "p"])
+    table["p_holm"] = stats.holm(table["p"].to_numpy(copy=True)) if len(table) else []
+    better = np.where(table["difference"] > 0, "wins", "loses")
+    table["outcome"] = np.where(table["p_holm"] < 0.05, better, "open")
+    return table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
+
+
+def with_collapse(rows: pd.DataFrame, collapse: str = "nc1", layer: str = "features") -> pd.DataFrame:
+    """Rank correlation of a collapse metric with `both`, scorer by scorer, over trained networks.
+
+    `within` is the mean over objectives of the correlation over seeds, where there are at least three; `objectives`
+    counts them. `pooled` is over all networks at once. They can differ in sign: objectives differ in both numbers at
+    once (Simpson's paradox), so that only `within` speaks of collapse itself. An association, not a cause.
+
+    Returns:
+        one row a scorer: scorer, layer, params, within, objectives, pooled, networks.
+    """
+    last = _last(rows)
+    found = last[(last["metric"] == collapse) & (last["layer"] == layer) & (last["split"] == "train")]
+    per_network = found.groupby(["recipe", "seed"])["value"].mean().rename("collapse")
+    seeds = by_seed(rows).join(per_network, on=["recipe", "seed"]).dropna(subset=["collapse"])
+    lines = []
+    for key, part in seeds.groupby(DETECTOR[1:], sort=False):
+        each = [_spearman(group) for _, group in part.groupby("recipe") if len(group) >= 3]
+        known = [value for value in each if not np.isnan(value)]
+        lines.append(
+            dict(zip(DETECTOR[1:], key, strict=True))
+            | {"within": float(np.mean(known)) if known else np.nan, "objectives": len(known)}
+            | {"pooled": _spearman(part) if len(part) >= 3 else np.nan, "networks": len(part)}
+        )
+    return pd.DataFrame(lines)
+
+
+def _last(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["epoch"] == rows.groupby("recipe")["epoch"].transform("max")]
+
+
+def _spearman(part: pd.DataFrame) -> float:
+    a, b = part["collapse"].to_numpy(copy=True), part["both"].to_numpy(copy=True)
+    return float("nan") if np.ptp(a) == 0 or np.ptp(b) == 0 else float(stats.spearman(a, b))
+
+
+def _p(found: stats.Interval) -> float:
+    """Two-sided p of the t test that the mean is 0."""
+    from scipy import stats as scipy_stats
+
+    if found.sd == 0:
+        return 1.0 if found.mean == 0 else 0.0
+    return float(2 * scipy_stats.t.sf(abs(found.mean) / (found.sd / np.sqrt(found.n)), found.n - 1))

@@ -1,0 +1,47 @@
+"""What a scorer costs: seconds to fit, microseconds an image to score, on the machine and threads of the run.
+
+The only rows that differ between two runs of the same recipe and seed.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+from .. import scorers
+from .detection import canonical, fitted, images, reads_features
+from .job import Job, Measure, Moment, Row, Seen
+
+ROUNDS = 3
+
+
+def _plan(at: Moment) -> list[Job]:
+    if not at.last:
+        return []
+    found = []
+    for score in at.recipe.evaluate.scores:
+        layer, params = canonical(score)
+        version = scorers.version(score.scorer, **score.params)
+        reads = (*at.train, *at.test)
+        found.append(Job("cost", at.epoch, reads, "", "", layer, score.scorer, params, version))
+    return found
+
+
+def _rows(seen: Seen, job: Job) -> list[Row]:
+    """The median of three rounds; features are at hand, so the pass over the images is not in it, except for ODIN."""
+    fits, scores = [], []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        scorer = fitted(seen, job)
+        fits.append(time.perf_counter() - began)
+        read = seen.test if reads_features(scorer) else images(seen, seen.sets.test.part(slice(256), "few"))
+        began = time.perf_counter()
+        scorer.score(read)
+        scores.append((time.perf_counter() - began) / len(read) * 1e6)
+    return [
+        {"split": "train", "metric": "fit_seconds", "value": median(fits), "n": len(seen.train)},
+        {"split": "test", "metric": "score_microseconds", "value": median(scores), "n": len(read)},
+    ]
+
+
+MEASURES = (Measure("cost", 1, _plan, _rows, "seconds to fit each scorer, microseconds an image to score"),)
