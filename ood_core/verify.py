@@ -9,7 +9,7 @@ import numpy as np
 
 from . import metrics
 from .checks import ArtifactError
-from .measure import COLUMNS, parse_score_name
+from .measure import COLUMNS, CORRECT, parse_score_name
 from .recipes import Recipe
 from .recorded import Recorded, split
 from .runs import measured
@@ -31,8 +31,7 @@ class Finding:
 def verify(runs: Iterable[Run]) -> list[Finding]:
     """Check every file of each run against its checksum and every OOD metric against the stored scores.
 
-    A metric agrees if it differs by less than 1e-9; OSCR needs the network's decisions, which scores do not hold, and
-    is left out.
+    A metric agrees if it differs by less than 1e-9.
     """
     return [_verify(run) for run in runs]
 
@@ -90,11 +89,12 @@ def _verify(run: Run) -> Finding:
         return Finding(run.key, recipe, seed, 0, str(error).partition("\n")[0])
     last = rows[(rows["split"] == "test") & (rows["epoch"] == rows["epoch"].max())]
     count, wrong = 0, []
+    correct = scores[CORRECT] > 0 if CORRECT in scores else None
     for name, ood in scores.items():
         scorer, layer, params, ood_set = parse_score_name(name)
         if not ood_set:
             continue
-        again = metrics.evaluate(scores["|".join((scorer, layer, params, ""))], ood)
+        again = metrics.evaluate(scores["|".join((scorer, layer, params, ""))], ood, correct=correct)
         kept = last[
             (last["scorer"] == scorer)
             & (last["layer"] == layer)

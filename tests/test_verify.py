@@ -30,7 +30,7 @@ def reseal(run, name, content):
 def test_untouched_runs_agree(runs):
     findings = verify(runs)
     assert [f.problem for f in findings] == ["", ""]
-    assert [f.numbers for f in findings] == [2 * 2 * 7] * 2  # two scorers, two OOD sets, seven metrics
+    assert [f.numbers for f in findings] == [2 * 2 * 8] * 2  # two scorers, two OOD sets, eight metrics
     assert sorted(f.recipe for f in findings) == ["ce", "l2"]
 
 
@@ -58,3 +58,11 @@ def test_a_damaged_file_is_a_finding_not_a_crash(runs):
     findings = verify(runs)
     assert "model.safetensors has SHA-256" in findings[0].problem
     assert findings[1].problem == ""
+
+
+def test_a_rewritten_oscr_is_found(runs):
+    rows = runs[0].rows()
+    at = rows.index[(rows["metric"] == "oscr") & (rows["epoch"] == rows["epoch"].max())][0]
+    rows.loc[at, "value"] += 1e-6
+    (finding,) = verify([reseal(runs[0], "rows.parquet", stores._parquet(rows))])
+    assert "oscr is" in finding.problem

@@ -11,13 +11,25 @@ from typing import Any
 
 from ..checks import choice
 from ..recipes import Recipe
-from . import activity, cost, detection, hidden, standard
-from .detection import parse_score_name
+from . import activity, clusters, cost, detection, hidden, standard
+from .detection import CORRECT, parse_score_name
 from .job import COLUMNS, Job, Measure, Moment, Seen, Sets
 
-__all__ = ["COLUMNS", "Job", "Measure", "Moment", "Seen", "Sets", "jobs", "names", "parse_score_name", "rows"]
+__all__ = [
+    "COLUMNS",
+    "CORRECT",
+    "Job",
+    "Measure",
+    "Moment",
+    "Seen",
+    "Sets",
+    "jobs",
+    "names",
+    "parse_score_name",
+    "rows",
+]
 
-_MODULES = (standard, detection, cost, hidden, activity)
+_MODULES = (standard, detection, cost, hidden, activity, clusters)
 MEASURES = {measure.name: measure for module in _MODULES for measure in module.MEASURES}
 
 

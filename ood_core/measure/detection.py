@@ -12,6 +12,8 @@ from ..outputs import Outputs
 from ..recipes import Score
 from .job import Job, Measure, Moment, Row, Seen
 
+CORRECT = "correct|logits||"  # among the stored scores: 1 for ID test images that the network classifies right
+
 
 def canonical(score: Score) -> tuple[str, str]:
     """The layer a scorer reads, and its other non-default parameters as canonical JSON ("" for none)."""
@@ -44,6 +46,8 @@ def _rows(seen: Seen, job: Job) -> list[Row]:
     if seen.last:
         seen.scores["|".join((*name, ""))] = id_scores.double().cpu().numpy()
         seen.scores["|".join((*name, job.ood_set))] = ood_scores.double().cpu().numpy()
+        if seen.test.correct is not None:
+            seen.scores[CORRECT] = seen.test.correct.double().cpu().numpy()
     values = metrics.evaluate(id_scores, ood_scores, correct=seen.test.correct)
     count = len(id_scores) + len(ood_scores)
     return [{"split": "test", "metric": metric, "value": value, "n": count} for metric, value in values.items()]
@@ -64,7 +68,7 @@ def reads_features(scorer: scorers.Scorer) -> bool:
 
 
 def images(seen: Seen, found: ImageSet) -> Outputs:
-    """A set with its preprocessed images, which are not kept: they are large. Fitting on such needs their shape alone."""
+    """A set with its preprocessed images; they are large, so they are not kept."""
     return extract(seen.net, replace(found, labels=None), keep_inputs=True)
 
 
