@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from ood_core import cli, data, extract, scorers, scoring
 from ood_core._torchvision import torchvision
 from ood_core.checks import ArtifactError, InputError
+from ood_core.data.pictures import images_in
 from ood_core.networks import network
 from ood_core.scoring import classifiers
-from ood_core.scoring.folders import classes_in, images_in, read
+from ood_core.scoring.folders import classes_in, read
 from ood_core.store import Store
 from tests.spine import recipe
 
@@ -42,7 +43,7 @@ def net(tmp_path, monkeypatch):
     built = network(made, data.load("digits", "train"), 0, torch.device("cpu")).eval()
     nothing = pd.DataFrame({"epoch": [0]})
     info = {"key": KEY, "recipe": made.model_dump(mode="json"), "seed": 0}
-    Store().put(info, nothing, nothing, {}, built.state_dict())
+    Store().put(info, nothing, nothing, {}, built.state_dict(), {})
     return built
 
 

@@ -1,29 +1,31 @@
-"""Image sets by name: registered ones with an expected digest, and any `NAME-SPLIT.npz` under `$OOD_DATA`."""
+"""Image sets by name: registered ones with an expected digest, and whatever lies under `$OOD_DATA`."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import yaml
 
-from .. import paths
 from ..checks import ArtifactError, InputError, choice
 from ..recipes.schema import Data
-from . import imageset, schemes
+from . import imageset, schemes, sources
 from .imageset import ROLES, ImageSet
+from .registry import entry, known, megabytes, names, parse, registry, well_formed
+from .sources import advice, where
 
 __all__ = [
     "ImageSet",
+    "advice",
     "digest",
+    "duplicates",
     "entry",
     "fetch",
     "fitted",
+    "known",
     "load",
+    "megabytes",
     "names",
     "parse",
     "train_part",
@@ -34,141 +36,87 @@ __all__ = [
 VALIDATION_SHARE = 10  # the last tenth of the canonical order: 45k/5k for CIFAR
 
 
-@cache
-def _registry() -> dict[str, dict[str, Any]]:
-    return dict(yaml.safe_load((Path(__file__).parent / "registry.yml").read_text(encoding="utf-8")))
-
-
-def names() -> list[str]:
-    """Registered names."""
-    return list(_registry())
-
-
-def entry(name: str) -> dict[str, Any]:
-    """The registry's entry: title, source, licence, about, classes, shape, splits."""
-    return _registry()[choice("image set", name, _registry())]
-
-
 def digest(name: str, split: str) -> str:
     """The digest a split is expected to have, without reading any image where the registry knows it."""
-    known = _registry().get(name, {}).get("splits", {}).get(split, {}).get("digest")
-    return str(known) if known else load(name, split).digest
-
-
-def where(name: str, split: str) -> str:
-    """Where `load` would read from: `embedded`, a path, or `missing`."""
-    if entry(name)["source"] == "embedded":
-        return "embedded"
-    if entry(name)["source"] == "derived":
-        return where(entry(name)["derived"]["from"], "train")
-    folder = paths.data()
-    if folder is None:
-        return "missing"
-    npz = folder / f"{name}-{split}.npz"
-    if npz.is_file():
-        return str(npz)
-    try:
-        _from_torchvision(name, split)
-    except (FileNotFoundError, InputError):
-        return "missing"
-    return str(folder)
-
-
-def _from_torchvision(name: str, split: str, download: bool = False) -> Any:
-    from .files import read_torchvision
-
-    folder = paths.data()
-    assert folder is not None
-    return read_torchvision(folder, entry(name), split, download)
+    return str(known(name, split).get("digest") or load(name, split).digest)
 
 
 @lru_cache(maxsize=16)
 def load(name: str, split: str = "test", role: str = "id") -> ImageSet:
-    """One split of one set, in canonical order, checked against its expected digest.
+    """One split of one set, in canonical order, checked against what is registered.
 
-    Looked for in this order: embedded in a library; `$OOD_DATA/NAME-SPLIT.npz`; torchvision's layout in `$OOD_DATA`.
+    Looked for in this order: embedded in a library, or derived from another set; `$OOD_DATA/NAME-SPLIT.npz`; the folder
+    of images `$OOD_DATA/NAME/SPLIT` (one sub-folder a class, or images alone); for NAME-32 the folder
+    `$OOD_DATA/NAME/SPLIT`, reduced to 32x32; torchvision's layout in `$OOD_DATA`.
 
     Raises:
         InputError: an unknown name, split or role, or files that are not there: the message says how to get them.
-        ArtifactError: the images or labels are not the registered ones.
+        ArtifactError: the images or labels are not the registered ones, or a file is damaged.
     """
     choice("role", role, ROLES)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or not re.fullmatch(r"[a-z0-9]+", split):
+    well_formed(name, split)
+    facts = registry().get(name, {})
+    if facts and split not in facts["splits"] and where(name, split) == "missing":
         raise InputError(
-            f"image set {name!r}, split {split!r}: expected names of small letters, digits and hyphens.\n"
-            f"Pick a registered one ({', '.join(names())}) or the NAME-SPLIT of a file under $OOD_DATA."
+            f"{name} has no split {split!r}, expected one of: {', '.join(facts['splits'])}.\nPick one of these."
         )
-    folder = paths.data()
-    npz = folder / f"{name}-{split}.npz" if folder else None
-    if name not in _registry() and not (npz and npz.is_file()):
-        raise InputError(
-            f"image set {name!r} is not registered, expected one of: {', '.join(names())}.\n"
-            f"Or put {name}-{split}.npz under $OOD_DATA ({folder or 'not set'})."
-        )
-    known = _registry().get(name, {})
-    if known and split not in known["splits"] and not (npz and npz.is_file()):
-        raise InputError(
-            f"{name} has no split {split!r}, expected one of: {', '.join(known['splits'])}.\nPick one of these."
-        )
-    if known.get("source") == "embedded":
-        from .embedded import MAKERS
+    if facts.get("source") == "derived":
+        from .derived import MAKERS
 
-        arrays = MAKERS[name, split]()
-    elif known.get("source") == "derived":
-        from .derived import MAKERS as MAKERS_OF
-
-        whole = load(known["derived"]["from"], "train")
-        part = train_part(whole)[1]
-        assert part is not None
-        arrays = MAKERS_OF[known["derived"]["how"]](part), None, []
-    elif npz and npz.is_file():
-        from .files import read_npz
-
-        arrays = read_npz(npz)
+        _, validation = train_part(load(facts["derived"]["from"], "train"))
+        assert validation is not None
+        arrays: sources.Arrays = (MAKERS[facts["derived"]["how"]](validation), None, [])
     else:
-        try:
-            if folder is None:
-                raise FileNotFoundError("OOD_DATA is not set")
-            arrays = _from_torchvision(name, split)
-        except FileNotFoundError as error:
-            raise InputError(
-                f"{name}/{split} was not found ({error}), expected under $OOD_DATA ({folder or 'not set'}).\n"
-                f"Set OOD_DATA to a folder and run: python -m ood_core data fetch {name}"
-                f"  (about {known['torchvision']['megabytes']} MB), or put {name}-{split}.npz there."
-            ) from error
+        arrays = sources.read(name, split)
     images, labels, classes = arrays
     made = imageset.make(
-        images, labels, classes, name=name, split=split, role=role, licence=known.get("licence", "not stated")
+        images, labels, classes, name=name, split=split, role=role, licence=facts.get("licence", "not stated")
     )
-    expected = known.get("splits", {}).get(split, {}).get("digest")
-    if expected and made.digest != expected:
-        raise ArtifactError(
-            f"{name}/{split} has digest {made.digest[:16]}..., expected {expected[:16]}....\n"
-            "Images or labels differ from the registered set: fetch it again, or give your copy another name."
-        )
+    _compare(made, facts)
     return made
 
 
-def fetch(name: str) -> list[ImageSet]:
-    """Download a registered set into `$OOD_DATA` with torchvision, and check it.
+def _compare(made: ImageSet, facts: dict[str, Any]) -> None:
+    """Refuse what a registered name does not stand for."""
+    expected = facts.get("splits", {}).get(made.split)
+    if expected is None:
+        return
+    got = {
+        "digest": made.digest,
+        "images": f"{len(made)} of {'x'.join(map(str, made.images.shape[1:]))}",
+    }
+    want = {
+        "images": f"{expected['count']} of {'x'.join(map(str, facts['shape']))}",
+        **({"digest": expected["digest"]} if "digest" in expected else {}),
+    }
+    wrong = [key for key in want if got[key] != want[key]]
+    if wrong:
+        raise ArtifactError(
+            f"{made.name}/{made.split} has "
+            + ", ".join(f"{key} {got[key][:16]}, expected {want[key][:16]}" for key in wrong)
+            + ".\nImages or labels differ from the registered set: fetch it again, or give your copy another name."
+        )
+
+
+def fetch(name: str, split: str | None = None) -> list[ImageSet]:
+    """Download a registered set, or one split of it, into `$OOD_DATA` with torchvision, and check it.
 
     Raises:
-        InputError: the set is embedded, `$OOD_DATA` is not set, or the download failed.
+        InputError: the set cannot be downloaded, `$OOD_DATA` is not set, or the download failed; running it again goes
+            on from what has arrived.
+        ArtifactError: what came is not the registered set.
     """
-    if entry(name)["source"] == "embedded":
-        raise InputError(f"{name} is embedded in a library, expected a set to download.\nNothing to do: load it.")
-    if paths.data() is None:
-        raise InputError("OOD_DATA is not set, expected a folder for image sets.\nRun: export OOD_DATA=~/ood-data")
-    for split in entry(name)["splits"]:
-        _from_torchvision(name, split, download=True)
+    wanted = [split] if split else list(entry(name)["splits"])
+    for one in wanted:
+        sources.fetch(name, one)
     load.cache_clear()
-    return [load(name, split) for split in entry(name)["splits"]]
+    return [load(name, one) for one in wanted]
 
 
-def parse(text: str) -> tuple[str, str]:
-    """`name` or `name/split` as recipes write it -> name and split; the split is `test` if left out."""
-    name, _, split = text.partition("/")
-    return name, split or "test"
+def duplicates(images: ImageSet, among: ImageSet) -> int:
+    """How many images of a set are also in another one, pixel by pixel, as the other's network would see them."""
+    seen = fitted(images, among.images.shape[1:]).images
+    return int(np.isin(imageset.ids(seen), among.ids).sum())
 
 
 def fitted(images: ImageSet, shape: tuple[int, ...]) -> ImageSet:
@@ -198,10 +146,32 @@ def training(asked: Data, seed: int) -> tuple[ImageSet, ImageSet | None]:
     """The images that a recipe trains on, with the labels of its scheme, and the validation part with true labels.
 
     Raises:
-        InputError: a class that the set does not have.
+        InputError: a class that the set does not have, or one without images; a single class and nothing to tell apart.
     """
-    part, validation = train_part(load(asked.id_set, "train"), asked.train_on)
+    whole = load(asked.id_set, "train")
+    _learnable(whole, asked)
+    part, validation = train_part(whole, asked.train_on)
     return schemes.labelled(schemes.chosen(part, asked), asked.labels, seed), validation
+
+
+def _learnable(whole: ImageSet, asked: Data) -> None:
+    """Refuse an ID set whose classes are not all there."""
+    if whole.labels is None:
+        raise InputError(
+            f"{whole.name}/{whole.split} has no labels, expected one for each training image.\nUse a labelled set."
+        )
+    empty = sorted(set(range(len(whole.classes))) - set(np.unique(whole.labels).tolist()))
+    if empty:
+        raise InputError(
+            f"{whole.name}/{whole.split} has no image of {', '.join(whole.classes[label] for label in empty)}, "
+            f"expected some of each of its {len(whole.classes)} classes.\nLeave these names out of `classes`, "
+            "or add their images."
+        )
+    if len(whole.classes) < 2 and asked.labels == "true" and asked.one_class is None:
+        raise InputError(
+            f"{whole.name}/{whole.split} has one class ({whole.classes[0]}), expected at least two to tell apart.\n"
+            "Say `one_class: 0` or `labels: instance` under `data` in the recipe where that is meant."
+        )
 
 
 def train_part(whole: ImageSet, train_on: str = "split") -> tuple[ImageSet, ImageSet | None]:

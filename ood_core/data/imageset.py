@@ -96,8 +96,7 @@ def make(
                 f"{len(classes)} classes.\nName every class, and index from 0."
             )
     x = np.ascontiguousarray(x)
-    prefix = f"{x.shape[1:]}|{x.dtype}|".encode()
-    hashes = [hashlib.blake2b(prefix + image.tobytes(), digest_size=16).digest() for image in x]
+    hashes = _hashes(x)
     pairs = [(h, -1 if y is None else int(y[i])) for i, h in enumerate(hashes)]
     order = sorted(range(len(x)), key=pairs.__getitem__)
     digest = hashlib.sha256()
@@ -115,3 +114,13 @@ def make(
         licence=licence,
         digest=digest.hexdigest(),
     )
+
+
+def ids(images: NDArray[np.uint8]) -> NDArray[np.str_]:
+    """BLAKE2b-128 of shape, dtype and bytes of each image of (N, H, W, C), as hex strings."""
+    return np.array([found.hex() for found in _hashes(np.ascontiguousarray(images))])
+
+
+def _hashes(x: NDArray[np.uint8]) -> list[bytes]:
+    prefix = f"{x.shape[1:]}|{x.dtype}|".encode()
+    return [hashlib.blake2b(prefix + image.tobytes(), digest_size=16).digest() for image in x]

@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader
 
 from .. import scorers
 from ..checks import InputError
+from ..data.pictures import images_in
 from ..features import extract
 from ..outputs import Outputs
 from . import classifiers
-from .folders import Files, classes_in, images_in, read
+from .folders import Files, classes_in, read
 from .sheet import contact_sheet
 
 __all__ = ["Scored", "contact_sheet", "score_folders"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,28 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..checks import InputError
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-WIDE = ("I", "F")  # Pillow's modes of more than 8 bits a channel begin so; conversion would clip them
-
-
-def images_in(folder: Path) -> list[Path]:
-    """All image files below a folder, sorted by path; hidden files and other types are left out.
-
-    Raises:
-        InputError: no such folder, or no image in it.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder, expected one that holds images.\nCheck the path.")
-    found = [
-        Path(place, name)
-        for place, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-    ]
-    if not found:
-        raise InputError(f"{folder} holds no image, expected files such as .png or .jpg.\nCheck the path.")
-    return sorted(found)
+from ..data.pictures import images_in, opened
 
 
 def classes_in(folder: Path, wanted: Sequence[str] = ()) -> dict[str, list[Path]]:
@@ -71,27 +49,14 @@ def read(path: Path, channels: int, size: int | None = None) -> NDArray[np.uint8
     Raises:
         InputError: the file cannot be read as an image, or holds more than 8 bits a channel.
     """
-    from PIL import Image
+    from PIL.Image import Resampling
 
-    try:
-        with Image.open(path) as file:
-            if file.mode.startswith(WIDE):
-                raise InputError(
-                    f"{path} has pixels of type {file.mode}, expected 8 bits a channel: conversion would clip them.\n"
-                    "Convert it to 8 bits as the training images were."
-                )
-            image = file.convert("L" if channels == 1 else "RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path} cannot be read ({error}), expected an image.\nRepair it or take it out of the folder."
-        ) from error
+    image = opened(path, "L" if channels == 1 else "RGB")
     if size is not None and image.size != (size, size):
         short = min(image.size)
         wide, high = (size if side == short else size * side // short for side in image.size)
         left, top = round((wide - size) / 2), round((high - size) / 2)
-        resized = image.resize((wide, high), Image.Resampling.BILINEAR)
+        resized = image.resize((wide, high), Resampling.BILINEAR)
         image = resized.crop((left, top, left + size, top + size))
     pixels = np.asarray(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -1,0 +1,139 @@
+"""Image files and folders of them: found in a fixed order, read by Pillow, reduced by one rule."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..checks import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+WIDE = ("I", "F")  # Pillow's modes of more than 8 bits a channel begin so; conversion would clip them
+GREY = ("1", "L")
+SIDE = 32  # pixels of a reduced image
+MANY = 2000  # images from which on reading shows its progress
+
+
+def images_in(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted by path; hidden files and other types are left out.
+
+    Raises:
+        InputError: no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder, expected one that holds images.\nCheck the path.")
+    found = [
+        Path(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    ]
+    if not found:
+        raise InputError(f"{folder} holds no image, expected files such as .png or .jpg.\nCheck the path.")
+    return sorted(found)
+
+
+def opened(path: Path, mode: str | None = None) -> Image:
+    """One image file with 8 bits a channel, converted to `L` or `RGB`; by its own colours if `mode` is left out.
+
+    Raises:
+        InputError: the file cannot be read as an image, or holds more than 8 bits a channel; Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise InputError(
+            'Pillow is not installed, expected for image files.\nInstall it with: pip install "ood-core[vision]"'
+        ) from error
+    try:
+        with Image.open(path) as file:
+            if file.mode.startswith(WIDE):
+                raise InputError(
+                    f"{path} has pixels of type {file.mode}, expected 8 bits a channel: conversion would clip them.\n"
+                    "Convert it to 8 bits as the training images were."
+                )
+            return file.convert(mode or ("L" if file.mode in GREY else "RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path} cannot be read ({error}), expected an image.\nRepair it or take it out of the folder."
+        ) from error
+
+
+def reduced(image: Image, side: int = SIDE) -> Image:
+    """The one rule for larger images: the centre square of the shorter side, then bicubic over each pixel's support.
+
+    Raises:
+        InputError: the image is smaller than `side`; enlarged pixels would tell OOD from ID.
+    """
+    from PIL.Image import Resampling
+
+    width, height = image.size
+    short = min(width, height)
+    if short < side:
+        raise InputError(
+            f"an image of {width}x{height} pixels cannot be reduced to {side}x{side}.\n"
+            f"Use images of at least {side} pixels, or the set under its own name."
+        )
+    left, top = (width - short) // 2, (height - short) // 2
+    square = image.crop((left, top, left + short, top + short))
+    return square if short == side else square.resize((side, side), Resampling.BICUBIC)
+
+
+def pixels(images: Iterable[Image], count: int, side: int | None = None) -> NDArray[np.uint8]:
+    """Images as one array (N, H, W, C): grey where all of them are, else RGB; reduced to `side` if given.
+
+    Args:
+        images: read one after the other, so that large ones are never in memory together.
+        count: how many there are, for the progress line.
+    Raises:
+        InputError: images of different sizes.
+    """
+    quiet = None if count >= MANY else True  # None: only where somebody looks
+    shown = tqdm(images, "reading", total=count, disable=quiet, leave=False, unit=" images")
+    made = [np.asarray(reduced(image, side) if side else image) for image in shown]
+    sizes = sorted({array.shape[:2] for array in made})
+    if len(sizes) > 1:
+        found = ", ".join(f"{wide}x{high}" for high, wide in sizes[:3])
+        raise InputError(
+            f"the images have {len(sizes)} sizes ({found}{', ...' if len(sizes) > 3 else ''}), expected one.\n"
+            f"Ask for the set with -{SIDE} behind its name to have its images reduced to {SIDE}x{SIDE}."
+        )
+    grey = all(array.ndim == 2 for array in made)
+    return np.stack([array[..., None] if grey else _rgb(array) for array in made])
+
+
+def _rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)
+
+
+def read_folder(folder: Path, side: int | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, list[str]]:
+    """A folder of images: one sub-folder a class, sorted by name, or images alone, which then have no labels.
+
+    Raises:
+        InputError: images beside sub-folders, a class without images, an unreadable file, different sizes.
+    """
+    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    loose = [entry for entry in folder.iterdir() if entry.is_file() and entry.name.lower().endswith(SUFFIXES)]
+    if classes and loose:
+        raise InputError(
+            f"{folder} holds images ({loose[0].name}) beside sub-folders ({classes[0]}), expected one or the other.\n"
+            "Give every class a sub-folder, or have images alone."
+        )
+    found = [images_in(folder / name) for name in classes] or [images_in(folder)]
+    counts = [len(part) for part in found]
+    try:
+        images = pixels((opened(path) for part in found for path in part), sum(counts), side)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
+    return images, np.repeat(np.arange(len(classes)), counts) if classes else None, classes
