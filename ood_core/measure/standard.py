@@ -7,6 +7,7 @@ import copy
 import torch
 
 from .. import collapse, metrics, scorers, stats
+from ..checks import InputError
 from ..losses import Batch, objective
 from ..outputs import Outputs
 from .job import Job, Measure, Moment, Row, Seen
@@ -19,18 +20,19 @@ def _accuracy(seen: Seen, _: Job) -> list[Row]:
     for split, out in (("train", seen.train), ("test", seen.test)):
         if out.labels is None:  # learned other labels than the true ones: see `data.schemes.tested`
             continue
+        if out.logits is None:
+            raise InputError("the network has no logits, expected them for accuracy.\nName `probe` in its place.")
         value = metrics.accuracy(out.logits, out.labels)
         rows.append({"split": split, "metric": "accuracy", "value": value, "n": len(out)})
     return rows
 
 
 def _collapse(seen: Seen, job: Job) -> list[Row]:
-    out = seen.sample
-    assert out.head is not None
+    out, head = seen.sample, seen.sample.head
     assert out.labels is not None
-    values = collapse.measure(
-        out.layer(job.layer), out.labels, out.head.weight, out.head.bias, num_classes=out.head.classes
-    )
+    weight, bias = (None, None) if head is None else (head.weight, head.bias)  # without: NC1, and NC2 of the means
+    classes = len(seen.sets.train.classes)
+    values = collapse.measure(out.layer(job.layer), out.labels, weight, bias, num_classes=classes)
     return [{"split": "train", "metric": name, "value": value, "n": len(out)} for name, value in values.items()]
 
 
