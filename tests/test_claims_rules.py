@@ -199,3 +199,21 @@ def test_a_word_is_decided_exactly_when_its_p_is_below_five_per_cent(values, nam
     }[name]()
     if abs(found.p - 0.05) > 1e-6:
         assert (found.p < 0.05) == (found.word != "inconclusive")
+
+
+def test_lowest_describes_the_worst_seed():
+    a, b = np.array([0.9, 0.7, 0.8]), np.array([0.6, 0.95, 0.99])
+    assert rules.lowest(a).estimate == 0.7
+    found = rules.lowest(a, b)
+    assert (found.word, found.estimate) == ("descriptive", pytest.approx(0.1))
+    assert found.p is None
+
+
+def test_reaches_finds_the_first_epoch_at_or_below_the_others_end():
+    epochs = np.array([0, 2, 5, 12])
+    b = np.array([[9, 5, 4, 3]] * 3, dtype=float)
+    a = np.array([[9, 3, 4, 1], [9, 8, 2, 5], [9, 8, 7, 6]], dtype=float)  # at 2, at 5 (and above again later), never
+    found = rules.reaches(a, b, over="epochs", epochs=epochs)
+    assert (found.word, found.estimate) == ("descriptive", 3.5)
+    assert "2 of 3 seeds, of 12 epochs" in found.note
+    assert rules.reaches(a[2:], b[2:], over="epochs", epochs=epochs).estimate is None

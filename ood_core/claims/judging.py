@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from .. import stats
 from ..checks import InputError, choice
 from . import selection
 from .outcomes import Result, Verdict, walk
-from .rules import ANSWERED, DESCRIPTIVE, FAILS, HOLDS, MIXED, NO_DIFFERENCE, NOT_RUN, OPEN, RULES
+from .rules import ANSWERED, DESCRIPTIVE, FAILS, HOLDS, MIXED, NO_DIFFERENCE, NOT_RUN, OPEN, RULES, takes
 from .schema import SCALES, Claim, Part
 
 ALPHA = 0.05
@@ -89,10 +90,11 @@ def _leaf(part: Part, name: str, claim: Claim, rows: pd.DataFrame) -> Result:
     try:
         a = selection.pick(rows, part.a)
         b = None if part.b is None else selection.pick(rows, part.b)
-        seeds, left, right, note = selection.pairs(a, b)
+        seeds, left, right, epochs, note = selection.pairs(a, b)
     except selection.NotRecorded as reason:
         return Result(part, name, NOT_RUN, note=str(reason), holm=(NOT_RUN, ""))
-    found = RULES[part.rule](*((left,) if right is None else (left, right)), **part.arguments)
+    arguments = {**part.arguments, **({"epochs": np.array(epochs)} if "epochs" in takes(part.rule) else {})}
+    found = RULES[part.rule](*((left,) if right is None else (left, right)), **arguments)
     outcome, notes = (found.word, found.answer), [found.note, note]
     if part.rule != "always" and len(seeds) < claim.min_seeds:
         outcome = (DESCRIPTIVE, "")
@@ -117,12 +119,24 @@ def _leaf(part: Part, name: str, claim: Claim, rows: pd.DataFrame) -> Result:
 
 def _combined(claim: Claim, scale: str, parts: tuple[Result, ...]) -> Verdict:
     counted = [result for result in parts if result.part.counts] or list(parts)
-    word, answer = combine([(r.word, r.answer) for r in counted], claim.combine, claim.k or 0)
-    holm = combine([r.holm for r in counted], claim.combine, claim.k or 0)
+    word, answer = _by_groups(claim, [(r.part, (r.word, r.answer)) for r in counted])
+    holm = _by_groups(claim, [(r.part, r.holm) for r in counted])
     n = min((r.n for r in counted), default=0)
     reasons = [r.note for r in counted if r.word == word] if word in (NOT_RUN, DESCRIPTIVE) else []
     note = "numbers only" if claim.combine == "listed" and word == DESCRIPTIVE else next(iter(reasons), "")
+    if word == OPEN and OPEN not in [r.word for r in counted]:
+        note = "the parts that should agree do not: it depends on what differs between them"
     return Verdict(claim, scale, word, answer, note, n, holm, parts)
+
+
+def _by_groups(claim: Claim, outcomes: Sequence[tuple[Part, tuple[str, str]]]) -> tuple[str, str]:
+    """The word of a claim: each group of parts first, then groups and single parts together."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for part, outcome in outcomes:
+        found.setdefault(part.group or f"part {part.name}", []).append(outcome)
+    units = {name: combine(parts, claim.groups.get(name, "all")) for name, parts in found.items()}
+    whole = combine(list(units.values()), claim.combine, claim.k or 0)
+    return combine([whole, *(units[name] for name in claim.required)], "all") if claim.required else whole
 
 
 def combine(outcomes: Sequence[tuple[str, str]], how: str, k: int = 0) -> tuple[str, str]:
@@ -130,15 +144,18 @@ def combine(outcomes: Sequence[tuple[str, str]], how: str, k: int = 0) -> tuple[
 
     `all`: one failure fails the whole; otherwise a part that is not run, descriptive or inconclusive makes the whole
     so, in that order. `at_least` k: holds with k that hold, fails when k can no longer be reached, else what is open.
+    `agree`: the word or answer they share, else inconclusive; what is not run or descriptive makes the whole so.
     `listed`: descriptive.
     """
     words = [word for word, _ in outcomes]
     undecided = next((word for word in (NOT_RUN, DESCRIPTIVE, OPEN) if word in words), None)
     if how == "listed":
         return (NOT_RUN if words and set(words) == {NOT_RUN} else DESCRIPTIVE), ""
-    if words and set(words) == {ANSWERED}:
+    if words and set(words) == {ANSWERED} and how != "agree":
         answers = [answer for _, answer in outcomes]
         return ANSWERED, answers[0] if len(set(answers)) == 1 else MIXED
+    if how == "agree":
+        return outcomes[0] if len(set(outcomes)) == 1 else (undecided or OPEN, "")
     if how == "at_least":
         held = words.count(HOLDS)
         if held >= k:

@@ -12,6 +12,7 @@ COLUMNS = (
     *("recipe", "id_set", "ood_set", "ood_group", "split", "epoch", "layer"),
     *("scorer", "params", "protocol", "class", "metric"),
 )
+FORMS = ("log", "logit", "log_area")  # what is taken of a number before it is compared; see `selection.pick`
 LISTS = ("ood_set", "ood_group")  # a list of values means: average over them
 SCALES = ("tiny", "small", "paper")
 RULE_FIELDS = ("a", "b", "direction", "margin", "band", "hold_at", "fail_at", "at_most", "over")
@@ -21,9 +22,12 @@ Scale = Literal["tiny", "small", "paper"]
 
 def _selector(value: dict[str, Any]) -> dict[str, Any]:
     for column, wanted in value.items():
-        if column not in COLUMNS:
+        if column == "form":
+            if wanted not in FORMS or (wanted == "log_area" and "epoch" in value):
+                raise ValueError(f"form is {wanted!r}, expected one of {', '.join(FORMS)}; log_area without an epoch")
+        elif column not in COLUMNS:
             raise ValueError(f"column {column!r} cannot be selected on, expected one of: {', '.join(COLUMNS)}")
-        if column == "epoch":
+        elif column == "epoch":
             if wanted not in ("last", "first", "all") and not (isinstance(wanted, float) and 0 < wanted < 1):
                 raise ValueError(f"epoch is {wanted!r}, expected last, first, all or a fraction between 0 and 1")
         elif column == "params" and isinstance(wanted, dict):
@@ -63,10 +67,11 @@ class _Strict(BaseModel):
 class Part(_Strict):
     """One measured statement of a claim.
 
-    `a` and `b` select rows; `rule` is one of `rules.RULES` and says which of direction, margin, band, hold_at, fail_at,
-    at_most, over it takes. `each: ood_set` repeats the part for every set; with `at_least: k` the part then holds if
-    k sets hold. `counts: false` lists numbers beside the claim. `unit` is for display: fractions shown in per cent,
-    differences of fractions in percentage points, or plain numbers. `note` says what we chose ourselves.
+    `a` and `b` select rows and may take a `form` of their numbers; `rule` is one of `rules.RULES` and says which of
+    direction, margin, band, hold_at, fail_at, at_most, over it takes. `each: ood_set` repeats the part for every set;
+    with `at_least: k` the part then holds if k sets hold. `counts: false` lists numbers beside the claim. `group` is
+    one of the claim's. `unit` is for display: fractions shown in per cent, differences of fractions in percentage
+    points, or plain numbers. `note` says what we chose ourselves.
     """
 
     name: Text
@@ -83,13 +88,14 @@ class Part(_Strict):
     each: Literal["ood_set"] | None = None
     at_least: int | None = Field(default=None, ge=1)
     counts: bool = True
+    group: Text | None = None
     unit: Literal["percent", "points", "number"]
     note: str = ""
 
     @property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of the rule; what is left out takes the rule's own default."""
-        named = {name: default for name, default in takes(self.rule).items() if name not in ("a", "b")}
+        named = {name: default for name, default in takes(self.rule).items() if name in RULE_FIELDS[2:]}
         given = {name: getattr(self, name) for name in named}
         return {name: named[name] if value is None else value for name, value in given.items()}
 
@@ -119,6 +125,10 @@ class Part(_Strict):
                 asked = f"every value ≤ {shown(self.arguments['at_most'])}"
             case "correlation":
                 asked = f"{sign} 0"
+            case "lowest":
+                asked = "over seeds" if self.b is None else "over seeds, a difference"
+            case "reaches":
+                asked = "the other's last value, epoch"
             case _:
                 asked = f"{sign} {shown(margin)}"
         words = [f"{self.rule.replace('non_inferior', 'non-inferior').replace('_', ' ')}: {asked}"]
@@ -161,7 +171,9 @@ class Claim(_Strict):
     """One falsifiable statement of a page, with the parts that decide it.
 
     `origin` is P for the paper's own, Q for a question added here; `source` says where it stands. `combine` is `all`,
-    `at_least` (with `k`) or `listed` (numbers only). `not_run` gives a reason for each scale that cannot run it.
+    `at_least` (with `k`), `agree` (all parts the same word, else inconclusive: the verdict depends on what differs
+    between them) or `listed` (numbers only). `groups` are combined first, each by `all` or `agree`, and then count as
+    one part; those in `required` must hold whatever `k` is. `not_run` gives a reason for each scale that cannot run it.
     """
 
     id: Text
@@ -169,8 +181,10 @@ class Claim(_Strict):
     statement: Text
     origin: Literal["P", "Q"]
     source: Text
-    combine: Literal["all", "at_least", "listed"] = "all"
+    combine: Literal["all", "at_least", "agree", "listed"] = "all"
     k: int | None = Field(default=None, ge=1)
+    groups: dict[Text, Literal["all", "agree"]] = Field(default_factory=dict)
+    required: tuple[Text, ...] = Field(default=(), strict=False)
     min_seeds: int = Field(default=5, ge=2)
     parts: tuple[Part, ...] = Field(default=(), strict=False)
     not_run: dict[Scale, Text] = Field(default_factory=dict)
@@ -183,8 +197,13 @@ class Claim(_Strict):
             raise ValueError(f"parts are missing, expected some, or not_run with a reason for {', '.join(SCALES)}")
         if self.parts and self.combine != "listed" and not counted:
             raise ValueError("no part counts, expected at least one, or combine: listed")
-        if (self.k is not None) != (self.combine == "at_least") or (self.k or 0) > max(len(counted), 1):
-            raise ValueError(f"k is {self.k}, expected 1 to {len(counted)} with combine: at_least, else none")
+        units = len({part.group or part.name for part in counted})
+        if (self.k is not None) != (self.combine == "at_least") or (self.k or 0) > max(units, 1):
+            raise ValueError(f"k is {self.k}, expected 1 to {units} with combine: at_least, else none")
+        if {part.group for part in counted if part.group} != set(self.groups):
+            raise ValueError(f"groups are {sorted(self.groups)}, expected exactly those that counted parts name")
+        if not set(self.required) <= set(self.groups):
+            raise ValueError(f"required is {list(self.required)}, expected names of groups")
         if self.combine != "listed" and len({part.direction == "two_sided" for part in counted}) > 1:
             raise ValueError("direction two_sided stands beside others, expected all counted parts alike")
         if twice := repeated_name([part.name for part in self.parts]):

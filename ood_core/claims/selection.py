@@ -15,8 +15,9 @@ from .rules import ROUNDING
 
 NEEDED = (
     *("recipe", "scale", "seed", "id_set", "ood_set", "ood_group", "split", "epoch", "layer", "scorer"),
-    *("params", "protocol", "class", "metric", "value"),
+    *("params", "protocol", "class", "metric", "value", "n"),
 )
+NO_COLUMNS = ("recipe", "epoch", "form")  # entries of a selector that do not choose rows by equality
 FIXED = ("id_set", "ood_group", "split", "layer", "scorer", "params", "protocol", "class", "metric")
 
 
@@ -36,6 +37,10 @@ class Series:
 def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
     """Numbers by seed for one selector; per seed the mean over the OOD sets it matches (a mean of AUROCs).
 
+    `form` takes of that mean x its natural `log`, its `logit` log(x / (1 - x)), or the `log_area`: the area under log x
+    over epochs, from the first recorded to the last, divided by their distance. A share of exactly 0 or 1 of n images
+    counts as half an image away from it.
+
     Args:
         rows: tidy rows of one scale with a `recipe` column.
         selector: column -> value as in a claims file.
@@ -48,9 +53,10 @@ def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
         raise NotRecorded(f"no run of recipe {selector['recipe']} is recorded")
     found = whole
     for column, wanted in selector.items():
-        if column not in ("recipe", "epoch"):
+        if column not in NO_COLUMNS:
             found = _matching(found, column, wanted)
-    found = _at_epoch(found, whole, selector["epoch"])
+    form = selector.get("form", "")
+    found = _at_epoch(found, whole, "all" if form == "log_area" else selector["epoch"])
     for column in FIXED:
         seen = sorted(map(str, found[column].unique()))
         if len(seen) > 1 and not isinstance(selector.get(column), list):
@@ -63,12 +69,15 @@ def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
         seeds = ", ".join(map(str, sorted(bad["seed"].unique())))
         raise NotRecorded(f"{selector['metric']} is NaN or infinite for seed {seeds} of recipe {selector['recipe']}")
     sets = _same_sets(found, selector)
-    if selector["epoch"] == "all":
+    if form == "log_area":
+        values = _log_areas(found)
+    elif selector["epoch"] == "all":
         table = found.pivot_table(index="seed", columns="epoch", values="value", aggfunc="mean")
         values = {int(seed): table.loc[seed].dropna().to_dict() for seed in table.index}
     else:
         means = found.groupby("seed")["value"].mean()
-        values = dict(zip(map(int, means.index), map(float, means), strict=True))
+        formed = _formed(means.to_numpy(dtype=float), form, found["n"].min())
+        values = dict(zip(map(int, means.index), map(float, formed), strict=True))
     return Series(values, sets, tuple(sorted(set(map(int, whole["seed"])) - values.keys())))
 
 
@@ -76,20 +85,20 @@ def sets_of(rows: pd.DataFrame, selector: Mapping[str, Any]) -> list[str]:
     """OOD sets a selector matches, in the order of the rows. Raises as `pick` where nothing matches."""
     found = rows[rows["recipe"] == selector["recipe"]]
     for column, wanted in selector.items():
-        if column not in ("recipe", "epoch"):
+        if column not in NO_COLUMNS:
             found = _matching(found, column, wanted)
     if found.empty:
         raise NotRecorded(f"no run of recipe {selector['recipe']} is recorded")
     return [str(name) for name in found["ood_set"].unique()]
 
 
-def pairs(a: Series, b: Series | None) -> tuple[list[int], np.ndarray, np.ndarray | None, str]:
-    """Seeds present in both groups, their numbers (n,) or (n, E) in seed order, and a remark on seeds left out."""
+def pairs(a: Series, b: Series | None) -> tuple[list[int], np.ndarray, np.ndarray | None, list[float], str]:
+    """Seeds in both groups, their numbers (n,) or (n, E) in seed order, the E epochs, a remark on seeds left out."""
     seeds = sorted(a.values if b is None else a.values.keys() & b.values.keys())
     alone = sorted({*a.absent, *b.absent, *(a.values.keys() ^ b.values.keys())} if b else a.absent)
     note = f"seeds left out, a number is missing: {', '.join(map(str, alone))}" if alone else ""
     if b is None:
-        return seeds, np.array([a.values[s] for s in seeds]), None, note
+        return seeds, np.array([a.values[s] for s in seeds]), None, [], note
     if not seeds:
         raise NotRecorded("the two groups have no seed in common")
     if a.sets != b.sets and "" not in (*a.sets, *b.sets):
@@ -102,8 +111,29 @@ def pairs(a: Series, b: Series | None) -> tuple[list[int], np.ndarray, np.ndarra
         if len(epochs) < 3:
             raise NotRecorded(f"{len(epochs)} epochs are recorded for both, a rank correlation needs three")
         table = [np.array([[g.values[s][e] for e in epochs] for s in seeds]) for g in (a, b)]
-        return seeds, table[0], table[1], note
-    return seeds, np.array([a.values[s] for s in seeds]), np.array([b.values[s] for s in seeds]), note
+        return seeds, table[0], table[1], epochs, note
+    return seeds, np.array([a.values[s] for s in seeds]), np.array([b.values[s] for s in seeds]), [], note
+
+
+def _formed(values: np.ndarray, form: str, n: float) -> np.ndarray:
+    """`values` in the form a selector asks for; shares of exactly 0 or 1 as half of one of `n` away from it."""
+    if not form:
+        return values
+    values = np.where(values > 0, values, 0.5 / n)
+    if form == "logit":
+        values = np.where(values < 1, values, 1 - 0.5 / n)
+        return np.asarray(np.log(values / (1 - values)))
+    return np.asarray(np.log(values))
+
+
+def _log_areas(found: pd.DataFrame) -> dict[int, float]:
+    table = found.pivot_table(index="seed", columns="epoch", values="value", aggfunc="mean")
+    if table.isna().any(axis=None) or len(table.columns) < 2:
+        raise NotRecorded("an area needs two epochs or more, the same for every seed")
+    epochs = table.columns.to_numpy(dtype=float)
+    logs = _formed(table.to_numpy(dtype=float), "log", found["n"].min())
+    areas = np.trapezoid(logs, epochs, axis=1) / (epochs[-1] - epochs[0])
+    return dict(zip(map(int, table.index), map(float, areas), strict=True))
 
 
 def _matching(rows: pd.DataFrame, column: str, wanted: Any) -> pd.DataFrame:

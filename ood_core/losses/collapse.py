@@ -33,8 +33,8 @@ class Collapse:
 
     With NC1 to NC3 at zero the network decides by the nearest class mean exactly if r is zero, so the last term stands
     for NC4, which itself has no gradient. No term is negative; NC1 is at most 1, NC2 at most 2, NC3 at most 4. All are
-    0 together exactly at a simplex with self-dual weights; any k vertices of a simplex are one again, so a class that is
-    absent from the batch changes nothing there. No term depends on the scale of features or of weights and bias.
+    0 together exactly at a simplex with self-dual weights; any k vertices of a simplex are one again, so a class that
+    is absent from the batch changes nothing there. No term depends on the scale of features or of weights and bias.
 
     A class of one image adds nothing to S_W. A batch of one class has no collapse to speak of: its loss is 0 with a
     gradient of 0. In float32 or better, also under autocast.
