@@ -31,10 +31,6 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    def do_HEAD(self):
-        self.send_response(200)
-        self.end_headers()
-
     def do_GET(self):
         content, first = self.server.content, 0
         wanted = self.headers["Range"]
@@ -136,7 +132,7 @@ def test_fetch_goes_on_checks_and_leaves_torchvision_as_it_was(server, tmp_path,
     assert data.where("cifar10", "train") == "missing"
     server.limit = None
     assert [(found.split, len(found)) for found in data.fetch("cifar10")] == [("train", 50), ("test", 10)]
-    assert server.asked == [None, "bytes=50000-"]
+    assert [asked for asked in server.asked if asked] == ["bytes=50000-"]  # torchvision looks for redirections before
     assert data.load("cifar10", "train").digest == expected
     assert utils._urlretrieve is own
     server.content = b""
