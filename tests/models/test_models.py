@@ -27,15 +27,18 @@ PUBLISHED = {
     "densenet100": 769_162,
     "vgg16": 14_714_688 + 2 * 4_224 + 512 * 10 + 10,
 }
-# Multiply-adds at 32x32. ResNet-18 by hand: stem, first stage, and three alike that halve the resolution. VGG-16 and
-# ResNet-110: Li et al. 2017, arXiv 1608.08710, table 1. CVT-7/4: its authors print 0.236 G, which leaves out the
-# products inside attention, 2 T^2 D a block.
-FULL = 9 * 64 * 64 * 32 * 32  # a convolution that keeps its shape costs the same in each stage
+FULL = 9 * 64 * 64 * 32 * 32  # a convolution that keeps its shape, in any stage of a network of width 64
+# Multiply-adds at 32x32, as (most, share of it that is convolutions and matrix products). By hand: ResNet-18 (stem, first
+# stage, three alike that halve the resolution) and VGG-16 (as many channels in the fifth stage as in the fourth).
+# pytorchcv's tables, which also count normalisation, activations and the head: ResNet-110, WRN-28-10, DenseNet-BC-100.
+# CVT-7/4: its authors print 0.236 G, which leaves out the products inside attention, 2 T^2 D a block.
 WORK = {
-    "resnet18": 9 * 3 * 64 * 32 * 32 + 4 * FULL + 3 * (3 * FULL + FULL / 2 + FULL / 18),
-    "vgg16": 3.13e8,
-    "resnet110": 2.53e8,
-    "cvt7": 0.236e9 + 7 * 2 * 64 * 64 * 256,
+    "resnet18": (9 * 3 * 64 * 32 * 32 + 4 * FULL + 3 * (3 * FULL + FULL / 2 + FULL / 18), 1),
+    "vgg16": (9 * 3 * 64 * 32 * 32 + FULL + 1.5 * FULL + 2 * 2.5 * FULL + 3 * FULL / 4, 1),
+    "resnet110": (255.70e6, 0.99),
+    "wide_resnet28": (5_246.98e6, 0.999),
+    "densenet100": (298.45e6, 0.96),
+    "cvt7": (0.2365e9 + 7 * 2 * 64 * 64 * 256, 0.996),
 }
 
 
@@ -91,7 +94,8 @@ def test_parameters_of_our_own_networks_counted_by_hand():
 @pytest.mark.parametrize("name", WORK)
 def test_multiply_adds_as_published(name):
     _, found = cost(settings(name, width=ARCHITECTURES[name].width), (32, 32, 3))
-    assert found == pytest.approx(WORK[name], rel=0.01)
+    most, share = WORK[name]
+    assert share * most <= found <= most
 
 
 @pytest.mark.parametrize("name", NAMES)
