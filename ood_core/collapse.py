@@ -10,7 +10,8 @@ With f_{i,c} the feature (D) of sample i of class c, N samples, C classes:
     nc2_angle_means = mean over c != c' of |cos(m_c, m_c') + 1/(C - 1)|         equal, largest angles
     nc2_norm_weights, nc2_angle_weights: the same for the rows w_c of W
     nc3             = || W^T / ||W||_F - M / ||M||_F ||_F^2, in [0, 4]          last layer = class means
-    nc4             = share of samples with argmax_c(w_c f + b_c) != argmin_c ||f - mu_c||
+    nc4             = share of samples with argmax_c(w_c f + b_c) != argmin_c ||f - mu_c||; where a network's own
+                      decisions are given, they stand on the left
 
 All go to 0 in collapse. nc1 and nc2 do not depend on rotation, shift or scale of the features.
 
@@ -42,6 +43,7 @@ def measure(
     bias: Any = None,
     num_classes: int | None = None,
     times_c: bool = False,
+    decided: Any = None,
 ) -> dict[str, float]:
     """NC1 to NC4 of a set of features, by the formulas at the top of this module.
 
@@ -55,6 +57,8 @@ def measure(
         bias: b (C,), for nc4 only.
         num_classes: C; the largest label plus one if left out.
         times_c: adds nc1_times_c, the other convention of nc1's factor.
+        decided: classes (N,) that the network decides for, where it does so by another rule than argmax W f + b; adds
+            nc4 also without weight.
     Returns:
         dict of floats. Features without spread within classes are legal: nc1 = 0 to rounding.
     Raises:
@@ -65,15 +69,19 @@ def measure(
     y = checks.labels("labels", labels, x.shape[0], num_classes, every_class=True).to(x.device)
     classes = int(y.max()) + 1
     head = _head(weight, bias, classes, x)
+    own = None if decided is None else checks.labels("decided", decided, x.shape[0], classes).to(x.device)
     sums = sum(_class_sums(xb, yb, classes)[0] for xb, yb in _blocks(x, y))
     means = sums / torch.bincount(y)[:, None]
     axes, lengths = _axes(means)
     within, disagreements = torch.zeros(len(lengths), dtype=torch.float64, device=x.device), 0
-    for xb, yb in _blocks(x, y):
+    for (xb, yb), (_, db) in zip(_blocks(x, y), _blocks(x, y if own is None else own), strict=True):
         within += (((xb - means[yb]) @ axes.T) ** 2).sum(dim=0)
-        disagreements += _disagreements(xb, means, head) if head is not None else 0
+        if own is not None:
+            disagreements += int((db != _nearest(xb, means)).sum())
+        elif head is not None:
+            disagreements += _disagreements(xb, means, head)
     result = _report(means, within / len(y), lengths, head, times_c)
-    return result if head is None else {**result, "nc4": disagreements / len(y)}
+    return result if head is None and own is None else {**result, "nc4": disagreements / len(y)}
 
 
 class Stream:
@@ -276,8 +284,11 @@ def _require_length(vectors: Tensor, made_from: Tensor, what: str) -> None:
 def _disagreements(x: Tensor, means: Tensor, head: tuple[Tensor, Tensor]) -> int:
     weight, bias = head
     decided = (x @ weight.T + bias).argmax(dim=1)
-    # Nearest mean by products, centred first: features far from the origin would cancel.
+    return int((decided != _nearest(x, means)).sum())
+
+
+def _nearest(x: Tensor, means: Tensor) -> Tensor:
+    """The nearest mean of each row, by products, centred first: features far from the origin would cancel."""
     origin = means.mean(dim=0)
     centred = means - origin
-    nearest = ((centred**2).sum(dim=1) - 2 * (x - origin) @ centred.T).argmin(dim=1)
-    return int((decided != nearest).sum())
+    return ((centred**2).sum(dim=1) - 2 * (x - origin) @ centred.T).argmin(dim=1)

@@ -9,7 +9,7 @@ import torch
 from .. import collapse, metrics, scorers, stats
 from ..checks import InputError
 from ..losses import Batch, objective
-from ..outputs import Outputs
+from ..outputs import Outputs, unit
 from .job import Job, Measure, Moment, Row, Seen
 
 GRADIENT_IMAGES = 512
@@ -31,8 +31,16 @@ def _collapse(seen: Seen, job: Job) -> list[Row]:
     out, head = seen.sample, seen.sample.head
     assert out.labels is not None
     weight, bias = (None, None) if head is None else (head.weight, head.bias)  # without: NC1, and NC2 of the means
+    decided = None
+    if head is not None and head.kind == "distance" and out.logits is not None:
+        weight = unit(head.weight) if head.normalized else head.weight
+        weight = weight - weight.mean(dim=0)
+        if bool(weight.any()):
+            decided = out.logits.argmax(dim=1)  # by distances, not by W f
+        else:  # IsoMax before training: all prototypes are one point, which decides nothing
+            weight = None
     classes = len(seen.sets.train.classes)
-    values = collapse.measure(out.layer(job.layer), out.labels, weight, bias, num_classes=classes)
+    values = collapse.measure(out.layer(job.layer), out.labels, weight, bias, num_classes=classes, decided=decided)
     return [{"split": "train", "metric": name, "value": value, "n": len(out)} for name, value in values.items()]
 
 
@@ -59,7 +67,8 @@ def _gradient(seen: Seen, _: Job) -> list[Row]:
     features = out.features.double().requires_grad_()
     with torch.enable_grad():
         batch = Batch(lambda h: (h, head(h)), features, out.labels, head, torch.Generator())
-        value = objective(seen.recipe.loss)(batch).loss * len(out)
+        on_features = seen.recipe.loss.model_copy(update={"composite": 0.0})  # composites are made of pixels
+        value = objective(on_features)(batch).loss * len(out)
         (gradient,) = torch.autograd.grad(value, features)
     moved = gradient.norm(dim=1) > 0
     cosine = torch.nn.functional.cosine_similarity(gradient[moved], features.detach()[moved], dim=1, eps=1e-300)

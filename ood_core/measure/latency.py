@@ -1,0 +1,100 @@
+"""How long one decision takes: the network with its score, the same backbone under a softmax head, and ODIN.
+
+Rows differ between two runs of the same recipe and seed, as times do; nothing else is measured here.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from .. import networks, scorers
+from ..heads import LinearHead
+from ..networks import Network
+from ..outputs import Outputs
+from ..recipes.schema import Head
+from ..scorers import Scorer
+from .job import Job, Measure, Moment, Row, Seen
+
+BATCHES = (1, 64)
+ROUNDS, WARM_UP = 25, 3
+
+
+def _plan(at: Moment) -> list[Job]:
+    """At the last epoch alone."""
+    return [Job("latency", at.epoch, at.test, layer="logits")] if at.last else []
+
+
+def _rows(seen: Seen, _: Job) -> list[Row]:
+    """Milliseconds a batch, and the log of the ratio to softmax with the largest probability in the same rounds.
+
+    `msp`: the backbone under a linear head, largest probability. `entropy`: the network itself, entropic score. `odin`:
+    the network itself, preprocessing and score. Images are at hand, prepared; larger batches repeat test images.
+    """
+    rows: list[Row] = []
+    pixels = seen.sets.test.images
+    for batch in BATCHES:
+        index = torch.arange(batch) % len(pixels)
+        images = seen.net.prepare(torch.from_numpy(pixels[index.numpy()])).contiguous()
+        seconds = interleaved(contenders(seen.net, images), ROUNDS, WARM_UP, images.device)
+        for name, times in seconds.items():
+            place = {"scorer": name, "protocol": f"batch {batch}", "split": "test", "n": ROUNDS}
+            rows.append({**place, "metric": "latency_ms", "value": 1e3 * median(times)})
+            if name != "msp":
+                value = math.log(median(times) / median(seconds["msp"]))
+                rows.append({**place, "metric": "latency_log_ratio", "value": value})
+    return rows
+
+
+def contenders(net: Network, images: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """One call each that goes from prepared images (B, C, H, W) to scores (B,)."""
+    softmax = copy.deepcopy(net)
+    classes = net(images[:1]).shape[1]
+    softmax.head = LinearHead(Head(), net.backbone.dim, classes)
+    networks.initialise(softmax.head, 0)
+    softmax.to(images.device).eval()
+
+    def plain(model: nn.Module, scorer: Scorer) -> Tensor:
+        with torch.no_grad():
+            logits = model(images)
+        return scorer.score(Outputs(logits, logits))
+
+    logits = net(images).detach()
+    msp, entropy = (scorers.make(name).fit(Outputs(logits, logits)) for name in ("msp", "entropy"))
+    given = Outputs(logits, inputs=images)
+    odin = scorers.make("odin", model=net).fit(given)
+    return {
+        "msp": lambda: plain(softmax, msp),
+        "entropy": lambda: plain(net, entropy),
+        "odin": lambda: odin.score(given),
+    }
+
+
+def interleaved(
+    calls: dict[str, Callable[[], Tensor]], rounds: int, warm_up: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Seconds of each call in each round; every round makes all calls, so that a slow spell meets all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(-warm_up, rounds):
+        for name, call in calls.items():
+            _finish(device)
+            began = time.perf_counter()
+            call()
+            _finish(device)
+            if number >= 0:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+MEASURES = (Measure("latency", 1, _plan, _rows, "milliseconds to a score: softmax, this network, and ODIN"),)
