@@ -55,6 +55,22 @@ def test_an_unknown_form_is_refused(selector):
         claim(part(a=selector))
 
 
+def test_a_difference_of_differences_is_paired_by_seed():
+    noise = [0.0, 0.1, 0.2, 0.3, 0.4]
+    rows = []
+    for recipe, base in (("l2-on", 0.5), ("ce-on", 0.3), ("l2", 0.45), ("ce", 0.4)):
+        rows += auroc(recipe, [base + e for e in noise])
+    inside = {"a": {**A, "recipe": "l2-on", "minus": "ce-on"}, "b": {**A, "minus": "ce"}}
+    found = one(part(rule="paired", margin=None, unit="points", **inside), rows)
+    assert (found.estimate, found.low, found.n) == (pytest.approx(0.15), pytest.approx(0.15), 5)
+    short = [row for row in rows if not (row["recipe"] == "ce" and row["seed"] == 3)]
+    found = one(part(rule="paired", margin=None, unit="points", **inside), short)
+    assert found.n == 4
+    assert "left out, a number is missing: 3" in found.note
+    with pytest.raises(ValidationError, match="minus is"):
+        claim(part(a={**A, "minus": "ce", "epoch": "all"}))
+
+
 def test_lowest_and_reaches_stand_in_a_claim():
     rows = auroc("l2", [0.9, 0.8, 0.85]) + auroc("ce", [0.7, 0.95, 0.9])
     found = one(part(rule="lowest", direction=None, margin=None, b=B, unit="points"), rows, combine="listed")

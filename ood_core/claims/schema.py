@@ -21,13 +21,13 @@ Scale = Literal["tiny", "small", "paper"]
 
 
 def _selector(value: dict[str, Any]) -> dict[str, Any]:
+    taken: dict[str, Any] = {key: value[key] for key in ("form", "minus") if key in value}
     for column, wanted in value.items():
-        if column == "form":
-            if wanted not in FORMS or (wanted == "log_area" and "epoch" in value):
-                raise ValueError(f"form is {wanted!r}, expected one of {', '.join(FORMS)}; log_area without an epoch")
-        elif column not in COLUMNS:
+        if column in taken:
+            continue
+        if column not in COLUMNS:
             raise ValueError(f"column {column!r} cannot be selected on, expected one of: {', '.join(COLUMNS)}")
-        elif column == "epoch":
+        if column == "epoch":
             if wanted not in ("last", "first", "all") and not (isinstance(wanted, float) and 0 < wanted < 1):
                 raise ValueError(f"epoch is {wanted!r}, expected last, first, all or a fraction between 0 and 1")
         elif column == "params" and isinstance(wanted, dict):
@@ -40,7 +40,17 @@ def _selector(value: dict[str, Any]) -> dict[str, Any]:
     for column in ("recipe", "metric"):
         if column not in value:
             raise ValueError(f"{column} is missing, expected a selector that names recipe and metric")
-    return {"epoch": "last", **value}
+    return _taken(taken, {"epoch": "last", **value}, "epoch" in value)
+
+
+def _taken(taken: dict[str, Any], value: dict[str, Any], at_epoch: bool) -> dict[str, Any]:
+    """Check what is done with the selected numbers."""
+    form, minus = taken.get("form", FORMS[0]), taken.get("minus", "")
+    if form not in FORMS or (form == "log_area" and at_epoch):
+        raise ValueError(f"form is {form!r}, expected one of {', '.join(FORMS)}; log_area without an epoch")
+    if not isinstance(minus, str) or (minus and value["epoch"] == "all"):
+        raise ValueError(f"minus is {minus!r}, expected the name of a recipe, and one epoch")
+    return value
 
 
 Selector = Annotated[dict[str, Any], AfterValidator(_selector)]

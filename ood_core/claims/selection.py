@@ -17,7 +17,7 @@ NEEDED = (
     *("recipe", "scale", "seed", "id_set", "ood_set", "ood_group", "split", "epoch", "layer", "scorer"),
     *("params", "protocol", "class", "metric", "value", "n"),
 )
-NO_COLUMNS = ("recipe", "epoch", "form")  # entries of a selector that do not choose rows by equality
+NO_COLUMNS = ("recipe", "epoch", "form", "minus")  # entries of a selector that do not choose rows by equality
 FIXED = ("id_set", "ood_group", "split", "layer", "scorer", "params", "protocol", "class", "metric")
 
 
@@ -39,7 +39,7 @@ def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
 
     `form` takes of that mean x its natural `log`, its `logit` log(x / (1 - x)), or the `log_area`: the area under log x
     over epochs, from the first recorded to the last, divided by their distance. A share of exactly 0 or 1 of n images
-    counts as half an image away from it.
+    counts as half an image away from it. `minus: other` subtracts what that recipe gives, by seed.
 
     Args:
         rows: tidy rows of one scale with a `recipe` column.
@@ -48,6 +48,13 @@ def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
         NotRecorded: nothing matches, or a matching value is NaN or infinite.
         InputError: several scorers, layers, parameters or duplicates match, or seeds differ in sets or epochs.
     """
+    if other := selector.get("minus"):
+        alone = {key: wanted for key, wanted in selector.items() if key != "minus"}
+        left, right = pick(rows, alone), pick(rows, {**alone, "recipe": other})
+        together, a, b, _, _ = pairs(left, right)
+        assert b is not None
+        absent = (left.values.keys() ^ right.values.keys()) | {*left.absent, *right.absent}
+        return Series(dict(zip(together, map(float, a - b), strict=True)), left.sets, tuple(sorted(absent)))
     whole = rows[rows["recipe"] == selector["recipe"]]
     if whole.empty:
         raise NotRecorded(f"no run of recipe {selector['recipe']} is recorded")
