@@ -109,6 +109,25 @@ def test_checkpoints_come_by_time_and_not_after_the_last_epoch():
     assert memory.states == []
 
 
+def test_only_listed_epochs_are_recorded():
+    seen = Record()
+    train.fit(recipe(evaluate={"record": [0.5]}), 0, images(), record=seen)
+    assert list(seen) == [0, 2, 4]
+
+
+def test_every_epoch_has_an_order_of_its_own(monkeypatch):
+    """Image by image, as the augmentation is asked for them: all once an epoch, never twice in the same order."""
+    asked = []
+    batch = train.Augmentation.batch
+    monkeypatch.setattr(
+        train.Augmentation, "batch", lambda self, index, *rest: asked.append(index.clone()) or batch(self, index, *rest)
+    )
+    train.fit(recipe(), 0, images(48))
+    orders = torch.cat(asked).reshape(4, 48).tolist()
+    assert all(sorted(order) == list(range(48)) for order in orders)
+    assert len(set(map(tuple, orders))) == 4
+
+
 def test_recording_does_not_change_training():
     made = recipe(evaluate={"record": [0.5]})
     assert same(weights(train.fit(made, 0, images(), record=Record())), weights(train.fit(made, 0, images())))
