@@ -10,12 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from ood_core import cli, recipes
+from ood_core.models import backbone
 from ood_core.store import Store
 from tests.made_page import changed
 
 COMMANDS = [
     [],
     ["recipes"],
+    ["plan"],
     ["run"],
     ["verify"],
     ["score"],
@@ -62,6 +64,41 @@ def test_run_recipes_verify(call):
     assert "2 runs, 56 numbers computed again, 0 with problems" in verified.stderr
 
 
+def test_plan_says_what_is_there_and_what_is_left(call):
+    before = call("plan", "made", "--json")
+    assert before.exit_code == 0, before.output
+    rows = json.loads(before.stdout)
+    page = recipes.load("made", "tiny")
+    assert [(row["recipe"], row["seeds"], row["stored"], row["to train"]) for row in rows] == [
+        ("ce", 2, 0, 2),
+        ("l2", 2, 0, 2),
+    ]
+    settings = page["ce"].network
+    net = backbone(settings, (8, 8, 1))
+    for row in rows:
+        assert row["parameters"] == sum(p.numel() for p in net.parameters())
+        assert row["network"] == f"{settings.name} x{settings.width}"
+        assert (row["page"], row["data"], row["on"]) == ("made", "digits", "two CPU cores")
+        assert (row["epochs"], row["minutes a run"]) == (page["ce"].epochs, page["ce"].minutes)
+    minutes = 4 * page["ce"].minutes
+    left = f"4 runs: 0 stored, 0 to measure, 4 to train, about {minutes:.1f} minutes on two CPU cores"
+    assert before.stderr.strip() == left
+    call("run", "made", "--seeds", 1, "--jobs", 1)
+    assert "4 runs: 2 stored, 0 to measure, 2 to train" in call("plan", "made").stderr
+    assert "stored" in call("plan", "made").stdout.splitlines()[0]
+
+
+def test_plan_counts_shared_runs_once_and_names_options(made, call):
+    page = changed()
+    page["recipes"]["again"] = {**page["recipes"]["ce"], "title": "The same again"}
+    page["recipes"]["soft"] = {**page["recipes"]["ce"], "network": {"activation": "leaky_relu", "spectral": 3}}
+    made(page)
+    result = call("plan", "made", "--seeds", 3, "--json")
+    assert "9 runs (3 more are shared): 0 stored, 0 to measure, 9 to train" in result.stderr
+    (soft,) = (row for row in json.loads(result.stdout) if row["recipe"] == "soft")
+    assert soft["network"].endswith(" activation=leaky_relu spectral=3.0")
+
+
 def test_verify_fails_on_damage_and_names_it(call):
     call("run", "made", "--seeds", 1, "--jobs", 1)
     path = next(Store().runs()).folder / "scores.npz"
@@ -82,6 +119,9 @@ def test_all_runs_every_page_of_the_scale(call):
     ("arguments", "code", "message"),
     [
         (["run"], 2, "name one page, or pass --all"),
+        (["plan"], 2, "name one page, or pass --all"),
+        (["plan", "made", "--all"], 2, "name one page, or pass --all"),
+        (["plan", "made", "--scale", "paper"], 1, "paper"),
         (["run", "made", "--all"], 2, "name one page, or pass --all"),
         (["run", "no-such"], 2, "'no-such' is not"),
         (["run", "../made"], 2, "'../made' is not"),

@@ -1,4 +1,4 @@
-"""python -m ood_core: recipes, run, record, verify, score, data. One file a command."""
+"""python -m ood_core: recipes, plan, run, record, verify, score, data. One file a command."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from .. import study
 from ..checks import InputError
 from ..train import InterruptedTraining, TrainingError
 from .data import data_command
+from .plan import plan_command
 from .recipes import recipes_command
 from .record import record_command
 from .run import run_command
@@ -44,5 +45,13 @@ def main() -> None:
     study.setup()
 
 
-for _command in (recipes_command, run_command, record_command, verify_command, score_command, data_command):
+for _command in (
+    recipes_command,
+    plan_command,
+    run_command,
+    record_command,
+    verify_command,
+    score_command,
+    data_command,
+):
     main.add_command(_command)

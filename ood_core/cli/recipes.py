@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .. import recipes, study
-from .options import PAGE, SCALE, as_json, page_seeds, pages_at, show
+from .options import PAGE, SCALE, as_json, pages_at, show
+from .planning import Outlook, network, planned
 
 
 @click.command("recipes")
@@ -22,22 +22,19 @@ def recipes_command(page: str | None, scale: str, seeds: int | None, as_json: bo
       python -m ood_core recipes l2-norm --scale tiny --seeds 3 --json
     """
     table = []
-    for name in [page] if page else pages_at(scale):
-        planned = study.plan(name, scale, seeds or page_seeds(name, scale))
-        for recipe in recipes.load(name, scale).values():
-            own = [p for p in planned if p.recipe.id == recipe.id]
-            table.append(
-                {
-                    "page": name,
-                    "recipe": recipe.id,
-                    "title": recipe.title,
-                    "data": recipe.data.id_set,
-                    "network": f"{recipe.network.name} x{recipe.network.width}",
-                    "head": recipe.head.name,
-                    "epochs": recipe.epochs,
-                    "minutes a run": recipe.minutes,
-                    "seeds": len(own),
-                    "stored": sum(p.state == "stored" for p in own),
-                }
-            )
+    for name, recipe, runs in planned([page] if page else pages_at(scale), scale, seeds):
+        table.append(
+            {
+                "page": name,
+                "recipe": recipe.id,
+                "title": recipe.title,
+                "data": recipe.data.id_set,
+                "network": network(recipe),
+                "head": recipe.head.name,
+                "epochs": recipe.epochs,
+                "minutes a run": recipe.minutes,
+                "seeds": len(runs),
+                "stored": Outlook.of(runs).stored,
+            }
+        )
     show(table, as_json)

@@ -13,7 +13,8 @@ import click
 from tqdm import tqdm
 
 from .. import study
-from .options import PAGE, SCALE, as_json, page_seeds, pages_at, show
+from .options import PAGE, SCALE, as_json, page_seeds, show
+from .planning import Outlook, asked, duration
 
 
 @click.command("run")
@@ -46,24 +47,21 @@ def run_command(
       python -m ood_core run l2-norm --scale small --recipe ce --recipe l2
       python -m ood_core run --all
     """
-    if bool(page) == every:
-        raise click.UsageError("name one page, or pass --all for every page")
     if only and every:
         raise click.UsageError("--recipe belongs to one page, and --all asks for every page")
     done: list[dict[str, Any]] = []
-    for name in [page] if page else pages_at(scale):
+    for name in asked(page, every, scale):
         count = seeds or page_seeds(name, scale)
         request = study.Request.check(page=name, scale=scale, seeds=count, device=device)
         workers = jobs or (1 if request.torch_device.type == "cuda" else os.cpu_count() or 1)
-        planned = study.plan(name, scale, count, only=only)
-        todo = [p for p in planned if p.state != "stored"]
-        minutes = sum(p.recipe.minutes for p in todo if p.state == "to train") / min(workers, max(1, len(todo)))
+        outlook = Outlook.of(study.plan(name, scale, count, only=only))
+        minutes = outlook.minutes / min(workers, max(1, outlook.to_do))
         click.echo(
-            f"{name} at {scale}: {len(planned)} runs, {len(planned) - len(todo)} stored, {len(todo)} to do"
-            + (f", about {minutes:.1f} minutes with {workers} at a time" if minutes else ""),
+            f"{name} at {scale}: {outlook.runs} runs, {outlook.stored} stored, {outlook.to_do} to do"
+            + (f", about {duration(minutes)} with {workers} at a time" if minutes else ""),
             err=True,
         )
-        with _Bars(len(todo)) as bars, _graceful_stop() as stop:
+        with _Bars(outlook.to_do) as bars, _graceful_stop() as stop:
             results = study.run_or_load(
                 name, scale=scale, seeds=count, device=device, jobs=workers, only=only, progress=bars, stop=stop
             )

@@ -28,7 +28,7 @@ PUBLISHED = {
     "vgg16": 14_714_688 + 2 * 4_224 + 512 * 10 + 10,
 }
 FULL = 9 * 64 * 64 * 32 * 32  # a convolution that keeps its shape, in any stage of a network of width 64
-# Multiply-adds at 32x32, as (most, share of it that is convolutions and matrix products). By hand: ResNet-18 (stem, first
+# Multiply-adds at 32x32, as (most, share of it that is convolutions and products). By hand: ResNet-18 (stem, first
 # stage, three alike that halve the resolution) and VGG-16 (as many channels in the fifth stage as in the fourth).
 # pytorchcv's tables, which also count normalisation, activations and the head: ResNet-110, WRN-28-10, DenseNet-BC-100.
 # CVT-7/4: its authors print 0.236 G, which leaves out the products inside attention, 2 T^2 D a block.
