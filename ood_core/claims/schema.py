@@ -13,6 +13,7 @@ COLUMNS = (
     *("scorer", "params", "protocol", "class", "metric"),
 )
 FORMS = ("log", "logit", "log_area")  # what is taken of a number before it is compared; see `selection.pick`
+ACROSS = ("mean", "slope", "range")  # one number a seed from several recipes; see `selection.pick`
 LISTS = ("ood_set", "ood_group")  # a list of values means: average over them
 SCALES = ("tiny", "small", "paper")
 RULE_FIELDS = ("a", "b", "direction", "margin", "band", "hold_at", "fail_at", "at_most", "over")
@@ -20,9 +21,24 @@ RULE_FIELDS = ("a", "b", "direction", "margin", "band", "hold_at", "fail_at", "a
 Scale = Literal["tiny", "small", "paper"]
 
 
+def _recipes(value: dict[str, Any]) -> None:
+    """One recipe, or several with what to take of them."""
+    recipe, across = value.get("recipe"), value.get("across")
+    if isinstance(recipe, list):
+        if len(recipe) < 2 or not all(isinstance(name, str) for name in recipe) or repeated_name(recipe):
+            raise ValueError(f"recipe is {recipe!r}, expected one name, or two and more that differ")
+        if across is None or value.get("epoch") == "all" or "minus" in value:
+            raise ValueError("recipe is a list, expected `across` beside it, one epoch and no `minus`")
+    if across is not None and (across not in ACROSS or not isinstance(recipe, list)):
+        raise ValueError(f"across is {across!r}, expected one of {', '.join(ACROSS)}, with a list of recipes")
+
+
 def _selector(value: dict[str, Any]) -> dict[str, Any]:
+    _recipes(value)
     taken: dict[str, Any] = {key: value[key] for key in ("form", "minus") if key in value}
     for column, wanted in value.items():
+        if column == "across" or (column == "recipe" and isinstance(wanted, list)):
+            continue
         if column in taken:
             continue
         if column not in COLUMNS:

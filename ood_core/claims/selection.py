@@ -17,7 +17,7 @@ NEEDED = (
     *("recipe", "scale", "seed", "id_set", "ood_set", "ood_group", "split", "epoch", "layer", "scorer"),
     *("params", "protocol", "class", "metric", "value", "n"),
 )
-NO_COLUMNS = ("recipe", "epoch", "form", "minus")  # entries of a selector that do not choose rows by equality
+NO_COLUMNS = ("recipe", "across", "epoch", "form", "minus")  # entries of a selector that do not choose rows by equality
 FIXED = ("id_set", "ood_group", "split", "layer", "scorer", "params", "protocol", "class", "metric")
 
 
@@ -41,6 +41,9 @@ def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
     over epochs, from the first recorded to the last, divided by their distance. A share of exactly 0 or 1 of n images
     counts as half an image away from it. `minus: other` subtracts what that recipe gives, by seed.
 
+    Of several recipes, `across` takes by seed their `mean`, their `range` (largest minus smallest), or the `slope` of
+    the line through their numbers in the listed order, one step a recipe.
+
     Args:
         rows: tidy rows of one scale with a `recipe` column.
         selector: column -> value as in a claims file.
@@ -48,6 +51,8 @@ def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
         NotRecorded: nothing matches, or a matching value is NaN or infinite.
         InputError: several scorers, layers, parameters or duplicates match, or seeds differ in sets or epochs.
     """
+    if isinstance(selector["recipe"], list):
+        return _across(rows, selector)
     if other := selector.get("minus"):
         alone = {key: wanted for key, wanted in selector.items() if key != "minus"}
         left, right = pick(rows, alone), pick(rows, {**alone, "recipe": other})
@@ -88,9 +93,33 @@ def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
     return Series(values, sets, tuple(sorted(set(map(int, whole["seed"])) - values.keys())))
 
 
+def _across(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
+    """One number a seed from several recipes; seeds that one of them lacks are left out."""
+    alone = {key: wanted for key, wanted in selector.items() if key != "across"}
+    found = [pick(rows, {**alone, "recipe": name}) for name in selector["recipe"]]
+    if len({series.sets for series in found}) > 1:
+        raise InputError(
+            f"recipes {', '.join(selector['recipe'])} are scored on different OOD sets, expected the same.\n"
+            "Score all of them on the same sets, or name the sets in the selector."
+        )
+    known = {seed for series in found for seed in (*series.values, *series.absent)}
+    common = sorted(seed for seed in known if all(seed in series.values for series in found))
+    if not common:
+        raise NotRecorded(f"recipes {', '.join(selector['recipe'])} have no seed in common")
+    table = np.array([[series.values[seed] for series in found] for seed in common])
+    if selector["across"] == "slope":
+        step = np.arange(len(found)) - (len(found) - 1) / 2
+        numbers = table @ step / (step @ step)
+    else:
+        numbers = table.mean(axis=1) if selector["across"] == "mean" else np.ptp(table, axis=1)
+    values = dict(zip(common, map(float, numbers), strict=True))
+    return Series(values, found[0].sets, tuple(sorted(known - set(common))))
+
+
 def sets_of(rows: pd.DataFrame, selector: Mapping[str, Any]) -> list[str]:
     """OOD sets a selector matches, in the order of the rows. Raises as `pick` where nothing matches."""
-    found = rows[rows["recipe"] == selector["recipe"]]
+    names = selector["recipe"] if isinstance(selector["recipe"], list) else [selector["recipe"]]
+    found = rows[rows["recipe"].isin(names)]
     for column, wanted in selector.items():
         if column not in NO_COLUMNS:
             found = _matching(found, column, wanted)
