@@ -25,6 +25,8 @@ COMMANDS = [
     ["data", "list"],
     ["data", "check"],
     ["data", "fetch"],
+    ["data", "show"],
+    ["data", "record"],
 ]
 
 
@@ -146,17 +148,6 @@ def test_mistakes_get_a_message_and_no_traceback(call, monkeypatch, arguments, c
     assert result.exit_code == code, result.output
     assert message in result.output
     assert "Traceback" not in result.output
-
-
-def test_data_list_and_check(monkeypatch):
-    monkeypatch.delenv("OOD_DATA", raising=False)
-    listed = json.loads(CliRunner().invoke(cli.main, ["data", "list", "--json"]).stdout)
-    places = {(row["set"], row["split"]): row["from"] for row in listed}
-    assert places["digits", "train"] == "embedded"
-    assert places["cifar10", "train"] == "missing"
-    checked = CliRunner().invoke(cli.main, ["data", "check", "digits"])
-    assert checked.exit_code == 0
-    assert "3e5b69a7add6" in checked.stdout
 
 
 CODE = """

@@ -1,20 +1,16 @@
 """Reference pages say what the code says: every scorer, metric, name and image set; examples that run."""
 
-import base64
 import inspect
-import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import ood_core
-from ood_core import collapse, data, metrics, reference, scorers, tables
+from ood_core import collapse, metrics, reference, scorers, tables
 from ood_core.checks import InputError
-from ood_core.data import imageset
 from ood_core.reference.docstrings import parse, signature
 from tests.building import PAGES, ROOT
 from tests.test_tables import EVIL, Page, csv_of
@@ -114,55 +110,6 @@ def test_each_measure_of_collapse_reacts_to_its_own_change():
     assert frame.loc["nc1_times_c", "spread"] == pytest.approx(4 * frame.loc["nc1", "spread"])
     assert moved["turned layer"] >= {"nc3", "nc4"}
     assert not moved["turned layer"] & {"nc1", "nc2_norm_means", "nc2_angle_means"}
-
-
-def test_the_set_table_has_every_registered_split():
-    made = reference.set_table()
-    wanted = [(name, split) for name in data.names() for split in data.entry(name)["splits"]]
-    assert list(zip(made.frame["set"], made.frame["split"], strict=True)) == wanted
-    page = Page(made.html)
-    assert [shown["cells"][0]["sort"] for shown in page.body] == data.names()
-    row = csv_of(made.html)[0][0]
-    assert (row["images"], row["digest"]) == ("959", data.digest("digits", "train"))
-    assert "train 959test 484" in page.body[0]["cells"][1]["text"]
-    assert "not seen yet" in made.html, "svhn has no digest in the registry"
-
-
-@pytest.mark.parametrize(("name", "split"), reference.embedded())
-def test_samples_show_the_images(name, split):
-    made = reference.sample_grid(name, split)
-    (image,) = Page(made.html).all("img")
-    png = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
-    with Image.open(io.BytesIO(png)) as file:
-        sheet = np.asarray(file)
-    images = data.load(name, split).images
-    for place in (0, 1, 12, 23):
-        top, left = place // 12 * 9, place % 12 * 9
-        assert np.array_equal(sheet[top : top + 8, left : left + 8], images[place, ..., 0])
-    assert data.entry(name)["title"] in image["alt"]
-    assert image["alt"].startswith("24 images of ")
-
-
-def test_duplicates_are_counted(monkeypatch):
-    frame = reference.overlaps().frame.set_index(["set", "split"])
-    train = data.load("digits", "train").images.reshape(959, -1)
-    for place in reference.embedded():
-        flat = data.load(*place).images.reshape(-1, 64)
-        assert frame.loc[place, "different images"] == len(np.unique(flat, axis=0))
-        equal = sum(bool((train == row).all(axis=1).any()) for row in flat)
-        assert frame.loc[place, "also in digits, train"] in ("", equal)
-    assert frame.loc[("digits", "train"), "also in digits, train"] == ""
-    assert frame.loc[("photos", "test"), "different images"] < 520
-
-    load = data.load
-    leaky = load("noise", "test").images.copy()
-    leaky[:3] = load("digits", "train").images[5]
-    monkeypatch.setattr(
-        data, "load", lambda name, split: imageset.make(leaky, name=name) if name == "noise" else load(name, split)
-    )
-    found = reference.overlaps().frame.set_index("set").loc["noise"]
-    assert found["also in digits, train"] == 3
-    assert found["different images"] == 498
 
 
 @pytest.mark.parametrize("module", reference.MODULES)

@@ -1,76 +1,208 @@
-"""Image sets: list, check, fetch."""
+"""Image sets: list, fetch, check, show, record."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
+import numpy as np
 
 from .. import data as image_sets
-from .. import paths
+from .. import paths, reference
+from ..checks import InputError
 from .options import as_json, show
+
+SHOWN_CLASSES = 20
 
 
 @click.group("data")
 def data_command() -> None:
-    """Image sets: list them, check them, fetch what can be downloaded.
+    """Image sets: list them, fetch what can be downloaded, check them, show one.
+
+    A set is written NAME, which means all of its splits, or NAME/SPLIT.
 
     \b
     Examples:
       python -m ood_core data list
       python -m ood_core data check digits
       OOD_DATA=~/ood-data python -m ood_core data fetch cifar10
+      OOD_DATA=~/ood-data python -m ood_core data show cifar10/test --sheet cifar10.png
     """
 
 
 @data_command.command("list")
 @as_json
 def data_list(as_json: bool) -> None:
-    """Registered sets: size, licence, and where each would be read from.
+    """Registered sets: size, licence, where each would be read from, and what to do for one that is missing.
 
     \b
     Example: python -m ood_core data list --json
     """
     table = []
-    for name in image_sets.names():
-        entry = image_sets.entry(name)
-        for split, facts in entry["splits"].items():
-            table.append(
-                {
-                    "set": name,
-                    "split": split,
-                    "images": facts["count"],
-                    "shape": "x".join(map(str, entry["shape"])),
-                    "licence": entry["licence"],
-                    "from": image_sets.where(name, split),
-                }
-            )
+    for name, split in _registered():
+        entry, facts = image_sets.entry(name), image_sets.known(name, split)
+        place = image_sets.where(name, split)
+        verb = "fetch" if entry["source"] == "torchvision" else "bring"
+        table.append(
+            {
+                "set": name,
+                "split": split,
+                "images": facts["count"],
+                "shape": "x".join(map(str, entry["shape"])),
+                "licence": entry["licence"],
+                "digest known": "yes" if facts.get("digest") else "no",
+                "from": place,
+                "to do": f"{verb}, {image_sets.megabytes(name, split)} MB" if place == "missing" else "",
+            }
+        )
     show(table, as_json)
     if not as_json:
         click.echo(f"OOD_DATA: {paths.data() or 'not set'}", err=True)
 
 
-@data_command.command("check")
-@click.argument("name")
-@as_json
-def data_check(name: str, as_json: bool) -> None:
-    """Load every split of a set and compare it with the registered digest.
-
-    \b
-    Example: python -m ood_core data check digits
-    """
-    table = []
-    for split in image_sets.entry(name)["splits"]:
-        found = image_sets.load(name, split)
-        table.append({"set": name, "split": split, "images": len(found), "digest": found.digest})
-    show(table, as_json)
-
-
 @data_command.command("fetch")
-@click.argument("name")
-def data_fetch(name: str) -> None:
-    """Download a set into $OOD_DATA with torchvision and check it.
+@click.argument("sets", nargs=-1, required=True)
+def data_fetch(sets: tuple[str, ...]) -> None:
+    """Download sets into $OOD_DATA with torchvision and check them; a download that broke off is gone on with.
 
     \b
-    Example: OOD_DATA=~/ood-data python -m ood_core data fetch cifar10
+    Examples:
+      OOD_DATA=~/ood-data python -m ood_core data fetch cifar10
+      OOD_DATA=~/ood-data python -m ood_core data fetch svhn/test10k mnist/test3k
     """
-    for found in image_sets.fetch(name):
-        click.echo(f"{found.name}/{found.split}: {len(found)} images, digest {found.digest[:16]}")
+    for name in sets:
+        for found in image_sets.fetch(*_asked(name)):
+            click.echo(f"{found.name}/{found.split}: {len(found)} images, digest {found.digest[:16]}")
+
+
+@data_command.command("check")
+@click.argument("sets", nargs=-1)
+@click.option("--against", multiple=True, metavar="NAME/SPLIT", help="Count images that this set has as well.")
+@as_json
+def data_check(sets: tuple[str, ...], against: tuple[str, ...], as_json: bool) -> None:
+    """Load sets, all that are at hand if none is named, and compare each with its registered digest.
+
+    With --against, images that both sets have, pixel by pixel, are counted and named by class.
+
+    \b
+    Examples:
+      python -m ood_core data check digits
+      OOD_DATA=~/ood-data python -m ood_core data check --against cifar10/train --against cifar10/test
+    """
+    others = [image_sets.load(*image_sets.parse(name)) for name in against]
+    table, missing = [], []
+    for name, split in _places(sets) or _registered():
+        if not sets and image_sets.where(name, split) == "missing":
+            missing.append(f"{name}/{split}")
+            continue
+        found = image_sets.load(name, split)
+        registered = image_sets.known(name, split).get("digest") is not None
+        row: dict[str, Any] = {"set": name, "split": split, "images": len(found), "different": len(set(found.ids))}
+        for other in others:
+            label = f"{other.name}/{other.split}"
+            if not sets and not image_sets.fits(found, other.images.shape[1:]):
+                row |= {f"in {label}": "", "which": row.get("which", "")}
+                continue
+            both = image_sets.compared(found, other)
+            which = "itself" if found.digest == other.digest else both["pairs"]
+            row |= {f"in {label}": both["shared"], "which": "; ".join(filter(None, (row.get("which", ""), which)))}
+        row |= {"digest": found.digest, "registered": "the same" if registered else "none"}
+        table.append(row)
+    show(table, as_json)
+    if missing:
+        click.echo(f"not at hand: {', '.join(missing)}; see python -m ood_core data list", err=True)
+
+
+@data_command.command("show")
+@click.argument("name")
+@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write 24 images to this .png or .webp.")
+@as_json
+def data_show(name: str, sheet: Path | None, as_json: bool) -> None:
+    """What a set is and holds: shape, classes, brightness, repeats, licence, digest; with --sheet, what it looks like.
+
+    \b
+    Examples:
+      python -m ood_core data show photos
+      OOD_DATA=~/ood-data python -m ood_core data show cifar10/test --sheet cifar10.png
+    """
+    kinds = {".png": "PNG", ".webp": "WEBP"}
+    if sheet is not None and (sheet.suffix.lower() not in kinds or not sheet.parent.is_dir()):
+        raise InputError(
+            f"--sheet is {sheet}, expected a file .png or .webp in a folder that is there.\nName another file."
+        )
+    facts = []
+    places = _places((name,))
+    if sheet is not None and len(places) > 1:
+        raise InputError(
+            f"{name} has {len(places)} splits, expected one for a sheet.\n"
+            f"Name one: {', '.join(f'{name}/{split}' for _, split in places)}."
+        )
+    for one, split in places:
+        found = image_sets.load(one, split)
+        facts.append(_facts(found))
+        if sheet is not None:
+            small = max(found.images.shape[1:3]) <= 16
+            sheet.write_bytes(image_sets.sheet(found, kinds[sheet.suffix.lower()], 8 if small else 3))
+            click.echo(f"wrote {sheet}", err=True)
+    if as_json:
+        show(facts, as_json)
+    else:
+        for record in facts:
+            show([{"fact": key, "value": value} for key, value in record.items()], as_json)
+
+
+def _facts(found: image_sets.ImageSet) -> dict[str, Any]:
+    """What `show` prints of a split."""
+    known = image_sets.entry(found.name) if found.name in image_sets.names() else {}
+    pixels = found.images.reshape(-1, found.images.shape[-1]).astype(np.float64) / 255
+    counts = np.bincount(found.labels, minlength=len(found.classes)).tolist() if found.labels is not None else []
+    each = [f"{name} {count}" for name, count in zip(found.classes, counts, strict=True)]
+    more = [f"and {len(each) - SHOWN_CLASSES} more"] if len(each) > SHOWN_CLASSES else []
+    return {
+        "set": f"{found.name}/{found.split}",
+        "title": known.get("title", "not registered"),
+        "about": known.get("about", ""),
+        "images": len(found),
+        "shape": "x".join(map(str, found.images.shape[1:])),
+        "classes": ", ".join([*each[:SHOWN_CLASSES], *more]) or "no labels",
+        "different images": len(set(found.ids)),
+        "mean by channel": ", ".join(f"{value:.4f}" for value in pixels.mean(axis=0)),
+        "standard deviation by channel": ", ".join(f"{value:.4f}" for value in pixels.std(axis=0)),
+        "licence": found.licence,
+        "digest": found.digest,
+        "from": image_sets.where(found.name, found.split),
+    }
+
+
+@data_command.command("record")
+def data_record() -> None:
+    """Write what the book shows of real sets to book/results/sets/: small pictures and the table of duplicates.
+
+    Every registered set with a known digest must be at hand; commit the files by hand.
+
+    \b
+    Example: OOD_DATA=~/ood-data python -m ood_core data record
+    """
+    for path in reference.record_sets():
+        click.echo(str(path))
+
+
+def _registered() -> list[tuple[str, str]]:
+    return [(name, split) for name in image_sets.names() for split in image_sets.entry(name)["splits"]]
+
+
+def _asked(text: str) -> tuple[str, str | None]:
+    """NAME or NAME/SPLIT; None means every split."""
+    name, _, split = text.partition("/")
+    return name, split or None
+
+
+def _places(sets: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Name and split of every set that was asked for; a set of your own has no list of splits, so one is named."""
+    places = []
+    for text in sets:
+        name, split = _asked(text)
+        splits = [split] if split else list(image_sets.entry(name)["splits"])
+        places += [(name, one) for one in splits]
+    return places

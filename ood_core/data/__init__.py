@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,23 +10,27 @@ import numpy as np
 from ..checks import ArtifactError, InputError, choice
 from ..recipes.schema import Data
 from . import imageset, schemes, sources
-from .imageset import ROLES, ImageSet
+from .duplicates import compared
+from .imageset import ROLES, ImageSet, fits, fitted
 from .registry import entry, known, megabytes, names, parse, registry, well_formed
+from .samples import sheet
 from .sources import advice, where
 
 __all__ = [
     "ImageSet",
     "advice",
+    "compared",
     "digest",
-    "duplicates",
     "entry",
     "fetch",
+    "fits",
     "fitted",
     "known",
     "load",
     "megabytes",
     "names",
     "parse",
+    "sheet",
     "train_part",
     "training",
     "where",
@@ -111,35 +114,6 @@ def fetch(name: str, split: str | None = None) -> list[ImageSet]:
         sources.fetch(name, one)
     load.cache_clear()
     return [load(name, one) for one in wanted]
-
-
-def duplicates(images: ImageSet, among: ImageSet) -> int:
-    """How many images of a set are also in another one, pixel by pixel, as the other's network would see them."""
-    seen = fitted(images, among.images.shape[1:]).images
-    return int(np.isin(imageset.ids(seen), among.ids).sum())
-
-
-def fitted(images: ImageSet, shape: tuple[int, ...]) -> ImageSet:
-    """A set as a network for images of `shape` (H, W, C) takes it: one rule for every scorer.
-
-    Grey images are repeated in every channel; smaller ones are put in the middle of black, not stretched.
-
-    Raises:
-        InputError: the images are larger than the network's, or have colours that it does not see.
-    """
-    height, width, channels = images.images.shape[1:]
-    if height > shape[0] or width > shape[1] or channels not in (1, shape[2]):
-        raise InputError(
-            f"{images.name}/{images.split} has images of {height}x{width}x{channels}, "
-            f"expected at most {shape[0]}x{shape[1]} and 1 or {shape[2]} channels.\n"
-            "Resize them in a set of their own, and say so in its name."
-        )
-    if (height, width, channels) == shape:
-        return images
-    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
-    rows, columns = (top, shape[0] - height - top), (left, shape[1] - width - left)
-    pixels = np.pad(images.images, ((0, 0), rows, columns, (0, 0)))
-    return replace(images, images=np.repeat(pixels, shape[2] // channels, axis=3))
 
 
 def training(asked: Data, seed: int) -> tuple[ImageSet, ImageSet | None]:

@@ -116,6 +116,35 @@ def make(
     )
 
 
+def fits(images: ImageSet, shape: tuple[int, ...]) -> bool:
+    """Whether a network for images of `shape` (H, W, C) can take the set, see `fitted`."""
+    height, width, channels = images.images.shape[1:]
+    return height <= shape[0] and width <= shape[1] and channels in (1, shape[2])
+
+
+def fitted(images: ImageSet, shape: tuple[int, ...]) -> ImageSet:
+    """A set as a network for images of `shape` (H, W, C) takes it: one rule for every scorer.
+
+    Grey images are repeated in every channel; smaller ones are put in the middle of black, not stretched.
+
+    Raises:
+        InputError: the images are larger than the network's, or have colours that it does not see.
+    """
+    height, width, channels = images.images.shape[1:]
+    if not fits(images, shape):
+        raise InputError(
+            f"{images.name}/{images.split} has images of {height}x{width}x{channels}, "
+            f"expected at most {shape[0]}x{shape[1]} and 1 or {shape[2]} channels.\n"
+            "Resize them in a set of their own, and say so in its name."
+        )
+    if (height, width, channels) == shape:
+        return images
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    rows, columns = (top, shape[0] - height - top), (left, shape[1] - width - left)
+    pixels = np.pad(images.images, ((0, 0), rows, columns, (0, 0)))
+    return replace(images, images=np.repeat(pixels, shape[2] // channels, axis=3))
+
+
 def ids(images: NDArray[np.uint8]) -> NDArray[np.str_]:
     """BLAKE2b-128 of shape, dtype and bytes of each image of (N, H, W, C), as hex strings."""
     return np.array([found.hex() for found in _hashes(np.ascontiguousarray(images))])

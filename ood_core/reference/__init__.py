@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +11,10 @@ import pandas as pd
 
 import ood_core
 
-from .. import checks, collapse, data, features, metrics, outputs, plots, scorers, tables
+from .. import checks, collapse, features, metrics, outputs, plots, scorers, tables
 from ..checks import InputError, choice
 from .docstrings import Doc, parse, signature
+from .sets import embedded, overlaps, record_sets, recorded, sample_grid, set_table, use_table
 
 __all__ = [
     "api",
@@ -25,9 +25,12 @@ __all__ = [
     "fpr_table",
     "metric_table",
     "overlaps",
+    "record_sets",
+    "recorded",
     "sample_grid",
     "scorer_table",
     "set_table",
+    "use_table",
 ]
 
 # How to call the few scorers that take more than outputs of any network; the page defines the names.
@@ -46,7 +49,6 @@ MODULES: dict[str, tuple[Any, tuple[str, ...]]] = {
     },
     "checks": (checks, ("InputError", "NotFittedError", "ArtifactError")),
 }
-GRID = (12, 2)  # columns and rows of a sample of images
 
 
 def scorer_table() -> tables.Html:
@@ -160,72 +162,6 @@ def collapse_cases() -> tables.Html:
     }
     frame = pd.DataFrame(measured).rename_axis("measure").reset_index()
     return tables.facts_table(frame, "Measures of neural collapse on made-up features", "collapse")
-
-
-def set_table() -> tables.Html:
-    """Registered image sets: what they are, counts, shape, licence, digest."""
-    records = []
-    for name in data.names():
-        entry = data.entry(name)
-        for split, facts in entry["splits"].items():
-            records.append(
-                {
-                    "set": name,
-                    "title": entry["title"],
-                    "about": entry["about"],
-                    "split": split,
-                    "images": facts["count"],
-                    "size": "x".join(map(str, entry["shape"])),
-                    "classes": len(entry.get("classes", ())) or "",
-                    "licence": entry["licence"],
-                    "digest": facts.get("digest", ""),
-                }
-            )
-    return tables.set_table(pd.DataFrame(records))
-
-
-def embedded() -> list[tuple[str, str]]:
-    """(name, split) of the sets that come with a library, so that every build has them."""
-    return [
-        (name, split)
-        for name in data.names()
-        if data.entry(name)["source"] == "embedded"
-        for split in data.entry(name)["splits"]
-    ]
-
-
-def sample_grid(name: str, split: str) -> tables.Html:
-    """The first images of a set in canonical order, which is by content and so as good as random."""
-    from PIL import Image
-
-    images = data.load(name, split)
-    columns, rows = GRID
-    _, height, width, channels = images.images.shape
-    gap = 1
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 128, dtype=np.uint8)
-    for place, pixels in enumerate(images.images[: columns * rows]):
-        top, left = place // columns * (height + gap), place % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = pixels
-    target = io.BytesIO()
-    Image.fromarray(sheet.squeeze(-1) if channels == 1 else sheet).save(target, format="PNG", optimize=True)
-    title = data.entry(name)["title"]
-    alt = f"{columns * rows} images of {title}, split {split}, {width}x{height} pixels each."
-    return tables.picture(target.getvalue(), alt, f"{name}, {split}: {title}. {len(images):,} images.")
-
-
-def overlaps() -> tables.Html:
-    """Exact duplicates: equal images within each embedded set, and between it and the ID training images."""
-    sets = {place: data.load(*place) for place in embedded()}
-    training = [place for place in sets if place[1] == "train"]
-    rows = []
-    for place, images in sets.items():
-        found: dict[str, Any] = {"set": place[0], "split": place[1], "images": len(images)}
-        found["different images"] = len(set(images.ids.tolist()))
-        for name, split in training:
-            same = np.isin(images.ids, sets[name, split].ids)
-            found[f"also in {name}, {split}"] = "" if place == (name, split) else int(same.sum())
-        rows.append(found)
-    return tables.facts_table(pd.DataFrame(rows), "Exact duplicates", "duplicates")
 
 
 def api(module: str) -> tables.Html:

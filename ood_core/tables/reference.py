@@ -131,9 +131,9 @@ def entries(frame: pd.DataFrame) -> Html:
     return Html(f'<dl class="api">{"".join(parts)}</dl>', frame)
 
 
-def picture(png: bytes, alt: str, caption: str) -> Html:
-    """A small picture with its pixels shown as they are, inside the page itself."""
-    address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def picture(content: bytes, alt: str, caption: str, kind: str = "png") -> Html:
+    """A small picture (`png` or `webp`) with its pixels shown as they are, inside the page itself."""
+    address = f"data:image/{escape(kind)};base64,{base64.b64encode(content).decode()}"
     image = f'<img class="pixels dark-light" alt="{escape(alt)}" src="{address}">'
     html = f'<figure class="ood-figure">{image}<figcaption>{escape(caption)}</figcaption></figure>'
     return Html(html, pd.DataFrame())
