@@ -6,6 +6,8 @@ and N12 of the page `nan`.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -59,6 +61,7 @@ def _activity(seen: Seen, job: Job) -> list[Row]:
         values = activity(features)
         if not job.ood_set:
             values["activation_entropy"] = geometry.activation_entropy(features)
+            values["log2_features"] = math.log2(features.shape[1])
         rows += [{"split": split, "metric": m, "value": value, "n": len(features)} for m, value in values.items()]
     return rows
 
@@ -116,9 +119,9 @@ def _depth(seen: Seen, job: Job) -> list[Row]:
         depths = [by_layer[layer][metric] for layer in found]
         whole = {"split": "test", "protocol": "depth", "n": len(depths)}
         rows.append({**whole, "metric": f"{metric}_last_minus_first", "value": depths[-1] - depths[0]})
-        if len(set(depths)) > 1:  # where all layers agree there is no rank correlation
-            rho = stats.spearman(list(range(len(depths))), depths)
-            rows.append({**whole, "metric": f"{metric}_with_depth", "value": rho})
+        # where all layers agree nothing goes with depth
+        rho = stats.spearman(list(range(len(depths))), depths) if len(set(depths)) > 1 else 0.0
+        rows.append({**whole, "metric": f"{metric}_with_depth", "value": rho})
     return rows
 
 

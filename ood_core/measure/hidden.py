@@ -142,19 +142,20 @@ def _id_sets(seen: Seen) -> list[tuple[str, ImageSet]]:
 
 
 def _bound(seen: Seen, job: Job) -> list[Row]:
-    sets = _id_sets(seen) if not job.ood_set else [("test", seen.first(seen.sets.ood[job.ood_set]))]
+    """By split, layer and protocol; and with layer `all` over both ID splits and all layers together."""
+    sets = [("test", seen.first(seen.sets.ood[job.ood_set]))] if job.ood_set else _id_sets(seen)
     rows: list[Row] = []
+    broken, pairs = {"": 0, RANDOM: 0}, {"": 0, RANDOM: 0}
     for split, images in sets:
         for protocol, found in _of(seen, job.ood_set or split, images).items():
             for layer in found:
                 common = {"split": split, "layer": layer.name, "protocol": protocol, "n": layer.logits.numel()}
                 rows.append({**common, "metric": "bound_violations", "value": float(layer.violations)})
                 rows.append({**common, "metric": "bound_worst", "value": layer.worst})
-            broken = sum(layer.violations for layer in found)
-            pairs = sum(layer.logits.numel() for layer in found)
-            whole = {"split": split, "layer": "all", "protocol": protocol, "n": pairs}
-            rows.append({**whole, "metric": "bound_violations", "value": float(broken)})
-    return rows
+                broken[protocol] += layer.violations
+                pairs[protocol] += layer.logits.numel()
+    whole = {"split": "", "layer": "all", "metric": "bound_violations"}
+    return rows + [{**whole, "protocol": p, "n": pairs[p], "value": float(broken[p])} for p in broken]
 
 
 def _learned(seen: Seen, _: Job) -> list[Row]:

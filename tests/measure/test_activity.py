@@ -71,6 +71,7 @@ def test_every_set_says_how_many_units_are_on_and_id_how_surely():
             q = (out.features > 0).double().mean(dim=0)
             by_hand = sum(-sum(p * math.log(p) for p in (x, 1 - x) if p) for x in q.tolist()) / len(q)
             assert value(found, metric="activation_entropy", split=split) == pytest.approx(by_hand)
+            assert value(found, metric="log2_features", split=split) == 3
 
 
 def test_layers_are_blocks_in_order_and_the_last_is_the_feature():
@@ -115,7 +116,7 @@ def test_growth_is_measured_from_the_untrained_network():
     found = rows_of(seen)  # untrained, called the last epoch: nothing has grown
     growth = [row["value"] for row in found if row["metric"] == "entropy_growth"]
     assert growth == [0.0] * 6
-    assert "entropy_growth_with_depth" not in {row["metric"] for row in found}
+    assert value(found, metric="entropy_growth_with_depth", layer="", protocol="depth") == 0
     with torch.no_grad():
         seen.net.backbone.stages[2][1].bn2.bias -= 100  # the last block's units go off
     moved = rows_of(Seen(seen.net, seen.sets, seen.recipe, 0, seen.epoch))
