@@ -3,17 +3,19 @@
 A claims file (`book/claims/<page>.yml`) states what is tested; `load` reads it, `judge` turns tidy rows into verdicts.
 """
 
-from .files import load, page, reported
+from .files import load, page, printed, reported
 from .judging import judge
 from .outcomes import Result, Verdict, frame, summary, walk
 from .rules import WORDS
 from .schema import Claim, Page, Part, Reported
+from .tabulated import Printed
 
 __all__ = [
     "WORDS",
     "Claim",
     "Page",
     "Part",
+    "Printed",
     "Reported",
     "Result",
     "Verdict",
@@ -21,6 +23,7 @@ __all__ = [
     "judge",
     "load",
     "page",
+    "printed",
     "reported",
     "summary",
     "walk",

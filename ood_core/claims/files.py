@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from ..checks import InputError
 from ..paths import repository
 from .schema import Claim, Page, Reported, ReportedPage, repeated_name
+from .tabulated import Printed
 
 
 class _Loader(yaml.SafeLoader):
@@ -103,3 +104,17 @@ def reported(name: str, root: Path | None = None) -> list[Reported]:
                 "Name a claim of the page."
             )
     return entries
+
+
+def printed(name: str, context: bool = False, root: Path | None = None) -> list[Printed]:
+    """Whole tables of the page's papers, from `book/reported/<name>.yml`, in the file's order.
+
+    Args:
+        name: the page's name.
+        context: rows of other systems instead of the page's own methods.
+        root: the checkout; found from the working folder if left out.
+    Raises:
+        InputError: as `page`; a table without its source, unit or way of reading, or a cell that is no number.
+    """
+    found = _read("reported", name, ReportedPage, root)
+    return list(found.context if context else found.tables)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from .rules import REQUIRED, RULES, takes
+from .tabulated import Printed
 
 COLUMNS = (
     *("recipe", "id_set", "ood_set", "ood_group", "split", "epoch", "layer"),
@@ -277,7 +278,9 @@ class Reported(_Strict):
 
 
 class ReportedPage(_Strict):
-    """A reported file: the page's name and its entries."""
+    """A reported file: the page's name, entries for its claims, whole tables, and those of other systems."""
 
     page: Text
     reported: tuple[Reported, ...] = Field(strict=False)
+    tables: tuple[Printed, ...] = Field(default=(), strict=False)
+    context: tuple[Printed, ...] = Field(default=(), strict=False)
