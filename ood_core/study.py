@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import claims, paths, recipes, recorded, tables
+from . import claims, paths, rankings, recipes, recorded, tables
 from .checks import InputError, choice
 from .measure import COLUMNS, parse_score_name
 from .measure import jobs as measurements
@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 PAPERS = ("l2-norm", "l2-collapse", "nan", "clusters", "isomax")
+_DERIVED = {"clusters": rankings.derived}  # by page: rows that take several runs
 
 
 class Request(BaseModel):
@@ -189,7 +190,7 @@ def run_or_load(
         rows = run.rows()
         frames.append(rows[rows["key"].isin(wanted)].assign(recipe=item.recipe.id)[["recipe", *COLUMNS]])
     fresh = frozenset((item.recipe.id, item.seed) for item in todo)
-    return Results(request, pd.concat(frames, ignore_index=True), stored, fresh)
+    return Results(request, _together(page, frames), stored, fresh)
 
 
 def recorded_rows(page: str, scale: str) -> pd.DataFrame | None:
@@ -200,7 +201,15 @@ def recorded_rows(page: str, scale: str) -> pd.DataFrame | None:
         recorded.split(run, recipe)[0].assign(recipe=recipe.id)[["recipe", *COLUMNS]]
         for recipe, run in recorded_runs(page, scale)
     ]
-    return pd.concat(frames, ignore_index=True) if frames else None
+    return _together(page, frames) if frames else None
+
+
+def _together(page: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of single runs, then those that the page derives from several."""
+    rows = pd.concat(frames, ignore_index=True)
+    if page not in _DERIVED:
+        return rows
+    return pd.concat([rows, _DERIVED[page](rows)], ignore_index=True)
 
 
 def recorded_runs(page: str, scale: str) -> list[tuple[recipes.Recipe, recorded.Recorded]]:

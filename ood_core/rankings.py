@@ -1,0 +1,284 @@
+"""Which combination of training, clusters, distance and threshold wins where: rank tables, and rows for claims.
+
+Rows of single runs do not say who wins: that takes all runs of a seed. `derived` computes such numbers for each seed
+and writes them as rows of the recipe `ALL`. A *block* is a network and an OOD set, a *combination* a training with a
+scorer, its layer and parameters. Recipes are named `training` or `training-network`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+
+from . import stats
+from .checks import InputError
+
+ALL = "all"  # recipe of rows that belong to no single run
+COMBINATION = ["training", "scorer", "layer", "params"]
+TESTED = ("near", "far")
+RANKED = ("cluster", "mahalanobis", "ssd")
+LEAKY = "cluster_leaky"
+CONTRASTIVE = ("supcon", "simclr")
+RELEVANT = 0.003  # a difference of AUROC that counts as a sign
+IRRELEVANT = 0.002  # a regret that counts as none
+ONE_SIDED = 0.9
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Combinations ranked in every block, 1 the best.
+
+    Attributes:
+        table: one row a combination, best first: mean rank, share of blocks won, mean AUROC, regret against the best
+            of each block.
+        blocks: how many.
+        p: of Friedman's test that all combinations are equal; NaN for fewer than three combinations or two blocks.
+        critical: least difference of mean ranks that Nemenyi's test calls clear at 5 %.
+    """
+
+    table: pd.DataFrame
+    blocks: int
+    p: float
+    critical: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the best mean rank is clearly better than all others."""
+        best = np.sort(self.table["rank"].to_numpy(dtype=float))
+        return bool(len(best) > 1 and best[1] - best[0] > self.critical)
+
+
+def ranks(values: pd.DataFrame) -> Ranks:
+    """Rank the columns (combinations) of a table in each of its rows (blocks); larger is better, ties share ranks.
+
+    Friedman's statistic, and Nemenyi's critical difference q sqrt(K (K + 1) / (6 B)), q = the 95 % point of the
+    studentised range of K means, divided by sqrt(2).
+
+    Raises:
+        InputError: an empty or incomplete table.
+    Source: Demsar 2006, JMLR 7, section 3.2.2.
+    """
+    if values.empty or values.isna().any(axis=None):
+        raise InputError("a block lacks a combination, or there is none, expected a number for each.\nScore all alike.")
+    numbers = values.to_numpy(dtype=float)
+    ranked = scipy_stats.rankdata(-numbers, axis=1)
+    count, blocks = numbers.shape[1], len(numbers)
+    regret = numbers.max(axis=1, keepdims=True) - numbers
+    table = pd.DataFrame(
+        {
+            "rank": ranked.mean(axis=0),
+            "won": _won(numbers).mean(axis=0),
+            "mean": numbers.mean(axis=0),
+            "regret": regret.mean(axis=0),
+        },
+        index=values.columns,
+    )
+    enough = count >= 3 and blocks >= 2 and np.ptp(numbers) > 0
+    p = float(scipy_stats.friedmanchisquare(*numbers.T).pvalue) if enough else math.nan
+    point = float(scipy_stats.studentized_range.ppf(0.95, count, np.inf)) if count > 1 else math.inf
+    critical = point / math.sqrt(2) * math.sqrt(count * (count + 1) / (6 * blocks))
+    return Ranks(table.sort_values("rank", kind="stable"), blocks, p, critical)
+
+
+def cells(rows: pd.DataFrame, groups: tuple[str, ...] = TESTED) -> pd.DataFrame:
+    """AUROC of every combination at the last epoch: seed, training, network, scorer, layer, params, ood_set, value."""
+    found = rows[(rows["metric"] == "auroc") & rows["ood_group"].isin(groups) & (rows["recipe"] != ALL)]
+    found = found[found["epoch"] == found.groupby("recipe")["epoch"].transform("max")]
+    return _named(found)[["seed", "network", "ood_set", *COMBINATION, "value"]]
+
+
+def blocks(rows: pd.DataFrame, seed: int | None = None) -> pd.DataFrame:
+    """Blocks x combinations of `RANKED` on unit features: AUROC of one seed, or the mean over seeds."""
+    found = cells(rows)
+    found = found[found["scorer"].isin(RANKED) & (found["layer"] == "unit")]
+    if seed is not None:
+        found = found[found["seed"] == seed]
+    return found.pivot_table(index=["network", "ood_set"], columns=COMBINATION, values="value", aggfunc="mean")
+
+
+def chosen(rows: pd.DataFrame) -> pd.DataFrame:
+    """The detector of each family with the largest mean AUROC on validation OOD sets, which are tested nowhere.
+
+    Families are cross-entropy and contrast, both on the first network; detectors that read test labels are left out.
+
+    Returns:
+        one row a family, in the columns of `COMBINATION`, with `validation`; without validation sets, none.
+    """
+    found = cells(rows, ("validation",))
+    found = found[(found["network"] == "") & (found["scorer"] != LEAKY)]
+    means = found.groupby(COMBINATION)["value"].mean().rename("validation").reset_index()
+    picked = []
+    for family, trainings in (("ce", ("ce",)), ("contrast", CONTRASTIVE)):
+        own = means[means["training"].isin(trainings)]
+        if len(own):
+            picked.append(own.loc[[own["validation"].idxmax()]].assign(family=family))
+    return pd.concat(picked, ignore_index=True) if picked else pd.DataFrame(columns=[*COMBINATION, "family"])
+
+
+def complete(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of networks of which every training is there, and of seeds that all of these have."""
+    named = _named(rows[rows["recipe"] != ALL])
+    have = named.groupby("network")["training"].agg(set)
+    networks = [name for name, trainings in have.items() if {"ce", *CONTRASTIVE} <= trainings]
+    own = rows.loc[named.index[named["network"].isin(networks)]]
+    seeds = own.groupby("recipe")["seed"].agg(set)
+    return own[own["seed"].isin(set.intersection(*seeds))] if len(own) else own
+
+
+def derived(rows: pd.DataFrame) -> pd.DataFrame:
+    """Numbers that take all runs of a seed, as tidy rows of the recipe `ALL`; none where a training is missing.
+
+    share_won: largest share of blocks that one combination wins. share_won_by_means: the same on means over seeds.
+    regret: mean over blocks of what the best fixed combination loses against the best of each block, both chosen on
+    the *other* seeds, so that noise wins nothing. regret_or_rank: at least 0.002 where the best mean rank is not
+    clearly better than all others.
+    kmeans_* (K as many as classes, minus class means) and threshold_* (a threshold a cluster, minus a global one):
+    smaller_sign, the smaller of the shares of cells that gain or lose 0.003 or more; one_sign, the share of the more
+    frequent sign; one_sign_if_clear, at most 0.9 where the mean difference over cells is not clear over seeds; mean.
+    chosen: protocol ce or contrast, mean AUROC over test sets of the detector in `chosen`; chosen_gap: ce minus
+    contrast; passes_ratio: image passes of training, ce over contrast.
+    """
+    common = complete(rows)
+    if common.empty:
+        return rows.iloc[:0]
+    seeds = sorted(int(seed) for seed in common["seed"].unique())
+    whole = blocks(common).dropna(axis=1)
+    tables = {seed: blocks(common, seed)[whole.columns] for seed in seeds}
+    numbers: dict[int, dict[tuple[str, str], float]] = {seed: {} for seed in seeds}
+    fixed = ranks(whole)
+    for seed, table in tables.items():
+        numbers[seed]["share_won", ""] = float(ranks(table).table["won"].max())
+        numbers[seed]["share_won_by_means", ""] = float(fixed.table["won"].max())
+    if len(seeds) > 1:
+        for seed, lost in regrets({seed: table.to_numpy(dtype=float) for seed, table in tables.items()}).items():
+            numbers[seed]["regret", ""] = lost
+            numbers[seed]["regret_or_rank", ""] = lost if fixed.clear else max(lost, IRRELEVANT)
+    for name, gains in (("kmeans", _kmeans(tables)), ("threshold", _threshold(tables))):
+        for seed, found in signs(gains).items():
+            numbers[seed] |= {(f"{name}_{key}", ""): value for key, value in found.items()}
+    for seed, picked in _chosen(common, seeds).items():
+        numbers[seed] |= picked
+    lines = [
+        {
+            **dict.fromkeys(rows.columns, ""),
+            **common.iloc[0][["scale", "id_set", "epoch"]].to_dict(),
+            "recipe": ALL,
+            "seed": seed,
+            "split": "test",
+            "metric": metric,
+            "protocol": protocol,
+            "value": value,
+            "n": len(whole),
+        }
+        for seed in seeds
+        for (metric, protocol), value in numbers[seed].items()
+    ]
+    return pd.DataFrame(lines, columns=rows.columns).astype(rows.dtypes.to_dict())
+
+
+def regrets(values: dict[int, Array]) -> dict[int, float]:
+    """By seed, what the best fixed column loses against the best of each row, both chosen on the mean of other seeds.
+
+    Args:
+        values: seed -> (blocks, combinations); at least two seeds.
+    """
+    found = {}
+    for seed, table in values.items():
+        others = np.mean([other for key, other in values.items() if key != seed], axis=0)
+        best = table[np.arange(len(table)), others.argmax(axis=1)]
+        found[seed] = float((best - table[:, others.mean(axis=0).argmax()]).mean())
+    return found
+
+
+def signs(gains: dict[int, Array]) -> dict[int, dict[str, float]]:
+    """By seed: how often paired differences (cells,) gain and lose; see `derived` for the names."""
+    means = np.array([values.mean() for values in gains.values()])
+    interval = stats.t_interval(means) if len(means) > 1 else None
+    clear = interval is not None and (interval.low > 0 or interval.high < 0)
+    found = {}
+    for seed, values in gains.items():
+        up, down = float((values >= RELEVANT).mean()), float((values <= -RELEVANT).mean())
+        one = float(max((values > 0).mean(), (values < 0).mean()))
+        found[seed] = {
+            "smaller_sign": min(up, down),
+            "one_sign": one,
+            "one_sign_if_clear": one if clear else min(one, ONE_SIDED),
+            "mean": float(values.mean()),
+        }
+    return found
+
+
+def settings(params: str) -> dict[str, object]:
+    """Distance, centres, clusters and threshold of a `cluster` scorer, defaults filled in."""
+    defaults = {"distance": "euclidean", "centres": "class_means", "clusters": 0, "threshold": "global"}
+    given = json.loads(params) if params else {}
+    return defaults | {name: value for name, value in given.items() if name in defaults}
+
+
+def _kmeans(tables: dict[int, pd.DataFrame]) -> dict[int, Array]:
+    """k-means with as many clusters as classes, minus class means: same training, distance and global threshold."""
+    return _gains(tables, {"centres": "kmeans", "clusters": 0, "threshold": "global"}, {"centres": "class_means"})
+
+
+def _threshold(tables: dict[int, pd.DataFrame]) -> dict[int, Array]:
+    """A threshold a cluster minus a global one: same training, distance and centres."""
+    return _gains(tables, {"threshold": "cluster"}, {"threshold": "global"})
+
+
+def _gains(tables: dict[int, pd.DataFrame], what: dict[str, object], other: dict[str, object]) -> dict[int, Array]:
+    """Differences over cells and blocks between columns with the settings `what` and their partners with `other`."""
+    names = [name for name in next(iter(tables.values())).columns if name[1] == "cluster"]
+    columns = {(name[0], json.dumps(settings(name[3]), sort_keys=True)): name for name in names}
+    pairs = []
+    for (training, text), name in columns.items():
+        asked = json.loads(text)
+        partner = columns.get((training, json.dumps(asked | other, sort_keys=True)))
+        if what.items() <= asked.items() and partner is not None:
+            pairs.append((name, partner))
+    return {
+        seed: np.concatenate([(table[a] - table[b]).to_numpy(dtype=float) for a, b in pairs])
+        for seed, table in tables.items()
+    }
+
+
+def _chosen(rows: pd.DataFrame, seeds: list[int]) -> dict[int, dict[tuple[str, str], float]]:
+    """Mean AUROC over test sets of the chosen detectors, their gap, and the ratio of training passes."""
+    picked = chosen(rows)
+    if len(picked) < 2:
+        return {}
+    tested = cells(rows)
+    passes = rows[(rows["metric"] == "image_passes") & (rows["epoch"] > 0)].set_index(["recipe", "seed"])["value"]
+    found: dict[int, dict[tuple[str, str], float]] = {}
+    for seed in seeds:
+        means, cost = {}, {}
+        for line in picked.itertuples():
+            same = tested[(tested["network"] == "") & (tested["seed"] == seed)]
+            for name in COMBINATION:
+                same = same[same[name] == getattr(line, name)]
+            means[line.family] = float(same["value"].mean())
+            cost[line.family] = float(passes.get((line.training, seed), math.nan))
+        found[seed] = {("chosen", str(family)): value for family, value in means.items()}
+        found[seed]["chosen_gap", ""] = means["ce"] - means["contrast"]
+        found[seed]["passes_ratio", ""] = cost["ce"] / cost["contrast"]
+    return found
+
+
+def _named(rows: pd.DataFrame) -> pd.DataFrame:
+    """With the columns `training` and `network` that the recipe's name is made of."""
+    parts = [str(name).partition("-") for name in rows["recipe"]]
+    return rows.assign(training=[part[0] for part in parts], network=[part[2] for part in parts])
+
+
+def _won(numbers: Array) -> Array:
+    """Share of each block that each combination wins; equals share a block."""
+    best = numbers == numbers.max(axis=1, keepdims=True)
+    share: Array = best / best.sum(axis=1, keepdims=True)
+    return share
