@@ -45,7 +45,11 @@ def curves(**other):
     return plots.through_training(panels, **{"log": ["NC1"], "percent": ["AUROC"], **TEXTS, **other})
 
 
-ALL = pytest.mark.parametrize("make", [histograms, dots, curves])
+def groups(**other):
+    return plots.by_seed({"AUROC": BY_SEED, "again": BY_SEED}, **{**TEXTS, **other})
+
+
+ALL = pytest.mark.parametrize("make", [histograms, dots, curves, groups])
 
 
 @ALL

@@ -1,6 +1,7 @@
 """Figures of a page as inline SVG: readable in light and dark, on a phone, and by a screen reader."""
 
 from .against import against
+from .by_seed import by_seed
 from .conventions import fpr_conventions
 from .drawings import auroc_by_seed, score_histograms, through_training
 from .scatter import scatter
@@ -10,6 +11,7 @@ __all__ = [
     "Figure",
     "against",
     "auroc_by_seed",
+    "by_seed",
     "fpr_conventions",
     "scatter",
     "score_histograms",
