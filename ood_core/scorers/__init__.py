@@ -15,7 +15,7 @@ from typing import Any
 from .. import checks
 from ..checks import ArtifactError, InputError
 from . import artifact
-from .base import Calibration, Scorer
+from .base import Calibration, FitScores, Scorer
 from .clusters import Cluster, ClusterLeaky
 from .combine import KNNNAN, SSDNAN, ReActNAN
 from .ensembles import Ensemble
@@ -31,7 +31,7 @@ from .ssd import SSD
 from .subspaces import NECO, Residual, ViM
 from .transforms import ASH, ReAct, Scale
 
-__all__ = ["Calibration", "Scorer", "describe", "ensemble", "load", "make", "names", "version"]
+__all__ = ["Calibration", "FitScores", "Scorer", "describe", "ensemble", "load", "make", "names", "version"]
 
 _REGISTRY: dict[str, type[Scorer]] = {
     scorer.name: scorer
@@ -100,8 +100,8 @@ def make(name: str, **parameters: Any) -> Scorer:
 def ensemble(members: Sequence[Scorer]) -> Ensemble:
     """One scorer of several, one a model: the mean of their standardised scores.
 
-    both = scorers.ensemble([make("knn"), make("knn")]).fit([train_a, train_b])
-    s = both.score([outputs_a, outputs_b])      # the same images through both models
+    a, b = make("knn").fit(train_a), make("knn").fit(train_b)     # or .fit([train_a, train_b]) of the ensemble
+    s = scorers.ensemble([a, b]).score([outputs_a, outputs_b])    # the same images through both models
     """
     return Ensemble(members)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from .. import checks
 from ..checks import InputError, NotFittedError
-from ..outputs import Outputs
+from ..outputs import Outputs, unit
 from . import artifact
-from .rows import working_dtype
+from .rows import canonical_order, working_dtype
 
 _KINDS: dict[type, tuple[Any, str]] = {
     float: (Real, "a finite number"),
@@ -51,6 +51,21 @@ class Calibration:
     n: int
 
 
+@dataclass(frozen=True)
+class FitScores:
+    """What a scorer gave the rows it was fitted on: the unit that an ensemble measures its scores in.
+
+    Attributes:
+        mean, sd: of the scores; the standard deviation divides by n.
+        n: rows that were scored. Beyond `Scorer.sample` rows, so many of them, spread evenly over the fitted ones; a
+            scorer that keeps its training rows meets each of them among these.
+    """
+
+    mean: float
+    sd: float
+    n: int
+
+
 @dataclass(kw_only=True, eq=False)
 class Scorer(ABC):
     """Turns `Outputs` into one number a row; larger means more in-distribution.
@@ -61,8 +76,10 @@ class Scorer(ABC):
 
     Attributes:
         layer: what is scored, by the names of `Outputs.layer`.
+        fit_scores: mean and deviation of the fitted rows' own scores, set by `fit`; None where one is not finite.
         calibration: set by `calibrate`, else None.
         memory: bytes that `score` may use above its inputs.
+        sample: fitted rows that `fit` scores at most; 0 for none, and no `fit_scores`.
     """
 
     name: ClassVar[str]
@@ -73,6 +90,8 @@ class Scorer(ABC):
     source: ClassVar[str]
     advice: ClassVar[str] = "Look at the rows' scale."  # what to do when a score is not finite
     memory: ClassVar[int] = 256 * 2**20
+    sample: ClassVar[int] = 1000
+    as_given: ClassVar[tuple[str, ...]] = ()  # fitted tensors that stay in their own precision: banks of rows
 
     layer: str = "features"
 
@@ -80,6 +99,7 @@ class Scorer(ABC):
         for f in fields(self):
             setattr(self, f.name, self._typed(f.name, getattr(self, f.name), _default(f)))
         self._check_parameters()
+        self.fit_scores: FitScores | None = None
         self.calibration: Calibration | None = None
         self._columns = 0
         self._state: dict[str, Tensor] = {}
@@ -131,7 +151,22 @@ class Scorer(ABC):
         x = self._layer(outputs)
         state = self._fit(x, outputs)
         self._state, self._columns, self.calibration = state, int(x.shape[1]), None
+        self.fit_scores = self._own_scores(x, outputs)
         return self
+
+    def _own_scores(self, x: Tensor, outputs: Outputs) -> FitScores | None:
+        if not self.sample:
+            return None
+        if len(x) > self.sample:
+            # By content, so that the order of the rows does not matter; a few columns say enough.
+            order = canonical_order(x[:, :16])
+            outputs = outputs[order[torch.linspace(0, len(x) - 1, self.sample).long()]]
+        try:
+            scores = self.score(outputs)
+        except InputError:  # rows to learn from need not be rows to score: fdbd has no score for the mean itself
+            return None
+        mean, sd = float(scores.mean()), float(scores.std(correction=0))
+        return FitScores(mean, sd, len(scores)) if math.isfinite(mean) and math.isfinite(sd) else None
 
     def score(self, outputs: Outputs) -> Tensor:
         """Scores (N,) in float64 where the device has it, on the input's device; larger = more in-distribution.
@@ -142,11 +177,14 @@ class Scorer(ABC):
             NotFittedError: before `fit`. InputError: another number of columns than in fit, NaN, or an overflow.
         """
         self._require_fit("score")
-        x = self._layer(outputs, self._columns)
+        x, placed = self._given(outputs, self._columns)
         dtype = working_dtype(x)
-        self._state = {key: value.to(device=x.device, dtype=dtype) for key, value in self._state.items()}
+        self._state = {
+            key: value.to(device=x.device, dtype=None if key in self.as_given else dtype)
+            for key, value in self._state.items()
+        }
         rows = max(1, self.memory // (8 * self._numbers_per_row(self._columns)))
-        scores = torch.cat([self._score(block.to(dtype)) for block in torch.split(x, rows)])
+        scores = torch.cat([self._score(placed(block).to(dtype)) for block in torch.split(x, rows)])
         bad = int((~torch.isfinite(scores)).sum())
         if bad:
             raise InputError(
@@ -197,11 +235,14 @@ class Scorer(ABC):
     def restore(self, header: dict[str, Any], state: dict[str, Tensor]) -> Self:
         """Take over what `save` wrote; `scorers.load` is the door to it."""
         self._state, self._columns = state, header["columns"]
+        self.fit_scores = FitScores(**header["fit_scores"]) if header.get("fit_scores") else None
         self.calibration = None if header["calibration"] is None else Calibration(**header["calibration"])
         return self
 
     def summary(self) -> dict[str, Any]:
-        """What was fitted, as plain values: name, version, layer, params, columns, calibration, the scorer's facts."""
+        """What was fitted, as plain values: name, version, layer, params, columns, scores of the fitted rows,
+        calibration, and the scorer's own facts.
+        """
         self._require_fit("summary")
         return {
             "name": self.name,
@@ -209,6 +250,7 @@ class Scorer(ABC):
             "layer": self.layer,
             "params": self.params,
             "columns": self._columns,
+            "fit_scores": None if self.fit_scores is None else asdict(self.fit_scores),
             "calibration": None if self.calibration is None else asdict(self.calibration),
             **self._facts(),
         }
@@ -224,6 +266,7 @@ class Scorer(ABC):
             "version": self.version,
             "parameters": self._values(),
             "columns": self._columns,
+            "fit_scores": None if self.fit_scores is None else asdict(self.fit_scores),
             "calibration": None if self.calibration is None else asdict(self.calibration),
         }
 
@@ -241,6 +284,12 @@ class Scorer(ABC):
                 "Wrap arrays, for example Outputs(features=h), or use extract(model, images)."
             )
         return checks.matrix(f"layer {self.layer!r}", self._rows(outputs), columns)
+
+    def _given(self, outputs: Outputs, columns: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Rows as they lie in memory, and what makes a block of them the layer: no second copy of all unit vectors."""
+        if self.layer == "unit" and isinstance(outputs, Outputs):
+            return checks.matrix("layer 'unit'", outputs.features, columns), unit
+        return self._layer(outputs, columns), lambda block: block
 
     def _rows(self, outputs: Outputs) -> Tensor:
         return outputs.layer(self.layer)

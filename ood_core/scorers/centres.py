@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..checks import InputError
 from .covariance import scatter, whitening
-from .rows import class_mean, working_dtype
+from .rows import canonical_order, class_mean, working_dtype
 
 
 def check_kmeans(name: str, clusters: int, n_init: int, least: int = 1) -> None:
@@ -19,13 +19,6 @@ def check_kmeans(name: str, clusters: int, n_init: int, least: int = 1) -> None:
         raise InputError(f"{name} got clusters={clusters}, expected at least {least}.\nPass the number of clusters.")
     if n_init < 1:
         raise InputError(f"{name} got n_init={n_init}, expected at least 1.\nEach start may find better clusters.")
-
-
-def canonical_order(x: Tensor) -> Tensor:
-    """An order (N,) of the rows of x (N, D) that does not depend on the one they came in: along a random direction."""
-    direction = torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    keys = [(block.cpu().double() * direction).sum(dim=1) for block in x.split(4096)]
-    return torch.argsort(torch.cat(keys), stable=True)
 
 
 def kmeans(x: Tensor, clusters: int, seed: int, n_init: int, name: str) -> list[Tensor]:

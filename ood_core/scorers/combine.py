@@ -14,7 +14,7 @@ from ..checks import InputError
 from ..outputs import Outputs, unit
 from .base import Scorer
 from .covariance import facts
-from .nearest import nearest, numbers_per_query, prepare
+from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
 from .neighbours import check_k, check_rows
 from .norms import negative_aware_norm
 from .quantiles import quantile
@@ -48,7 +48,7 @@ class OverNAN(Scorer):
                 "Name the layer after its rectifier."
             )
         own = {**level, "nan_mean": norms.mean(), "inactive_rows": (norms == 0).sum().to(norms)}
-        return {**self._fit_distance(self._placed(x), outputs), **own}
+        return {**self._fit_distance(x, outputs), **own}
 
     def _placed(self, x: Tensor) -> Tensor:
         return x if self.on == "features" else unit(x.to(torch.promote_types(x.dtype, torch.float32)))
@@ -58,8 +58,8 @@ class OverNAN(Scorer):
         return -self._distance(self._placed(x)) / norm
 
     @abstractmethod
-    def _fit_distance(self, placed: Tensor, outputs: Outputs) -> dict[str, Tensor]:
-        """What `_distance` needs."""
+    def _fit_distance(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        """What `_distance` needs, from the layer as it is."""
 
     @abstractmethod
     def _distance(self, placed: Tensor) -> Tensor:
@@ -93,6 +93,7 @@ class KNNNAN(OverNAN):
     name: ClassVar[str] = "knn_nan"
     cost: ClassVar[str] = "as knn"
     source: ClassVar[str] = "Park et al. 2023, arXiv 2310.05316, section 6.2"
+    as_given: ClassVar[tuple[str, ...]] = AS_GIVEN
 
     k: int = 50
     which: str = "kth"
@@ -104,9 +105,9 @@ class KNNNAN(OverNAN):
         checks.choice("knn_nan's which", self.which, ("kth", "mean"))
         checks.choice("knn_nan's squared", self.squared, ("no", "yes"))
 
-    def _fit_distance(self, placed: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
-        check_rows(self.name, self.k, len(placed))
-        return prepare(placed, self.memory)
+    def _fit_distance(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+        check_rows(self.name, self.k, len(x))
+        return prepare(x.to(torch.promote_types(x.dtype, torch.float32)), self.memory, divide=self.on == "unit")
 
     def _distance(self, placed: Tensor) -> Tensor:
         distances, _ = nearest(placed, self._state, self.k, self.memory)
@@ -155,8 +156,8 @@ class SSDNAN(OverNAN):
         checks.choice("ssd_nan's squared", self.squared, ("no", "yes"))
         check_ssd(self.name, self.clusters, self.ridge, self.seed, self.n_init)
 
-    def _fit_distance(self, placed: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
-        return fit_ssd(placed, self.clusters, self.ridge, self.seed, self.n_init, self.name, self.memory)
+    def _fit_distance(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+        return fit_ssd(self._placed(x), self.clusters, self.ridge, self.seed, self.n_init, self.name, self.memory)
 
     def _distance(self, placed: Tensor) -> Tensor:
         squared = squared_ssd(placed, self._state)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from ..checks import InputError
+from ..checks import InputError, NotFittedError
 from ..outputs import Outputs
-from .base import Scorer
+from .base import FitScores, Scorer
 
 
 class Ensemble(Scorer):
@@ -18,17 +18,20 @@ class Ensemble(Scorer):
 
     s(x) = 1/M sum_m (s_m(x) - mean_m) / sd_m, with mean and standard deviation (divisor N) of s_m over its fitted rows
 
-    Standardising makes scores of any unit and scale count alike. Calibrates, predicts, saves and loads as a scorer
-    does; everywhere it takes a list with one `Outputs` a model, of the same images in the same order.
+    Standardising makes scores of any unit and scale count alike. Each member brings the two from its own fit
+    (`fit_scores`: up to 1000 of its training rows), so that fitted members need no further fit. Calibrates, predicts,
+    saves and loads as a scorer does; everywhere it takes a list with one `Outputs` a model, of the same images in the
+    same order.
 
     Args:
-        members: scorers, one a model; `fit` fits them. One that keeps its training rows, such as knn, meets each of
-            them in its own bank there unless it excludes the row itself.
+        members: scorers, one a model, fitted or not; `fit` fits them all. One that keeps its training rows, such as
+            knn, meets each of them in its own bank there unless it excludes the row itself.
     Source: ours; means of scores over models as in Lakshminarayanan, Pritzel and Blundell 2017, arXiv 1612.01474.
     """
 
     name: ClassVar[str] = "ensemble"
-    cost: ClassVar[str] = "the members' cost; fit also scores the training rows"
+    version: ClassVar[int] = 2
+    cost: ClassVar[str] = "the members' cost"
     source: ClassVar[str] = "Lakshminarayanan, Pritzel and Blundell 2017, arXiv 1612.01474, for means over models"
 
     members: tuple[Scorer, ...]
@@ -36,6 +39,7 @@ class Ensemble(Scorer):
     def __init__(self, members: Sequence[Scorer]) -> None:
         super().__init__(layer="")  # each member has its own
         self.members = tuple(members)
+        self._columns = len(self.members)
         strange = [type(member).__name__ for member in self.members if not isinstance(member, Scorer)]
         if strange or not self.members:
             raise InputError(
@@ -46,30 +50,59 @@ class Ensemble(Scorer):
             raise InputError("ensemble got one scorer twice, expected one a model.\nMake a scorer for each model.")
 
     def fit(self, outputs: Sequence[Outputs]) -> Self:  # type: ignore[override]
-        """Fit each member on its own model's training rows, and keep mean and deviation of its scores there.
+        """Fit each member on its own model's training rows.
 
         Raises:
             InputError: not one `Outputs` a member, other images, or a member whose training scores are all equal.
         """
         self._check(outputs)
-        scores = [member.fit(part).score(part) for member, part in zip(self.members, outputs, strict=True)]
-        mean, sd = (torch.stack([kind(s).cpu() for s in scores]) for kind in (torch.mean, _deviation))
-        flat = torch.nonzero(~(sd > 0)).flatten().tolist()
-        if flat:
-            raise InputError(
-                f"ensemble's member {', '.join(map(str, flat))} gives all training rows one score, expected some "
-                "spread to standardise by.\nLeave it out."
-            )
-        self._state, self._columns, self.calibration = {"mean": mean, "sd": sd}, len(self.members), None
+        for member, part in zip(self.members, outputs, strict=True):
+            member.fit(part)
+        self._standards()
+        self.calibration = None
         return self
 
     def score(self, outputs: Sequence[Outputs]) -> Tensor:  # type: ignore[override]
         """Scores (N,) on the first outputs' device; larger = more in-distribution."""
         self._require_fit("score")
         self._check(outputs)
-        parts = zip(self.members, outputs, self._state["mean"].tolist(), self._state["sd"].tolist(), strict=True)
-        scores = [(member.score(part) - mean) / sd for member, part, mean, sd in parts]
+        parts = zip(self.members, outputs, self._standards(), strict=True)
+        scores = [(member.score(part) - own.mean) / own.sd for member, part, own in parts]
         return torch.stack([s.to(scores[0]) for s in scores]).mean(dim=0)
+
+    def calibrate(self, outputs: Sequence[Outputs], id_tpr: float = 0.95, confidence: float = 0.95) -> Self:  # type: ignore[override]
+        """As of any scorer, from one `Outputs` a member; fitting a member again makes it void."""
+        super().calibrate(outputs, id_tpr, confidence)  # type: ignore[arg-type]
+        self._calibrated_on = self._standards()
+        return self
+
+    def predict(self, outputs: Sequence[Outputs]) -> Tensor:  # type: ignore[override]
+        """True (N,) where the score reaches the calibrated threshold."""
+        if self.calibration is not None and self._calibrated_on != self._standards():
+            raise NotFittedError(
+                "ensemble was calibrated before one of its members was fitted again, expected it afterwards.\n"
+                "Call calibrate(held_out_outputs) again."
+            )
+        return super().predict(outputs)  # type: ignore[arg-type]
+
+    def _require_fit(self, what: str) -> None:
+        missing = [str(i) for i, member in enumerate(self.members) if not member._columns]
+        if missing:
+            raise NotFittedError(
+                f"ensemble is not fitted in member {', '.join(missing)}, expected fit before {what}.\n"
+                "Fit the members, or call fit([train_outputs, ...])."
+            )
+
+    def _standards(self) -> list[FitScores]:
+        found = [member.fit_scores for member in self.members]
+        standards = [own for own in found if own is not None and own.sd > 0]
+        if len(standards) < len(found):
+            flat = [str(i) for i, own in enumerate(found) if own is None or not own.sd > 0]
+            raise InputError(
+                f"ensemble's member {', '.join(flat)} gives its training rows one score or none, expected some "
+                "spread to standardise by.\nLeave it out."
+            )
+        return standards
 
     def _check(self, outputs: Sequence[Outputs]) -> None:
         if isinstance(outputs, Outputs) or len(outputs) != len(self.members):
@@ -100,23 +133,17 @@ class Ensemble(Scorer):
 
     def _tensors(self) -> dict[str, Tensor]:
         parts = [{f"{i}.{key}": value for key, value in m._tensors().items()} for i, m in enumerate(self.members)]
-        return self._state | {key: value for part in parts for key, value in part.items()}
+        return {key: value for part in parts for key, value in part.items()}
 
     def restore(self, header: dict[str, Any], state: dict[str, Tensor]) -> Self:
-        """Take over what `save` wrote: the ensemble's own and each member's."""
+        """Take over what `save` wrote: each member's own."""
         for i, (member, own) in enumerate(zip(self.members, header["members"], strict=True)):
             front = f"{i}."
             tensors = {key.removeprefix(front): value for key, value in state.items() if key.startswith(front)}
             member.restore(own, tensors)
-        return super().restore(header, {key: state[key] for key in ("mean", "sd")})
+        super().restore(header, {})
+        self._calibrated_on = self._standards()
+        return self
 
     def _facts(self) -> dict[str, Any]:
-        return {
-            "score_mean": self._state["mean"].tolist(),
-            "score_sd": self._state["sd"].tolist(),
-            "members": [member.summary() for member in self.members],
-        }
-
-
-def _deviation(scores: Tensor) -> Tensor:
-    return scores.std(correction=0)
+        return {"members": [member.summary() for member in self.members]}

@@ -8,27 +8,61 @@ nearer. Rows without that proof go through a float64 product, and those still wi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from .rows import blocks, class_mean
+from ..outputs import NORM_EPS
+from .rows import working_dtype
 
+AS_GIVEN = ("bank", "lengths")  # what `prepare` leaves in the rows' own precision
 SPARE = 14  # candidates above k: room between the k-th distance and the best row that was not a candidate
 GROUP = 16  # columns that share one minimum in the search for the smallest
 CACHE = 2**17  # numbers that a processor's cache holds: differences are read again as soon as they are made
 RANGE = {torch.float32: (1e-15, 1e15), torch.float64: (1e-120, 1e120)}  # radii whose squares are safe in products
 
 
-def prepare(bank: Tensor, memory: int) -> dict[str, Tensor]:
-    """What `nearest` wants to know of a bank (N, D): the rows as given, a centre (D,), squared lengths from it (N,)."""
-    every = torch.arange(len(bank), device=bank.device)
-    mean = class_mean(bank, every, memory)
+def prepare(bank: Tensor, memory: int, divide: bool = False) -> dict[str, Tensor]:
+    """What `nearest` wants to know of a bank (N, D): the rows as given, a centre (D,), squared lengths from it (N,).
+
+    With `divide` the rows that count are bank / ||bank||, made anew wherever they are read: a bank may be as large as
+    what a machine holds once. Their lengths are kept, so that a row is the same number for number each time.
+    """
+    state = {"bank": bank, **({"lengths": lengths(bank, memory)} if divide else {})}
+    first = rows_of(state, slice(0, 1)).to(working_dtype(bank))[0]
+    total = torch.zeros_like(first)
+    for block in _blocks(state, memory):
+        total += (block - first).sum(dim=0)
     # float32 holds the centre exactly, so that every stage subtracts the same point; any point would do.
-    centre = mean.float().nan_to_num(posinf=0.0, neginf=0.0).to(mean.dtype)
-    norms = [(block - centre).square().sum(dim=1) for block in blocks(bank, every, memory)]
-    return {"bank": bank, "centre": centre, "norms": torch.cat(norms)}
+    centre = (first + total / len(bank)).float().nan_to_num(posinf=0.0, neginf=0.0).to(first.dtype)
+    norms = torch.cat([(block - centre).square().sum(dim=1) for block in _blocks(state, memory)])
+    return {**state, "centre": centre, "norms": norms}
+
+
+def lengths(bank: Tensor, memory: int) -> Tensor:
+    """Lengths (N, 1) that `outputs.unit` divides by, in the type that it divides in."""
+    kind = torch.float32 if bank.dtype == torch.float16 else bank.dtype
+    parts = bank.split(max(1, memory // (16 * bank.shape[1])))
+    norms = [torch.linalg.vector_norm(part.to(kind), dim=1, keepdim=True) for part in parts]
+    return torch.cat(norms).clamp_(min=NORM_EPS)
+
+
+def rows_of(state: dict[str, Tensor], index: slice | Tensor) -> Tensor:
+    """Rows of a prepared bank in its own precision, divided by their lengths where `prepare` was told to."""
+    rows = state["bank"][index]
+    if "lengths" not in state:
+        return rows
+    divisor = state["lengths"][index]
+    return (rows.to(divisor.dtype) / divisor).to(rows.dtype)
+
+
+def _blocks(state: dict[str, Tensor], memory: int) -> Iterator[Tensor]:
+    """All rows of a prepared bank in float64, in pieces that leave room within `memory` bytes for two more."""
+    bank = state["bank"]
+    step = max(1, memory // (32 * bank.shape[1]))
+    for start in range(0, len(bank), step):
+        yield rows_of(state, slice(start, start + step)).to(working_dtype(bank))
 
 
 def nearest(x: Tensor, state: dict[str, Tensor], k: int, memory: int) -> tuple[Tensor, Tensor]:
@@ -47,7 +81,7 @@ def nearest(x: Tensor, state: dict[str, Tensor], k: int, memory: int) -> tuple[T
     for dtype in _stages(x, radius) if k + SPARE < len(bank) else ():
         rows = x[left]
         found, limit = _candidates(rows, state, k + SPARE, radius, dtype, memory)
-        near, order = _differences(rows, bank, found, memory).sort(dim=1)
+        near, order = _differences(rows, state, found, memory).sort(dim=1)
         rounding = 1 + 2 * (x.shape[1] + 8) * torch.finfo(x.dtype).eps
         proven = (near[:, k - 1] / radius).square() * rounding <= limit
         distances[left[proven]] = near[proven, :k]
@@ -56,7 +90,7 @@ def nearest(x: Tensor, state: dict[str, Tensor], k: int, memory: int) -> tuple[T
         if not len(left):
             return distances, index
     for part in left.split(rows_at_once(len(bank), x.shape[1], memory)):
-        distances[part], index[part] = _plain(x[part], bank, k, memory)
+        distances[part], index[part] = _plain(x[part], state, k, memory)
     return distances, index
 
 
@@ -93,7 +127,7 @@ def _candidates(
     columns = x.shape[1]
 
     def products(start: int, stop: int) -> Tensor:
-        rows = (bank[start:stop].to(wide) - centre.to(wide)).div_(radius).to(dtype)
+        rows = (rows_of(state, slice(start, stop)).to(wide) - centre.to(wide)).div_(radius).to(dtype)
         return torch.addmm(norms[start:stop].to(dtype), query, rows.T, alpha=-2)
 
     per_row = torch.finfo(dtype).bits // 8
@@ -107,25 +141,27 @@ def _candidates(
     return index, floor.masked_fill(~(length < RANGE[dtype][1]), -torch.inf)
 
 
-def _differences(x: Tensor, bank: Tensor, index: Tensor, memory: int) -> Tensor:
-    """||x_i - bank[index_ij]|| (n, count), from the differences."""
+def _differences(x: Tensor, state: dict[str, Tensor], index: Tensor, memory: int) -> Tensor:
+    """||x_i - t_j|| (n, count) for the bank's rows j = index_i, from the differences."""
     count, columns = index.shape[1], x.shape[1]
     rows = max(1, min(memory // 32, CACHE) // (count * columns))
     parts = []
     for queries, chosen in zip(x.split(rows), index.split(rows), strict=True):
-        difference = bank.index_select(0, chosen.flatten()).to(x.dtype).view(-1, count, columns)
+        difference = rows_of(state, chosen.flatten()).to(x.dtype).view(-1, count, columns)
         difference -= queries[:, None]
         parts.append(torch.linalg.vector_norm(difference, dim=2))
     return torch.cat(parts)
 
 
-def _plain(x: Tensor, bank: Tensor, k: int, memory: int) -> tuple[Tensor, Tensor]:
+def _plain(x: Tensor, state: dict[str, Tensor], k: int, memory: int) -> tuple[Tensor, Tensor]:
     """The k nearest from all differences: the definition, and what the fast path is tested against."""
 
     def distances(start: int, stop: int) -> Tensor:
-        return torch.cdist(x, bank[start:stop].to(x.dtype), compute_mode="donot_use_mm_for_euclid_dist")
+        return torch.cdist(
+            x, rows_of(state, slice(start, stop)).to(x.dtype), compute_mode="donot_use_mm_for_euclid_dist"
+        )
 
-    return smallest_of(len(bank), max(1, memory // (16 * (len(x) + x.shape[1]))), k, distances)
+    return smallest_of(len(state["bank"]), max(1, memory // (16 * (len(x) + x.shape[1]))), k, distances)
 
 
 def smallest_of(rows: int, step: int, k: int, values: Callable[[int, int], Tensor]) -> tuple[Tensor, Tensor]:

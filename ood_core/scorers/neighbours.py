@@ -13,9 +13,9 @@ from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
-from .centres import canonical_order
-from .nearest import nearest, numbers_per_query, prepare, smallest_of
-from .rows import working_dtype
+from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
+from .products import largest_products, prepare_products
+from .rows import canonical_order, working_dtype
 
 SAME = 1e-6  # of a row's length: normalising one row alone or among others may differ in float32's last digit
 
@@ -42,6 +42,7 @@ class KNN(Scorer):
     name: ClassVar[str] = "knn"
     cost: ClassVar[str] = "score N n D multiply-adds for n training rows; keeps n D numbers"
     source: ClassVar[str] = "Sun et al. 2022, arXiv 2204.06507"
+    as_given: ClassVar[tuple[str, ...]] = AS_GIVEN
 
     k: int = 50
     which: str = "kth"
@@ -55,7 +56,10 @@ class KNN(Scorer):
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         check_rows(self.name, self._wanted(), len(x))
-        return prepare(x, self.memory)
+        return prepare(x, self.memory, divide=self.layer == "unit")
+
+    def _rows(self, outputs: Outputs) -> Tensor:
+        return outputs.features if self.layer == "unit" else super()._rows(outputs)  # divided where they are read
 
     def _wanted(self) -> int:
         return self.k + (self.exclude_self == "yes")
@@ -91,8 +95,9 @@ class NNGuide(Scorer):
 
     name: ClassVar[str] = "nnguide"
     needs: ClassVar[tuple[str, ...]] = ("logits",)
-    cost: ClassVar[str] = "score N n D multiply-adds in float64 for a bank of n rows; keeps n D numbers"
+    cost: ClassVar[str] = "score N n D multiply-adds for a bank of n rows; keeps n D numbers"
     source: ClassVar[str] = "Park, Jung and Teoh 2023, arXiv 2309.14888"
+    as_given: ClassVar[tuple[str, ...]] = AS_GIVEN
 
     k: int = 10
     ratio: float = 1.0
@@ -117,7 +122,11 @@ class NNGuide(Scorer):
             x, logits = x[rows], logits[rows.to(logits.device)]
         dtype = working_dtype(x)
         energy = logits.to(x.device, dtype).logsumexp(dim=1)
-        return {"bank": x.to(dtype) * energy[:, None], "classes": torch.tensor(float(logits.shape[1]), dtype=dtype)}
+        state = prepare_products(x, energy, self.memory, divide=self.layer == "unit")
+        return {**state, "classes": torch.tensor(float(logits.shape[1]), dtype=dtype)}
+
+    def _rows(self, outputs: Outputs) -> Tensor:
+        return outputs.features if self.layer == "unit" else super()._rows(outputs)
 
     def score(self, outputs: Outputs) -> Tensor:
         """Scores (N,): the guidance of the layer times the energy of the logits."""
@@ -129,10 +138,7 @@ class NNGuide(Scorer):
         return scores
 
     def _score(self, x: Tensor) -> Tensor:
-        bank = self._state["bank"]
-        step = max(1, self.memory // (24 * len(x)))
-        largest, _ = smallest_of(len(bank), step, self.k, lambda start, stop: -(x @ bank[start:stop].T))
-        return -largest.mean(dim=1)
+        return largest_products(x, self._state, self.k, self.memory).mean(dim=1)
 
     def _numbers_per_row(self, columns: int) -> int:
         return numbers_per_query(len(self._state["bank"]), columns) + 4 * self.k

@@ -44,6 +44,7 @@ class ODIN(Scorer):
     cost: ClassVar[str] = "score two forward passes and one backward pass of the network"
     source: ClassVar[str] = "Liang, Li and Srikant 2018, arXiv 1706.02690"
     batch: ClassVar[int] = 64
+    sample: ClassVar[int] = 128
 
     temperature: float = 1000.0
     epsilon: float = 0.0014

@@ -53,3 +53,10 @@ def blocks(x: Tensor, rows: Tensor, memory: int) -> Iterator[Tensor]:
     """x[rows] in float64, in pieces that leave room within `memory` bytes for two more of their size."""
     for part in torch.split(rows.to(x.device), max(1, memory // (24 * x.shape[1]))):
         yield x[part].to(working_dtype(x))
+
+
+def canonical_order(x: Tensor) -> Tensor:
+    """An order (N,) of the rows of x (N, D) that does not depend on the one they came in: along a random direction."""
+    direction = torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    keys = [(block.cpu().double() * direction).sum(dim=1) for block in x.split(4096)]
+    return torch.argsort(torch.cat(keys), stable=True)

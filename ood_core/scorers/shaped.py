@@ -57,6 +57,7 @@ class Shaped(Scorer):
             head = outputs.head
         state = self._learn(x)
         inner.memory = self.memory // 2  # type: ignore[misc]  # shared by every scorer unless set, and no field
+        inner.sample = 0  # type: ignore[misc]  # the scores of the fitted rows are asked of the whole
         inner.fit(self._whole(x, outputs, head, state))
         self._inner, self._head = inner, head
         return state

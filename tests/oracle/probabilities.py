@@ -4,6 +4,7 @@ That is enough to tell a probability from 1 down to the smallest double beside i
 """
 
 from decimal import Context, Decimal, localcontext
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,8 +12,15 @@ _CONTEXT = Context(prec=400, Emin=-999_999_999, Emax=999_999_999)
 
 
 def _softmax(row, temperature=1.0):
-    exponentials = [(Decimal(float(value)) / Decimal(temperature)).exp() for value in row]
-    return [e / sum(exponentials) for e in exponentials]
+    return list(_softmax_of(tuple(map(float, row)), temperature))
+
+
+@lru_cache(maxsize=10_000)  # most tests ask for the same rows, and an exponential takes a millisecond
+def _softmax_of(row, temperature):
+    with localcontext(_CONTEXT):
+        exponentials = [(Decimal(value) / Decimal(temperature)).exp() for value in row]
+        total = sum(exponentials)
+        return tuple(e / total for e in exponentials)
 
 
 def _plogp(p):
@@ -47,10 +55,11 @@ def kl_matching(train, labels, rows, classes="predicted"):
             k = int(label) if classes == "true" else max(range(len(row)), key=lambda c: row[c])
             groups.setdefault(k, []).append(_softmax(row))
         templates = [[sum(column) / len(group) for column in zip(*group, strict=True)] for group in groups.values()]
+        logs = [[value.ln() for value in template] for template in templates]
         scores = []
         for row in rows:
             p = _softmax(row)
-            away = [sum(a * (a / b).ln() for a, b in zip(p, d, strict=True)) for d in templates]
+            away = [_plogp(p) - sum(a * b for a, b in zip(p, d, strict=True)) for d in logs]
             scores.append(-float(min(away)))
     return np.array(scores)
 

@@ -47,6 +47,51 @@ def test_units_of_the_members_do_not_matter():
     assert torch.allclose(own.score(train).mean(), torch.zeros((), dtype=torch.float64), atol=1e-9)
 
 
+def test_fitted_members_need_no_further_fit(tmp_path):
+    """DESIGN's one line: scorers that were fitted and saved elsewhere, each for its own model."""
+    train, test = two()
+    members = made().members
+    for i, (member, part) in enumerate(zip(members, train, strict=True)):
+        member.fit(part).save(tmp_path / str(i))
+    got = scorers.ensemble(members).score(test)
+    assert torch.equal(got, made().fit(train).score(test))
+    assert torch.equal(got, scorers.ensemble([scorers.load(tmp_path / str(i)) for i in range(2)]).score(test))
+    with pytest.raises(NotFittedError, match="not fitted in member 1"):
+        scorers.ensemble([members[0], scorers.make("knn")]).score(test)
+
+
+def test_a_member_fitted_again_makes_the_threshold_void(tmp_path):
+    train, test = two()
+    ensemble = made().fit(train).calibrate(test)
+    ensemble.save(tmp_path / "e")
+    ensemble.members[0].fit(test[0])
+    for use in (ensemble.predict, scorers.ensemble(ensemble.members).predict):
+        with pytest.raises(NotFittedError, match=r"calibrate\(held_out_outputs\)"):
+            use(test)
+    assert ensemble.calibrate(test).predict(test).shape == (30,)
+    again = scorers.load(tmp_path / "e")
+    assert again.predict(test).shape == (30,)
+    again.members[1].fit(test[1])
+    with pytest.raises(NotFittedError, match="fitted again"):
+        again.predict(test)
+
+
+def test_fit_scores_of_many_rows_come_from_some_of_them():
+    features = torch.randn(5000, 3, dtype=torch.float64).exp()
+    whole, shuffled = Outputs(features=features), Outputs(features=features[torch.randperm(5000)])
+    scorer = scorers.make("feature_norm").fit(whole)
+    scores = scorer.score(whole)
+    assert scorer.fit_scores.n == 1000
+    assert scorer.fit_scores.mean == pytest.approx(scores.mean().item(), abs=3 * scores.std().item() / 1000**0.5)
+    assert scorer.fit_scores.sd == pytest.approx(scores.std().item(), rel=0.2)
+    assert scorers.make("feature_norm").fit(shuffled).fit_scores.mean == pytest.approx(scorer.fit_scores.mean)
+    # Rows in order of a class or of time: the first 1000 alone would say something else.
+    ordered = Outputs(features=features[features[:, 0].argsort()])
+    assert scorers.make("feature_norm").fit(ordered).fit_scores.mean == pytest.approx(scorer.fit_scores.mean)
+    few = scorers.make("feature_norm").fit(whole[:4]).fit_scores
+    assert (few.mean, few.sd, few.n) == (scores[:4].mean().item(), scores[:4].std(correction=0).item(), 4)
+
+
 def test_one_member_keeps_its_order():
     train, test = two()
     alone = scorers.ensemble([scorers.make("mahalanobis")]).fit(train[:1]).score(test[:1])
@@ -62,7 +107,7 @@ def test_calibrates_predicts_and_says_what_it_holds():
     facts = ensemble.summary()
     assert facts["name"] == "ensemble"
     assert [part["name"] for part in facts["members"]] == ["mahalanobis", "knn"]
-    assert len(facts["score_sd"]) == 2
+    assert all(part["fit_scores"]["n"] == 150 for part in facts["members"])
     assert ensemble.fit(train).calibration is None
 
 
@@ -109,7 +154,7 @@ def test_refusals(tmp_path):
     with pytest.raises(InputError, match="one scorer twice"):
         scorers.ensemble([same, same])
     flat = scorers.ensemble([scorers.make("feature_norm")])
-    with pytest.raises(InputError, match=r"member 0 gives all training rows one score[\s\S]*Leave it out"):
+    with pytest.raises(InputError, match=r"member 0 gives its training rows one score[\s\S]*Leave it out"):
         flat.fit([Outputs(features=torch.ones(5, 2))])
 
 

@@ -9,7 +9,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from ood_core import Outputs, scorers
 from ood_core.checks import InputError
+from ood_core.outputs import unit
 from ood_core.scorers import nearest as search
+from ood_core.scorers import products as inner
 
 MEMORY = 2**28
 
@@ -67,7 +69,7 @@ def test_the_fast_search_is_the_plain_one(kind, memory):
     rows = torch.cat([x[:10], x[-10:], x[:10] + 0.5 * x[10:20], 1e25 * x[:2], torch.zeros(1, 12, dtype=torch.float64)])
     state = search.prepare(x, memory)
     got, index = search.nearest(rows, state, 7, memory)
-    wanted, _ = search._plain(rows, x, 7, MEMORY)
+    wanted, _ = search._plain(rows, state, 7, MEMORY)
     np.testing.assert_allclose(got, wanted, rtol=1e-12)
     found = torch.linalg.vector_norm(rows[:, None] - x[index], dim=2)
     np.testing.assert_allclose(found, got, rtol=1e-12)
@@ -80,12 +82,15 @@ def test_ordinary_rows_are_proven_by_the_float32_product(monkeypatch):
     monkeypatch.setattr(search, "_candidates", lambda x, *rest: used.append((rest[3], len(x))) or inner(x, *rest))
     monkeypatch.setattr(search, "_plain", lambda *rest: pytest.fail("the plain search was called"))
     bank = torch.randn(3000, 64)
-    score(fit(bank, k=50), torch.randn(200, 64))
+    scorer = fit(bank, k=50)
+    used.clear()  # fit scores some of its own rows
+    score(scorer, torch.randn(200, 64))
     assert used == [(torch.float32, 200)]
-    used.clear()
     # Collapsed classes: distances of 1e-3 among rows of length 1 leave float32 too few digits, and float64 enough.
     bank = torch.eye(3, 64)[torch.arange(3000) % 3] + 1e-4 * bank
-    score(fit(bank, k=50), bank[:200] + 1e-4 * torch.randn(200, 64))
+    scorer = fit(bank, k=50)
+    used.clear()
+    score(scorer, bank[:200] + 1e-4 * torch.randn(200, 64))
     assert used == [(torch.float32, 200), (torch.float64, 200)]
 
 
@@ -212,8 +217,8 @@ def test_nnguide_samples_its_bank_alike_in_any_order():
     assert scorer.summary()["bank_rows"] == 21
     # Each row of the bank is a training row with its own energy.
     energy = train.logits.logsumexp(dim=1)
-    scaled = train.layer("unit") * energy[:, None]
-    gaps = torch.cdist(scorer._state["bank"], scaled).amin(dim=1)
+    kept = [torch.cat([part, e[:, None]], 1) for part, e in ((scorer._state["bank"], scorer._state["weights"]),)]
+    gaps = torch.cdist(kept[0], torch.cat([train.features, energy[:, None]], 1)).amin(dim=1)
     assert gaps.max() < 1e-7
 
 
@@ -250,10 +255,72 @@ def test_nnguide_refusals():
         fitted.score(Outputs(features=train.features, logits=train.logits[:, :3]))
 
 
+@pytest.mark.parametrize("divide", [False, True])
+@pytest.mark.parametrize("memory", [2**12, MEMORY])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_the_bank_may_stay_in_its_own_precision(dtype):
+def test_the_bank_may_stay_in_its_own_precision(dtype, divide, memory):
     bank, rows = torch.randn(300, 10).to(dtype), torch.randn(20, 10, dtype=torch.float64)
-    got, index = search.nearest(rows, search.prepare(bank, MEMORY), 4, MEMORY)
-    wanted, same = search._plain(rows, bank.double(), 4, MEMORY)
-    np.testing.assert_allclose(got, wanted, rtol=1e-12)
-    assert torch.equal(index, same)
+    got, index = search.nearest(rows, search.prepare(bank, memory, divide), 4, memory)
+    counted = (unit(bank) if divide else bank).double()
+    wanted, same = torch.cdist(rows, counted, compute_mode="donot_use_mm_for_euclid_dist").sort(dim=1)
+    np.testing.assert_allclose(got, wanted[:, :4], rtol=1e-12)
+    assert torch.equal(index, same[:, :4])
+
+
+@pytest.mark.parametrize("layer", ["features", "unit"])
+def test_the_bank_is_the_caller_s_own_memory(layer):
+    """No second copy of the training rows, neither divided by their lengths nor in float64."""
+    bank = torch.randn(60, 5)
+    for scorer in (
+        fit(bank, k=3, layer=layer),
+        scorers.make("nnguide", k=3, layer=layer).fit(Outputs(features=bank, logits=torch.randn(60, 3))),
+        scorers.make("knn_nan", k=3, on=layer).fit(Outputs(features=bank)),
+    ):
+        scorer.score(Outputs(features=bank[:7], logits=torch.randn(7, 3)))
+        assert scorer._state["bank"].data_ptr() == bank.data_ptr()
+
+
+def products(bank, weights, divide=False):
+    return inner.prepare_products(bank, weights, MEMORY, divide)
+
+
+@pytest.mark.parametrize("divide", [False, True])
+@pytest.mark.parametrize("kind", AWKWARD)
+@pytest.mark.parametrize("memory", [2**10, 2**16, MEMORY])
+def test_the_fast_products_are_the_plain_ones(kind, memory, divide):
+    x = AWKWARD[kind](torch.randn(400, 12, dtype=torch.float64))
+    rows = torch.cat([x[:10], -x[-10:], 1e25 * x[:2], torch.zeros(1, 12, dtype=torch.float64)])
+    weights = torch.randn(400, dtype=torch.float64)  # energies may be below 0
+    got = inner.largest_products(rows, products(x, weights, divide), 7, memory)
+    counted = unit(x) if divide else x
+    wanted = (rows @ (counted * weights[:, None]).T).sort(dim=1, descending=True).values[:, :7]
+    scale = (rows.norm(dim=1) * (counted.norm(dim=1) * weights.abs()).max())[:, None]
+    assert ((got - wanted).abs() <= 1e-14 * scale).all()
+
+
+def test_ordinary_products_are_proven_in_float32(monkeypatch):
+    monkeypatch.setattr(inner, "_plain", lambda *rest: pytest.fail("the plain product was called"))
+    bank, rows = torch.randn(3000, 64).relu(), torch.randn(200, 64, dtype=torch.float64).relu()
+    inner.largest_products(rows, products(bank, 5 + torch.rand(3000, dtype=torch.float64), True), 10, MEMORY)
+
+
+def test_the_bound_of_products_is_one(monkeypatch):
+    """Each row that is no candidate has a product at or under what the floor says, and the floor is not far off."""
+    seen, floors = [], []
+    exactly, floor = inner._exactly, inner._floor
+    monkeypatch.setattr(inner, "_exactly", lambda *given: seen.append(given[2]) or exactly(*given))
+
+    def watched(values, columns):
+        floors.append(floor(values, columns))
+        return floors[-1]
+
+    monkeypatch.setattr(inner, "_floor", watched)
+    for scale in (1.0, 1e-9, 1e9):
+        bank, x = scale * torch.randn(600, 300), torch.randn(40, 300, dtype=torch.float64)
+        weights = torch.randn(600, dtype=torch.float64)
+        state = products(bank, weights)
+        inner._from_candidates(x, state, 5, float(state["reach"]), MEMORY)
+        cosines = -(x @ (bank.double() * weights[:, None]).T) / x.norm(dim=1, keepdim=True) / state["reach"]
+        others = cosines.scatter(1, seen[-1], torch.inf).amin(dim=1)
+        assert (floors[-1] <= others).all()
+        assert (floors[-1] > cosines.gather(1, seen[-1]).amax(dim=1) - 1e-4).all()
