@@ -1,0 +1,69 @@
+"""What papers printed, table by table, each under its name with its source and the way it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any, Protocol
+
+import pandas as pd
+
+from .html import Html, cell, csv_link, row, small, table
+
+
+class PrintedTable(Protocol):
+    """What a table must offer, as `claims.Printed` does."""
+
+    @property
+    def table(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def where(self) -> str: ...
+    @property
+    def read(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def keys(self) -> Sequence[str]: ...
+    @property
+    def columns(self) -> Sequence[str]: ...
+    @property
+    def rows(self) -> Sequence[Sequence[Any]]: ...
+    @property
+    def frame(self) -> pd.DataFrame: ...
+
+
+def printed(found: Iterable[PrintedTable], name: str = "printed") -> Html:
+    """Printed tables to open one by one, numbers as the paper has them.
+
+    Args:
+        found: as `claims.printed` gives them.
+        name: of the CSV file.
+    Returns:
+        the tables; `frame` has a row per number, with its keys and with table, status, where, read and unit.
+    """
+    texts, frames = [], []
+    for one in found:
+        lines = []
+        for entry in one.rows:
+            key, numbers = entry[: len(one.keys)], entry[len(one.keys) :]
+            cells = [cell(escape(part), tag="th" if i == 0 else "td") for i, part in enumerate(key)]
+            cells += [_number(value) for value in numbers]
+            lines.append(row(cells))
+        about = f"{one.where}. In {one.unit}. Read: {one.read}" + (
+            "" if one.status == "verified" else f" ({one.status})"
+        )
+        grid = table([*one.keys, *one.columns], lines, one.table)
+        texts.append(f"<details><summary>{escape(one.table)}</summary>{small(about + '.')}{grid}</details>")
+        source = {"table": one.table, "status": one.status, "where": one.where, "read": one.read, "unit": one.unit}
+        frames.append(one.frame.assign(**source))
+    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    return Html(f'<div class="printed">{"".join(texts)}{csv_link(whole, name)}</div>', whole)
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return cell("", "")
+    text = str(value)
+    return cell(escape(text.replace("±", " ± ")), text.partition("±")[0], css="number")
