@@ -51,9 +51,8 @@ def printed(found: Iterable[PrintedTable], name: str = "printed") -> Html:
             cells = [cell(escape(part), tag="th" if i == 0 else "td") for i, part in enumerate(key)]
             cells += [_number(value) for value in numbers]
             lines.append(row(cells))
-        about = f"{one.where}. In {one.unit}. Read: {one.read}" + (
-            "" if one.status == "verified" else f" ({one.status})"
-        )
+        how = "" if one.status == "verified" else f" ({one.status})"
+        about = f"{one.where}. In {one.unit}. Read: {one.read}{how}"
         grid = table([*one.keys, *one.columns], lines, one.table)
         texts.append(f"<details><summary>{escape(one.table)}</summary>{small(about + '.')}{grid}</details>")
         source = {"table": one.table, "status": one.status, "where": one.where, "read": one.read, "unit": one.unit}
