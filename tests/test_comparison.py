@@ -125,3 +125,17 @@ def test_one_seed_gives_numbers_without_intervals(rows):
     assert "inf" not in tables.ranking(summary).html
     assert comparison.against(one, "ce", "msp").empty
     assert "inf" not in tables.guide(summary, comparison.against(one, "ce", "msp")).html
+
+
+def test_an_anchor_stands_beside_ours(rows):
+    printed = pd.DataFrame(
+        [("msp", "near", 88.0), ("msp", "far", 91.0), ("vim", "near", 89.0), ("vim", "far", 93.0)],
+        columns=["score", "column", "value"],
+    )
+    shown = tables.anchor(printed, "a <document>", comparison.summary(rows), "ce")
+    first, second = shown.frame.to_dict("records")
+    assert (first["near_printed"], first["near_ours"]) == pytest.approx((88.0, 80.0))
+    assert (first["far_printed"], first["far_ours"]) == pytest.approx((91.0, 90.0))
+    assert second["near_ours"] is None or np.isnan(second["near_ours"])
+    assert "a &lt;document&gt;" in shown.html
+    assert tables.anchor(printed, "d", None, "ce").html.count("not run") == 4

@@ -284,3 +284,10 @@ class ReportedPage(_Strict):
     reported: tuple[Reported, ...] = Field(strict=False)
     tables: tuple[Printed, ...] = Field(default=(), strict=False)
     context: tuple[Printed, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _read_at_first_hand(self) -> ReportedPage:
+        for found in self.tables:
+            if found.status == "second-hand":
+                raise ValueError(f"table {found.table!r} is second-hand, expected that under context alone")
+        return self

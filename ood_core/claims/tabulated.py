@@ -16,8 +16,9 @@ _SPREAD = re.compile(r"(-?\d+(?:\.\d+)?)±(\d+(?:\.\d+)?)")
 class Printed(BaseModel):
     """One printed table, or rows of one: names of `keys` and `columns`, and `rows` that give both in that order.
 
-    A cell is a number, `mean±deviation`, or null where the table has none. `status` is `verified` (digits read) or
-    `read off a plot`; `where` names table and document, `read` says how it was read, `unit` is that of every number.
+    A cell is a number, `mean±deviation`, or null where the table has none. `status` is `verified` (digits read),
+    `read off a plot`, or `second-hand` (read in somebody else's text; for context only). `where` names table and
+    document, `read` says how it was read, `unit` is that of every number.
 
     Under `context` stand the rows of other systems, and those that the authors quote from elsewhere.
     """
@@ -25,7 +26,7 @@ class Printed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     table: Text
-    status: Literal["verified", "read off a plot"]
+    status: Literal["verified", "read off a plot", "second-hand"]
     where: Text
     read: Text
     unit: Text

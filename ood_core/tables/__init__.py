@@ -1,6 +1,7 @@
 """Tables of a page: verdicts, claims, scoreboard, metrics, provenance. Each renders itself in a notebook."""
 
-from .detectors import duels, guide, ranking, with_collapse
+from .combinations import rank_table, winners_table
+from .detectors import anchor, duels, guide, ranking, with_collapse
 from .html import Html
 from .printed import printed
 from .reference import definition_table, entries, facts_table, picture, scorer_table, set_table
@@ -9,6 +10,7 @@ from .verdicts import claims_table, recorded_claims, scoreboard, verdict_box
 
 __all__ = [
     "Html",
+    "anchor",
     "claims_table",
     "definition_table",
     "duels",
@@ -19,11 +21,13 @@ __all__ = [
     "picture",
     "printed",
     "provenance_table",
+    "rank_table",
     "ranking",
     "recorded_claims",
     "scoreboard",
     "scorer_table",
     "set_table",
     "verdict_box",
+    "winners_table",
     "with_collapse",
 ]

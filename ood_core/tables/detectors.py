@@ -38,6 +38,35 @@ def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str 
     return Html(f"<div>{grid}{csv_link(summary, name)}</div>", summary)
 
 
+def anchor(printed: pd.DataFrame, where: str, summary: pd.DataFrame | None, recipe: str) -> Html:
+    """Another system's printed AUROCs beside ours for the same scores: not a target, a check of the order of size.
+
+    Args:
+        printed: columns score, column (near or far) and value in per cent, as `claims.printed` gives them.
+        where: the document that printed them.
+        summary: as `comparison.summary` gives it, or None where nothing was run.
+        recipe: the objective whose detectors stand beside the printed ones, at default layer and parameters.
+    """
+    own = pd.DataFrame(columns=[*DETECTOR, "near", "far", "n"]) if summary is None else summary
+    own = own[(own["recipe"] == recipe) & (own["params"] == "")].drop_duplicates("scorer").set_index("scorer")
+    theirs = printed.pivot_table(index="score", columns="column", values="value", sort=False)
+    lines, records = [], []
+    for score, row_ in theirs.iterrows():
+        mine: Any = own.loc[str(score)] if score in own.index else None
+        cells, record = [cell(escape(str(score)), tag="th")], {"score": score}
+        for group in ("near", "far"):
+            value = None if mine is None else 100 * float(mine[group])
+            cells.append(cell(f"{row_[group]:.1f}", row_[group], css="number"))
+            cells.append(cell("not run", "") if value is None else cell(f"{value:.1f}", value, css="number"))
+            record |= {f"{group}_printed": row_[group], f"{group}_ours": value}
+        lines.append(row(cells))
+        records.append(record)
+    headers = ["score", "near, printed", "near, ours", "far, printed", "far, ours"]
+    grid = table(headers, lines, "Printed AUROC of another system beside ours, in per cent", "anchor")
+    frame = pd.DataFrame(records)
+    return Html(f"<div>{grid}{small(where)}{csv_link(frame, 'anchor')}</div>", frame)
+
+
 def duels(against: pd.DataFrame, baseline: str, names: Names | None = None, name: str = "against-baseline") -> Html:
     """Every detector against one baseline: difference in points, Holm's p, and who wins.
 
