@@ -14,6 +14,7 @@ import ood_core
 from .. import checks, collapse, features, metrics, outputs, plots, scorers, tables
 from ..checks import InputError, choice
 from .docstrings import Doc, parse, signature
+from .networks import network_families, network_table
 from .sets import embedded, overlaps, record_sets, recorded, sample_grid, set_table, use_table
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "fpr_conventions",
     "fpr_table",
     "metric_table",
+    "network_families",
+    "network_table",
     "overlaps",
     "record_sets",
     "recorded",
