@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import claims, paths, rankings, recipes, recorded, tables
 from .checks import InputError, choice
-from .measure import COLUMNS, parse_score_name
+from .measure import COLUMNS, embedding, parse_score_name
 from .measure import jobs as measurements
 from .runs import Planned, look_up, setup, train_key
 from .store import Run, Store
@@ -97,6 +97,22 @@ class Results:
             have = ", ".join(f"{r}/{s}" for r, s in self.stored)
             raise InputError(f"there is no run {recipe}/{seed}, expected one of: {have}.\nPick one of these.")
         return {parse_score_name(name): values for name, values in self.stored[recipe, seed].scores().items()}
+
+    def plane(self, recipe: str, seed: int = 0) -> pd.DataFrame:
+        """Some images of each set in the plane of two principal axes of unit ID test features: set, x, y, label.
+
+        The set is "" for ID test images; labels of OOD images are -1. Needs the measure `embedding`.
+        """
+        scores = self.stored[recipe, seed].scores()
+        sets = ["", *dict.fromkeys(self.rows.loc[self.rows["ood_set"] != "", "ood_set"])]
+        frames = [
+            pd.DataFrame({"set": name, "x": scores[x], "y": scores[embedding.stored("y", name)]}).assign(
+                label=scores.get(embedding.stored("label", name), -1)
+            )
+            for name in sets
+            if (x := embedding.stored("x", name)) in scores
+        ]
+        return pd.concat(frames, ignore_index=True).astype({"label": int})
 
     @property
     def final(self) -> pd.DataFrame:

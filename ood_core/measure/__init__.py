@@ -11,7 +11,7 @@ from typing import Any
 
 from ..checks import choice
 from ..recipes import Recipe
-from . import activity, clusters, cost, covariances, detection, hidden, latency, posteriors, standard
+from . import activity, clusters, cost, covariances, detection, embedding, hidden, latency, posteriors, standard
 from .detection import CORRECT, parse_score_name
 from .job import COLUMNS, Job, Measure, Moment, Seen, Sets
 
@@ -29,7 +29,7 @@ __all__ = [
     "rows",
 ]
 
-_MODULES = (standard, detection, cost, hidden, activity, clusters, posteriors, latency, covariances)
+_MODULES = (standard, detection, cost, hidden, activity, clusters, posteriors, latency, covariances, embedding)
 MEASURES = {measure.name: measure for module in _MODULES for measure in module.MEASURES}
 
 

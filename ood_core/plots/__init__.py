@@ -4,6 +4,7 @@ from .against import against
 from .by_seed import by_seed
 from .conventions import fpr_conventions
 from .drawings import auroc_by_seed, score_histograms, through_training
+from .plane import plane
 from .scatter import scatter
 from .svg import Figure
 
@@ -13,6 +14,7 @@ __all__ = [
     "auroc_by_seed",
     "by_seed",
     "fpr_conventions",
+    "plane",
     "scatter",
     "score_histograms",
     "through_training",

@@ -7,7 +7,7 @@ from scipy import optimize, special
 
 from ood_core import geometry, networks
 from ood_core.checks import InputError
-from ood_core.measure import Seen, Sets, clusters, jobs, rows
+from ood_core.measure import Job, Seen, Sets, clusters, embedding, jobs, parse_score_name, rows
 from tests.spine import images, recipe
 
 MEASURES = ["separation", "purity", "probe", "passes", "collapse", "norms"]
@@ -140,3 +140,21 @@ def test_images_without_labels_are_refused():
     object.__setattr__(seen.test, "labels", None)
     with pytest.raises(InputError, match="without true labels"):
         rows_of(seen)
+
+
+def test_the_plane_is_that_of_the_two_largest_axes_by_singular_values():
+    seen = seen_by()
+    todo = [Job("embedding", seen.epoch, ())]
+    (found,) = embedding._rows(seen, todo[0])
+    z = seen.test.layer("unit").double().numpy()
+    centred = z - z.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    assert found["value"] == pytest.approx((sizes[:2] ** 2).sum() / (sizes**2).sum())
+    for key, axis in zip("xy", axes, strict=False):
+        stored = seen.scores[embedding.stored(key, "")]
+        turned = axis * np.sign(axis[np.abs(axis).argmax()])
+        np.testing.assert_allclose(stored, centred @ turned, atol=1e-9)
+        other = seen.ood("digits-89").layer("unit").double().numpy() - z.mean(axis=0)
+        np.testing.assert_allclose(seen.scores[embedding.stored(key, "digits-89")], other @ turned, atol=1e-9)
+    assert seen.scores[embedding.stored("label", "")].tolist() == seen.test.labels.tolist()
+    assert parse_score_name(embedding.stored("x", "photos"))[3] == ""  # `verify` takes it for no OOD score

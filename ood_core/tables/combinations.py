@@ -1,0 +1,90 @@
+"""Which combination of training, clusters, distance and threshold wins where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from ..checks import InputError
+from .html import Html, cell, csv_link, row, table
+
+Names = Mapping[str, str]
+CENTRES = {"class_means": "class means", "kmeans": "k-means"}
+
+
+def rank_table(ranks: pd.DataFrame, names: Names | None = None, top: int | None = None) -> Html:
+    """Combinations by mean rank, best first, with the share of blocks won, mean AUROC and regret.
+
+    Args:
+        ranks: index training, scorer, layer, params; columns rank, won, mean, regret, as `rankings.ranks` gives them.
+        names: training -> how to call it.
+        top: how many to show; the CSV has all.
+    Returns:
+        the table; won and AUROC in per cent, regret in points of AUROC.
+    """
+    if ranks.empty:
+        raise InputError("there are no ranks, expected at least one combination.\nScore all trainings alike.")
+    frame = ranks.reset_index()
+    lines = []
+    for place, found in enumerate(frame.to_dict("records")[:top], 1):
+        called = (names or {}).get(str(found["training"]), str(found["training"]))
+        cells = [cell(str(place), place, "th"), cell(escape(called)), *map(cell, _described(found))]
+        cells += [cell(f"{found['rank']:.1f}", found["rank"], css="number")]
+        shown = ((name, 100 * found[name]) for name in ("won", "mean", "regret"))
+        cells += [
+            cell(f"{value:.0f}" if name == "won" else f"{value:.1f}", value, css="number") for name, value in shown
+        ]
+        lines.append(row(cells))
+    headers = ["", "training", "centres", "distance", "threshold", "mean rank", "won", "AUROC", "regret"]
+    grid = table(headers, lines, "Combinations by mean rank over blocks", "ranks")
+    return Html(f"<div>{grid}{csv_link(frame, 'ranks')}</div>", frame)
+
+
+def winners_table(values: pd.DataFrame, names: Names | None = None, networks: Names | None = None) -> Html:
+    """The best combination of every block, beside the one that is best on average.
+
+    Args:
+        values: index network, ood_set; columns training, scorer, layer, params; AUROC, as `rankings.blocks` gives it.
+        names: training -> how to call it.
+        networks: network -> how to call it.
+    """
+    if values.empty:
+        raise InputError("there are no blocks, expected at least one.\nScore all trainings alike.")
+    average = int(values.to_numpy(dtype=float).mean(axis=0).argmax())
+    lines, records = [], []
+    kinds = [str(name) for name in values.columns.names]
+    for (network, ood_set), numbers in zip(values.index, values.to_numpy(dtype=float), strict=True):
+        best = dict(zip(kinds, values.columns[int(numbers.argmax())], strict=True))
+        called = (names or {}).get(str(best["training"]), str(best["training"]))
+        record: dict[str, Any] = {"network": network, "ood_set": ood_set, **best}
+        record |= {"auroc": numbers.max(), "best_on_average": numbers[average]}
+        records.append(record)
+        cells = [cell(escape((networks or {}).get(str(network), str(network)))), cell(escape(str(ood_set)))]
+        cells += [cell(escape(called)), *map(cell, _described(best))]
+        cells += [
+            cell(f"{100 * record[name]:.1f}", record[name], css="number") for name in ("auroc", "best_on_average")
+        ]
+        lines.append(row(cells))
+    headers = ["network", "OOD set", "training", "centres", "distance", "threshold", "AUROC", "best on average"]
+    frame = pd.DataFrame(records)
+    grid = table(headers, lines, "The best combination of each block", "winners")
+    return Html(f"<div>{grid}{csv_link(frame, 'winners')}</div>", frame)
+
+
+def _described(found: Mapping[Any, Any]) -> list[str]:
+    """Centres, distance and threshold of a scorer in words, escaped."""
+    given = json.loads(found["params"]) if found["params"] else {}
+    scorer = str(found["scorer"])
+    if scorer == "ssd":
+        return ["one", "Mahalanobis", "global"]
+    if scorer == "mahalanobis":
+        return ["class means", "Mahalanobis, shared", "global"]
+    centres = CENTRES.get(str(given.get("centres", "class_means")), str(given.get("centres")))
+    if given.get("centres") == "kmeans":
+        centres += f", K = {given['clusters']}" if given.get("clusters") else ", K = C"
+    distance = str(given.get("distance", "euclidean")).replace("euclidean", "Euclidean").replace("maha", "Maha")
+    return [escape(text) for text in (centres, distance, "each cluster" if "threshold" in given else "global")]

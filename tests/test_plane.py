@@ -1,0 +1,42 @@
+"""The picture of a plane: every point drawn, classes by number, refusals by name."""
+
+import pandas as pd
+import pytest
+
+from ood_core import plots
+from ood_core.checks import InputError
+
+ROWS = pd.DataFrame(
+    {"set": ["", "", "", "photos", "noise"], "x": [0.0, 1, 2, 3, 4], "y": [0.0, 1, 0, 1, 0], "label": [0, 1, 1, -1, -1]}
+)
+TEXTS = {"alt": "What it shows.", "caption": "Seed 0.", "sets": {"photos": "photographs", "noise": "noise"}}
+
+
+def test_every_point_is_drawn_once_and_named():
+    one, two = (plots.plane(dict.fromkeys(names, ROWS), **TEXTS) for names in (("a",), ("a", "b")))
+    legend = 3
+    assert one.svg.count("<use ") - legend == len(ROWS)
+    assert two.svg.count("<use ") - legend == 2 * len(ROWS)
+    assert "photographs" in one.svg
+    assert "currentColor" in one.svg
+    assert 'aria-label="What it shows."' in one.svg
+
+
+def test_sets_that_are_not_named_are_not_drawn():
+    few = plots.plane({"a": ROWS}, **{**TEXTS, "sets": {"photos": "photographs"}})
+    assert few.svg.count("<use ") == len(ROWS) - 1 + 2
+
+
+@pytest.mark.parametrize(
+    ("panels", "message"),
+    [
+        ({}, "there are 0 panels"),
+        (dict.fromkeys("abc", ROWS), "there are 3 panels"),
+        ({"a": ROWS[ROWS["set"] != ""]}, "lacks the sets"),
+        ({"a": ROWS[ROWS["set"] != "noise"]}, "lacks the sets"),
+        ({"a": ROWS.assign(x=float("nan"))}, "not finite"),
+    ],
+)
+def test_refusals(panels, message):
+    with pytest.raises(InputError, match=message):
+        plots.plane(panels, **TEXTS)
