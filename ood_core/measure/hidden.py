@@ -31,7 +31,8 @@ class Layer:
     Attributes:
         name: `hidden.1` to `hidden.L` of a multilayer perceptron, else `features`, the last.
         norm: ||a||_1, (N,).
-        logits: psibar = B a, (N, K).
+        logits: psibar = B a, (N, K); `gap` is ||a||_1 minus the largest.
+        limit: the bound on the gap of that largest logit, (N,).
         apart: mean over units of |sign(a) - b_y|, between 0 and 2, (N,); NaN without labels.
         violations: pairs of image and class where the bound fails by more than `TOLERANCE`.
         worst: how far it fails at worst, as a share of the norm; 0 or less where it holds.
@@ -40,6 +41,7 @@ class Layer:
     name: str
     norm: Tensor
     logits: Tensor
+    limit: Tensor
     apart: Tensor
     violations: int
     worst: float
@@ -115,15 +117,23 @@ def _layer(name: str, a: Tensor, c: Tensor, labels: Tensor | None) -> Layer:
         apart = 2 * ((a > 0) != (own > 0)).double().mean(dim=1)
     slack = TOLERANCE * norm[:, None]
     broken = (found.gap < -slack) | (found.gap > found.bound + slack)
-    return Layer(name, norm, logits, apart, int(broken.sum()), found.violation)
+    limit = found.bound.gather(1, logits.argmax(dim=1, keepdim=True)).squeeze(1)
+    return Layer(name, norm, logits, limit, apart, int(broken.sum()), found.violation)
 
 
 def _joined(blocks: list[Layer]) -> Layer:
-    norm, logits, apart = (
-        torch.cat([getattr(block, name) for block in blocks]) for name in ("norm", "logits", "apart")
+    def whole(name: str) -> Tensor:
+        return torch.cat([getattr(block, name) for block in blocks])
+
+    return Layer(
+        name=blocks[0].name,
+        norm=whole("norm"),
+        logits=whole("logits"),
+        limit=whole("limit"),
+        apart=whole("apart"),
+        violations=sum(block.violations for block in blocks),
+        worst=max(block.worst for block in blocks),
     )
-    violations, worst = sum(block.violations for block in blocks), max(block.worst for block in blocks)
-    return Layer(blocks[0].name, norm, logits, apart, violations, worst)
 
 
 def _of(seen: Seen, name: str, images: ImageSet) -> dict[str, list[Layer]]:
@@ -142,7 +152,10 @@ def _id_sets(seen: Seen) -> list[tuple[str, ImageSet]]:
 
 
 def _bound(seen: Seen, job: Job) -> list[Row]:
-    """By split, layer and protocol; and with layer `all` over both ID splits and all layers together."""
+    """By split, layer and protocol; and with layer `all` over both ID splits and all layers together.
+
+    Of ID test images, gap and bound of the last layer are left to be stored, as shares of the norm.
+    """
     sets = [("test", seen.first(seen.sets.ood[job.ood_set]))] if job.ood_set else _id_sets(seen)
     rows: list[Row] = []
     broken, pairs = {"": 0, RANDOM: 0}, {"": 0, RANDOM: 0}
@@ -154,8 +167,17 @@ def _bound(seen: Seen, job: Job) -> list[Row]:
                 rows.append({**common, "metric": "bound_worst", "value": layer.worst})
                 broken[protocol] += layer.violations
                 pairs[protocol] += layer.logits.numel()
+            if seen.last and split == "test" and not job.ood_set:
+                _leave(seen, protocol, found[-1])
     whole = {"split": "", "layer": "all", "metric": "bound_violations"}
     return rows + [{**whole, "protocol": p, "n": pairs[p], "value": float(broken[p])} for p in broken]
+
+
+def _leave(seen: Seen, protocol: str, layer: Layer) -> None:
+    params = '{"signs":"random"}' if protocol else ""
+    norm = layer.norm.clamp(min=torch.finfo().tiny)
+    for name, values in (("hidden_gap", layer.gap), ("hidden_bound", layer.limit)):
+        seen.scores[f"{name}|{layer.name}|{params}|"] = (values / norm).numpy()
 
 
 def _learned(seen: Seen, _: Job) -> list[Row]:
@@ -214,7 +236,7 @@ def _plan_confidence(at: Moment) -> list[Job]:
 
 
 MEASURES = (
-    Measure("hidden_bound", 1, _plan_bound, _bound, "pairs of image and class where the bound on the norm fails"),
+    Measure("hidden_bound", 2, _plan_bound, _bound, "pairs of image and class where the bound on the norm fails"),
     Measure("hidden_classifiers", 1, _plan_learned, _learned, "accuracy, entropy and gap of hidden classifiers"),
     Measure("hidden_confidence", 1, _plan_confidence, _confidence, "AUROC of the largest hidden logit"),
 )

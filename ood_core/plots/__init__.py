@@ -6,14 +6,17 @@ from .conventions import fpr_conventions
 from .drawings import auroc_by_seed, score_histograms, through_training
 from .plane import plane
 from .scatter import scatter
+from .states import bounded, paths
 from .svg import Figure
 
 __all__ = [
     "Figure",
     "against",
     "auroc_by_seed",
+    "bounded",
     "by_seed",
     "fpr_conventions",
+    "paths",
     "plane",
     "scatter",
     "score_histograms",

@@ -118,6 +118,19 @@ def test_last_layer_by_hand_where_zero_counts_as_minus_one():
     assert value(found, metric="norm_gap_share", **where) == pytest.approx(float((gap / norm).mean()))
 
 
+def test_gap_and_bound_of_every_test_image_are_left_as_shares_of_the_norm():
+    seen = seen_by()
+    rows_of(seen)
+    a = seen.test.features.double()
+    norm = a.abs().sum(dim=1)
+    found = geometry.holder_bound(a, seen.test.head.weight)
+    best = geometry.hidden_confidence(a, seen.test.head.weight).argmax(dim=1)
+    for name, of in (("hidden_gap", found.gap), ("hidden_bound", found.bound)):
+        expected = of[torch.arange(len(a)), best] / norm
+        torch.testing.assert_close(torch.tensor(seen.scores[f"{name}|hidden.4||"]), expected, rtol=1e-5, atol=1e-5)
+        assert len(seen.scores[f'{name}|hidden.4|{{"signs":"random"}}|']) == len(a)
+
+
 def test_weights_that_are_signs_make_the_hidden_classifier_the_network_itself():
     seen = seen_by()
     seen.net.head.weight.data = torch.where(seen.net.head.weight.data > 0, 1.0, -1.0)
