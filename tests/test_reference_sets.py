@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from ood_core import data, recipes, reference
 from ood_core.checks import InputError
 from ood_core.data import imageset, samples
 from ood_core.reference import sets
+from tests.data.real import real
 from tests.test_tables import Page, csv_of
 
 
@@ -103,11 +103,9 @@ def test_recorded_pictures_are_shown_and_small(name, split):
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "split"), reference.recorded())
 def test_recorded_pictures_are_of_these_images(name, split):
-    if data.where(name, split) == "missing":
-        pytest.skip(f"{name}/{split} is not under $OOD_DATA; set OOD_DATA to a folder that holds it")
+    images = real(name, split)
     with Image.open(sets.picture_of(name, split)) as file:
         shown = np.asarray(file.convert("RGB")).astype(int)
-    images = data.load(name, split)
 
     def distance(found):
         grid = samples.grid(found)
@@ -174,10 +172,9 @@ def test_recorded_duplicates_are_about_the_registered_images():
 
 @pytest.mark.data
 def test_recorded_duplicates_are_found_again():
-    if any(data.where(*place) == "missing" for place in reference.recorded()):
-        assert "OOD_DATA" not in os.environ or "CI" not in os.environ
-        pytest.skip("real image sets are not all under $OOD_DATA; set OOD_DATA to a folder that holds them")
-    assert [{**row} for row in sets._compared("cifar10")] == sets.recorded_duplicates()
+    for place in reference.recorded():
+        real(*place)
+    assert sets._compared("cifar10") == sets.recorded_duplicates()
 
 
 def test_a_stale_row_is_left_out(monkeypatch):

@@ -143,7 +143,11 @@ def data_show(name: str, sheet: Path | None, as_json: bool) -> None:
         facts.append(_facts(found))
         if sheet is not None:
             small = max(found.images.shape[1:3]) <= 16
-            sheet.write_bytes(image_sets.sheet(found, kinds[sheet.suffix.lower()], 8 if small else 3))
+            picture = image_sets.sheet(found, kinds[sheet.suffix.lower()], 8 if small else 3)
+            try:
+                sheet.write_bytes(picture)
+            except OSError as error:
+                raise InputError(f"{sheet} cannot be written ({error}).\nName a file in another folder.") from error
             click.echo(f"wrote {sheet}", err=True)
     if as_json:
         show(facts, as_json)

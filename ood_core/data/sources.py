@@ -112,8 +112,15 @@ def fetch(name: str, split: str) -> None:
         return None
     if facts["source"] == "npz":
         raise InputError(f"{name}/{split} has no publisher to fetch it from, expected one.\n{advice(name, split)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    images, labels, classes = files.read_torchvision(folder, facts, known(name, split), download=megabytes(name, split))
-    if facts["torchvision"].get("reduced"):
-        files.write_npz(folder / f"{name}-{split}.npz", images, labels, classes)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        size = megabytes(name, split)
+        images, labels, classes = files.read_torchvision(folder, facts, known(name, split), download=size)
+        if facts["torchvision"].get("reduced"):
+            files.write_npz(folder / f"{name}-{split}.npz", images, labels, classes)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error}), expected a folder with room for {name}/{split}.\n"
+            "Make room, or point OOD_DATA to another folder; what has arrived is kept."
+        ) from error
     return None

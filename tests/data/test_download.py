@@ -188,3 +188,24 @@ def test_fetch_needs_a_folder_and_makes_it(server, tmp_path, root, monkeypatch):
     monkeypatch.setenv("OOD_DATA", str(root / "new"))
     data.fetch("cifar10", "train")
     assert (root / "new" / "cifar-10-batches-py").is_dir()
+
+
+def test_a_full_disk_and_a_folder_that_is_a_file_are_named(root, monkeypatch):
+    root.mkdir()
+    layouts.dtd(root, layouts.pixels(3, 40), np.arange(3), ["banded", "dotted", "woven"])
+    layouts.registered(monkeypatch, "dtd-32", test=3)
+
+    def full(file, **_):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ood_core.data.files.np.savez", full)
+    with pytest.raises(
+        InputError, match=r"cannot be written \(.*No space left on device\), expected .* room for dtd-32"
+    ):
+        data.fetch("dtd-32", "test")
+    assert [path.name for path in root.iterdir()] == ["dtd"]
+    (root / "file").touch()
+    monkeypatch.setenv("OOD_DATA", str(root / "file"))
+    with pytest.raises(InputError, match=r"file cannot be written"):
+        data.fetch("cifar10", "test")
