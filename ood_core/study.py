@@ -115,6 +115,21 @@ class Results:
         return pd.concat(frames, ignore_index=True).astype({"label": int})
 
     @property
+    def blocks(self) -> pd.DataFrame:
+        """AUROC by network and OOD set (rows) and combination (columns), means over seeds; see `rankings.blocks`."""
+        return rankings.blocks(rankings.complete(self.rows)).dropna(axis=1)
+
+    @property
+    def ranks(self) -> rankings.Ranks:
+        """The combinations of `blocks`, ranked in each."""
+        return rankings.ranks(self.blocks)
+
+    @property
+    def chosen(self) -> pd.DataFrame:
+        """Detectors chosen on validation OOD sets; see `rankings.chosen`."""
+        return rankings.chosen(rankings.complete(self.rows))
+
+    @property
     def final(self) -> pd.DataFrame:
         """The rows of each recipe's last epoch."""
         return self.rows[self.rows["epoch"] == self.rows.groupby("recipe")["epoch"].transform("max")]

@@ -59,3 +59,20 @@ def test_nothing_to_show_is_refused():
         tables.rank_table(rankings.ranks(BLOCKS).table.iloc[:0])
     with pytest.raises(InputError, match="no blocks"):
         tables.winners_table(BLOCKS.iloc[:0])
+
+
+def test_tests_of_ranks_are_shown_where_they_are_numbers():
+    found = rankings.ranks(BLOCKS)
+    text = tables.rank_table(found.table, p=found.p, critical=found.critical)._repr_html_()
+    assert f"p = {found.p:.3f}" in text
+    assert f"mean ranks {found.critical:.0f} or more" in text
+    assert "Friedman" not in tables.rank_table(found.table)._repr_html_()
+    assert "p &lt; 0.001" in tables.rank_table(found.table, p=1e-5)._repr_html_()
+
+
+def test_chosen_detectors_in_words():
+    chosen = pd.DataFrame([dict(zip(rankings.COMBINATION, COLUMNS[1], strict=True)) | {"validation": 0.913}])
+    text = tables.chosen_table(chosen, {"supcon": "SupCon"})._repr_html_()
+    assert "SupCon" in text
+    assert "k-means, K = 4" in text
+    assert ">91.3<" in text

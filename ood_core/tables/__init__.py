@@ -1,6 +1,6 @@
 """Tables of a page: verdicts, claims, scoreboard, metrics, provenance. Each renders itself in a notebook."""
 
-from .combinations import rank_table, winners_table
+from .combinations import chosen_table, rank_table, winners_table
 from .detectors import anchor, duels, guide, ranking, with_collapse
 from .html import Html
 from .printed import printed
@@ -11,6 +11,7 @@ from .verdicts import claims_table, recorded_claims, scoreboard, verdict_box
 __all__ = [
     "Html",
     "anchor",
+    "chosen_table",
     "claims_table",
     "definition_table",
     "duels",

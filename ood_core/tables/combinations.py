@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from html import escape
+from math import isnan, nan
 from typing import Any
 
 import pandas as pd
@@ -16,13 +17,16 @@ Names = Mapping[str, str]
 CENTRES = {"class_means": "class means", "kmeans": "k-means"}
 
 
-def rank_table(ranks: pd.DataFrame, names: Names | None = None, top: int | None = None) -> Html:
+def rank_table(
+    ranks: pd.DataFrame, names: Names | None = None, top: int | None = None, p: float = nan, critical: float = nan
+) -> Html:
     """Combinations by mean rank, best first, with the share of blocks won, mean AUROC and regret.
 
     Args:
         ranks: index training, scorer, layer, params; columns rank, won, mean, regret, as `rankings.ranks` gives them.
         names: training -> how to call it.
         top: how many to show; the CSV has all.
+        p, critical: of Friedman's test, and the least clear difference of mean ranks; shown where they are numbers.
     Returns:
         the table; won and AUROC in per cent, regret in points of AUROC.
     """
@@ -41,7 +45,28 @@ def rank_table(ranks: pd.DataFrame, names: Names | None = None, top: int | None 
         lines.append(row(cells))
     headers = ["", "training", "centres", "distance", "threshold", "mean rank", "won", "AUROC", "regret"]
     grid = table(headers, lines, "Combinations by mean rank over blocks", "ranks")
-    return Html(f"<div>{grid}{csv_link(frame, 'ranks')}</div>", frame)
+    texts = [f"{len(frame)} combinations."]
+    texts += [] if isnan(p) else [f"Friedman's test that all are equal: p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}."]
+    texts += [] if isnan(critical) else [f"Nemenyi: mean ranks {critical:.0f} or more apart differ clearly."]
+    note = f'<p class="how">{escape(" ".join(texts))}</p>'
+    return Html(f"<div>{grid}{note}{csv_link(frame, 'ranks')}</div>", frame)
+
+
+def chosen_table(chosen: pd.DataFrame, names: Names | None = None) -> Html:
+    """The detectors that validation OOD sets chose, with their AUROC there.
+
+    Args:
+        chosen: training, scorer, layer, params, validation, as `rankings.chosen` gives it.
+        names: training -> how to call it.
+    """
+    lines = []
+    for found in chosen.to_dict("records"):
+        called = (names or {}).get(str(found["training"]), str(found["training"]))
+        cells = [cell(escape(called)), cell(escape(str(found["layer"]))), *map(cell, _described(found))]
+        lines.append(row([*cells, cell(f"{100 * found['validation']:.1f}", found["validation"], css="number")]))
+    headers = ["training", "layer", "centres", "distance", "threshold", "AUROC, validation"]
+    grid = table(headers, lines, "Detectors chosen on shuffled ID validation images", "chosen")
+    return Html(f"<div>{grid}{csv_link(chosen, 'chosen')}</div>", chosen)
 
 
 def winners_table(values: pd.DataFrame, names: Names | None = None, networks: Names | None = None) -> Html:
