@@ -55,9 +55,11 @@ def run_all(
         return
     context = multiprocessing.get_context("spawn")
     told, stopping = context.Queue(), context.Event()
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(min(jobs, len(todo)), context, _start, (told, stopping)) as pool:
         futures = {pool.submit(_work, i, todo[i], store.folder, str(device)): i for i in range(len(todo))}
         pending = set(futures)
+        children = set(multiprocessing.active_children()) - others
         try:
             while pending:
                 finished, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
@@ -65,9 +67,15 @@ def run_all(
                 for future in finished:
                     future.result()
                     progress.done(todo[futures[future]])
+                # Not left to the pool: its thread waits on the processes that it knew when it last woke, and one that
+                # was still starting then could end unseen until another run has finished.
+                if pending and not all(child.is_alive() for child in children):
+                    raise BrokenProcessPool("a process ended")
                 if stop():
                     stopping.set()
         except BrokenProcessPool as error:
+            for child in children:
+                child.terminate()
             raise TrainingError(
                 "a training process ended unexpectedly, expected it to finish: it was killed, or memory ran out.\n"
                 "Run the same command again to go on from the last checkpoints, with fewer --jobs if memory is short."
@@ -75,7 +83,7 @@ def run_all(
         except BaseException as error:
             stopping.set()
             if isinstance(error, KeyboardInterrupt) and not isinstance(error, InterruptedTraining):
-                for child in multiprocessing.active_children():
+                for child in children:
                     child.terminate()
             pool.shutdown(cancel_futures=True)
             raise
