@@ -66,7 +66,10 @@ def test_run_recipes_verify(call):
     assert "2 runs, 56 numbers computed again, 0 with problems" in verified.stderr
 
 
-def test_plan_says_what_is_there_and_what_is_left(call):
+def test_plan_says_what_is_there_and_what_is_left(made, call):
+    page = changed()
+    page["scales"]["tiny"]["minutes"] = 3
+    made(page)
     before = call("plan", "made", "--json")
     assert before.exit_code == 0, before.output
     rows = json.loads(before.stdout)
@@ -82,11 +85,10 @@ def test_plan_says_what_is_there_and_what_is_left(call):
         assert row["network"] == f"{settings.name} x{settings.width}"
         assert (row["page"], row["data"], row["on"]) == ("made", "digits", "two CPU cores")
         assert (row["epochs"], row["minutes a run"]) == (page["ce"].epochs, page["ce"].minutes)
-    minutes = 4 * page["ce"].minutes
-    left = f"4 runs: 0 stored, 0 to measure, 4 to train, about {minutes:.1f} minutes on two CPU cores"
+    left = "4 runs: 0 stored, 0 to measure, 4 to train, about 12.0 minutes on two CPU cores"
     assert before.stderr.strip() == left
     call("run", "made", "--seeds", 1, "--jobs", 1)
-    assert "4 runs: 2 stored, 0 to measure, 2 to train" in call("plan", "made").stderr
+    assert "4 runs: 2 stored, 0 to measure, 2 to train, about 6.0 minutes" in call("plan", "made").stderr
     assert "stored" in call("plan", "made").stdout.splitlines()[0]
 
 
@@ -94,9 +96,10 @@ def test_plan_counts_shared_runs_once_and_names_options(made, call):
     page = changed()
     page["recipes"]["again"] = {**page["recipes"]["ce"], "title": "The same again"}
     page["recipes"]["soft"] = {**page["recipes"]["ce"], "network": {"activation": "leaky_relu", "spectral": 3}}
+    page["scales"]["tiny"]["minutes"] = 30
     made(page)
     result = call("plan", "made", "--seeds", 3, "--json")
-    assert "9 runs (3 more are shared): 0 stored, 0 to measure, 9 to train" in result.stderr
+    assert "9 runs (3 more are shared): 0 stored, 0 to measure, 9 to train, about 4.5 hours" in result.stderr
     (soft,) = (row for row in json.loads(result.stdout) if row["recipe"] == "soft")
     assert soft["network"].endswith(" activation=leaky_relu spectral=3.0")
 

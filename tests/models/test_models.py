@@ -139,8 +139,9 @@ def test_unknown_names_and_options_and_steps_are_refused_by_name():
             if option not in ARCHITECTURES[name].options:
                 with pytest.raises(InputError, match=f"{name} got network.{option} {value!r}, expected it to be left"):
                     build(name, **{option: value})
-    with pytest.raises(InputError, match=r"cvt7 got images of 30x30, .* at least 8x8 pixels, in multiples of 4"):
-        build("cvt7", 30)
+    for size in ((30, 32), (32, 30)):
+        with pytest.raises(InputError, match=r"cvt7 got images of 3\dx3\d, .* at least 8x8 pixels, in multiples of 4"):
+            backbone(settings("cvt7"), (*size, 3))
     with pytest.raises(InputError, match=r"cvt7 got network.width 30, expected a multiple of 4.\nChoose 32"):
         build("cvt7", width=30)
 
