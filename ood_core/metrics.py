@@ -6,6 +6,8 @@ Scores are ranked as given, never rescaled: a sigmoid would tie large float32 sc
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +29,8 @@ __all__ = [
     "evaluate",
     "fpr_at_tpr",
     "fpr_ood_positive",
+    "mean_over_sets",
+    "pooled_sets",
     "tnr_at_tpr",
 ]
 
@@ -149,6 +153,41 @@ def evaluate(id_scores: Any, ood_scores: Any, correct: Any = None, tpr: float = 
     return result
 
 
+def mean_over_sets(id_scores: Any, ood_sets: Mapping[str, Any], tpr: float = 0.95) -> dict[str, float]:
+    """Mean over OOD sets of each metric ("mean of AUROCs"): every set counts alike, however many images it has.
+
+    1/K sum_k m(s_id, s_k)
+
+    Args:
+        id_scores: (N,). ood_sets: scores (M_k,) of each OOD set by name, for example all near sets.
+        tpr: as in `evaluate`.
+    Returns:
+        the metrics of `evaluate` without oscr, fractions. For sets of one size AUROC and `fpr_at_tpr` are those of
+        `pooled_sets`; for other sizes, and for all other metrics, they differ.
+    Example:
+        >>> from ood_core import metrics
+        >>> near = {"one": [0.0, 0.0, 0.0], "two": [2.0]}
+        >>> metrics.mean_over_sets([1.0, 1.0], near)["auroc"], metrics.pooled_sets([1.0, 1.0], near)["auroc"]
+        (0.5, 0.75)
+    """
+    found = [evaluate(id_scores, scores, tpr=tpr) for scores in _sets(ood_sets).values()]
+    return {name: math.fsum(values[name] for values in found) / len(found) for name in found[0]}
+
+
+def pooled_sets(id_scores: Any, ood_sets: Mapping[str, Any], tpr: float = 0.95) -> dict[str, float]:
+    """Each metric of all OOD sets taken as one ("AUROC of the pooled set"): every image counts alike.
+
+    m(s_id, s_1 and ... and s_K), with one threshold for all sets
+
+    Args:
+        id_scores, ood_sets, tpr: as in `mean_over_sets`.
+    Returns:
+        the metrics of `evaluate` without oscr, fractions. The AUROC is the mean of the sets' AUROCs weighted by their
+        sizes; so is `fpr_at_tpr`, whose threshold the ID rows set; the others have no such rule.
+    """
+    return evaluate(id_scores, np.concatenate([_values(name, x) for name, x in _sets(ood_sets).items()]), tpr=tpr)
+
+
 def accuracy(logits: Any, labels: Any) -> float:
     """Share of rows whose largest logit is the label's; of equal logits the first counts.
 
@@ -191,6 +230,15 @@ def ece(probabilities: Any, labels: Any, bins: int = 15) -> float:
     inner = torch.arange(1, bins, dtype=torch.float64) / bins
     bin_of = torch.bucketize(confidence, inner)  # number of inner edges below the confidence: right-closed bins
     return float(torch.zeros(bins, dtype=torch.float64).index_add_(0, bin_of, gap).abs().sum()) / p.shape[0]
+
+
+def _sets(ood_sets: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(ood_sets, Mapping) or not ood_sets:
+        raise InputError(
+            f"ood_sets is {'empty' if isinstance(ood_sets, Mapping) else type(ood_sets).__name__}, expected scores by "
+            'name of the set.\nPass a dictionary, for example {"svhn": scores}.'
+        )
+    return ood_sets
 
 
 def _values(name: str, scores: Any) -> Array:

@@ -253,3 +253,31 @@ def test_ece_refuses_logits_and_no_bins():
             metrics.ece(np.array(bad), [0])
     with pytest.raises(InputError, match="bins is 0"):
         metrics.ece(np.array([[0.5, 0.5]]), [0], bins=0)
+
+
+def test_means_over_sets_and_the_pooled_set_are_two_things():
+    rng = np.random.default_rng(0)
+    inside = rng.normal(2, 1, 300)
+    sets = {"small": rng.normal(1.5, 1, 40), "large": rng.normal(-1, 2, 700)}
+    mean, pooled = metrics.mean_over_sets(inside, sets), metrics.pooled_sets(inside, sets)
+    each = {name: metrics.evaluate(inside, scores) for name, scores in sets.items()}
+    assert set(mean) == set(pooled) == set(each["small"])
+    for name, value in mean.items():
+        assert value == pytest.approx((each["small"][name] + each["large"][name]) / 2)
+    assert pooled == metrics.evaluate(inside, np.concatenate([sets["large"], sets["small"]]))
+    for name in ("auroc", "fpr_at_tpr"):  # every image counts alike, and ID rows alone set the threshold
+        assert pooled[name] == pytest.approx((40 * each["small"][name] + 700 * each["large"][name]) / 740)
+    assert abs(pooled["auroc"] - mean["auroc"]) > 0.05
+    assert metrics.mean_over_sets(inside, {"one": sets["small"]}) == metrics.pooled_sets(inside, {"one": sets["small"]})
+    assert metrics.pooled_sets(torch.tensor(inside), {"a": torch.tensor(sets["small"])}, tpr=0.8)[
+        "fpr_at_tpr"
+    ] == metrics.fpr_at_tpr(inside, sets["small"], tpr=0.8)
+
+
+@pytest.mark.parametrize("use", [metrics.mean_over_sets, metrics.pooled_sets])
+def test_sets_have_names(use):
+    for wrong, got in (({}, "empty"), ([1.0, 2.0], "list")):
+        with pytest.raises(InputError, match=rf"ood_sets is {got}, expected scores by name"):
+            use([1.0, 2.0], wrong)
+    with pytest.raises(InputError, match="NaN"):
+        use([1.0, 2.0], {"bad": [np.nan]})

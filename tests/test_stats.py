@@ -164,6 +164,70 @@ def test_delong_covers_the_true_area():
     assert np.mean([i.low <= true <= i.high for i in hits]) == pytest.approx(0.95, abs=0.025)
 
 
+def delong_by_covariance(a, b):
+    """DeLong's contrast of two areas by all pairs: the 2 x 2 matrices S10 and S01 of their structural components."""
+    kernels = [np.sign(np.subtract.outer(*map(np.asarray, scores))) / 2 + 0.5 for scores in (a, b)]
+    s10 = np.cov([kernel.mean(axis=1) for kernel in kernels])
+    s01 = np.cov([kernel.mean(axis=0) for kernel in kernels])
+    n, m = kernels[0].shape
+    contrast = np.array([1.0, -1.0])
+    variance = contrast @ (s10 / n + s01 / m) @ contrast
+    return kernels[0].mean() - kernels[1].mean(), math.sqrt(max(0.0, variance))
+
+
+@settings(max_examples=60)
+@given(st.integers(2, 15), st.integers(2, 15), st.integers(0, 10**6))
+def test_paired_delong_agrees_with_the_covariance_of_all_pairs(n, m, seed):
+    rng = np.random.default_rng(seed)
+    shared = rng.integers(0, 5, n + m)
+    a, b = (np.split(shared + rng.integers(0, 4, n + m), [n]) for _ in range(2))  # many ties
+    got = stats.delong_paired(*a, *b)
+    difference, sd = delong_by_covariance(a, b)
+    assert got.mean == pytest.approx(difference, abs=1e-12)
+    assert got.mean == pytest.approx(metrics.auroc(*a) - metrics.auroc(*b), abs=1e-12)
+    assert got.sd == pytest.approx(sd, abs=1e-8)
+    low, high = difference - 1.959964 * sd, difference + 1.959964 * sd
+    assert (got.low, got.high) == pytest.approx((max(-1, low), min(1, high)), abs=1e-6)
+    if sd > 1e-6:
+        assert got.p == pytest.approx(2 * scipy.stats.norm.sf(abs(difference) / sd), rel=1e-4)
+    turned = stats.delong_paired(*b, *a)
+    assert (turned.mean, turned.sd, turned.p) == (-got.mean, got.sd, got.p)
+
+
+def test_paired_delong_covers_and_rejects_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+
+    def trial(gain):
+        """Two scores that share most of what makes an image hard; b's classes are 1 apart, a's 1 + gain."""
+        shared = rng.normal(size=100)
+        a, b = (2 * shared + rng.normal(size=100) + shift * (np.arange(100) < 60) for shift in (1 + gain, 1))
+        return stats.delong_paired(a[:60], a[60:], b[:60], b[60:])
+
+    def true(gain):
+        spread = math.sqrt(2 * (4 + 1))
+        return scipy.stats.norm.cdf((1 + gain) / spread) - scipy.stats.norm.cdf(1 / spread)
+
+    for gain in (0.0, 1.0):
+        found = [trial(gain) for _ in range(600)]
+        assert np.mean([i.low <= true(gain) <= i.high for i in found]) == pytest.approx(0.95, abs=0.03)
+        if gain == 0:
+            assert np.mean([i.p < 0.05 for i in found]) == pytest.approx(0.05, abs=0.03)
+        else:
+            assert np.mean([i.p < 0.05 for i in found]) > 0.8, "the shared part must cancel"
+
+
+def test_paired_delong_where_nothing_differs_or_little_is_known():
+    a = [0.9, 0.5, 0.7], [0.1, 0.6]
+    same = stats.delong_paired(*a, *(np.exp(part) for part in a))
+    assert (same.mean, same.low, same.high, same.sd, same.p) == (0, 0, 0, 0, 1)
+    apart = stats.delong_paired([1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [1.0, 1.0])
+    assert (apart.mean, apart.sd, apart.p) == (1, 0, 0)
+    one = stats.delong_paired([1.0], [0.0, 2.0], [3.0], [0.0, 2.0])
+    assert (one.mean, one.low, one.high, one.sd, one.p) == (-0.5, -1, 1, math.inf, 1)
+    with pytest.raises(InputError, match="a has 3 ID and 2 OOD scores, b 3 and 1, expected the same images"):
+        stats.delong_paired(*a, a[0], [0.1])
+
+
 def test_delong_with_one_row_knows_nothing():
     got = stats.delong([1.0], [0.0, 2.0])
     assert (got.mean, got.low, got.high, got.sd) == (0.5, 0, 1, math.inf)
