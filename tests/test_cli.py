@@ -63,7 +63,7 @@ def test_run_recipes_verify(call):
     assert [(row["recipe"], row["stored"], row["seeds"]) for row in listed] == [("ce", 1, 2), ("l2", 1, 2)]
     verified = call("verify", "made")
     assert verified.exit_code == 0
-    assert "2 runs, 56 numbers computed again, 0 with problems" in verified.stderr
+    assert "2 runs, 64 numbers computed again, 0 with problems" in verified.stderr
 
 
 def test_plan_says_what_is_there_and_what_is_left(made, call):
