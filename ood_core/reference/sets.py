@@ -42,7 +42,12 @@ def set_table() -> tables.Html:
 def use_table() -> tables.Html:
     """What recipes use each set for, and its classes that mean the same as some of the ID set's."""
     frame = pd.DataFrame([row for place in _splits() for row in _uses(*place)])
-    return tables.facts_table(frame, "What each set is used for", "use-of-sets")
+    # Splits of a set about which the same is said stand in one row.
+    columns = ["set", "beside", "used as", "classes that mean the same"]
+    together = frame.groupby(columns, sort=False).agg({"split": ", ".join, "images": "sum"}).reset_index()
+    together.insert(1, "split", together.pop("split"))
+    together.insert(2, "images", together.pop("images"))
+    return tables.facts_table(together, "What each set is used for", "use-of-sets")
 
 
 def _uses(name: str, split: str) -> list[dict[str, Any]]:
@@ -50,7 +55,8 @@ def _uses(name: str, split: str) -> list[dict[str, Any]]:
     used, known = roles().get((name, split), {}), data.entry(name).get("overlaps", {})
     return [
         {
-            "set": f"{name}/{split}",
+            "set": name,
+            "split": split,
             "images": data.known(name, split)["count"],
             "beside": id_set if id_set != name else "",
             "used as": _shown(used, id_set),
@@ -152,9 +158,24 @@ def overlaps() -> tables.Html:
     """Exact duplicates: equal images within each set, and between it and the ID set's training and test images."""
     rows = [row for id_set in LIVE for row in _compared(id_set)]
     rows += [row for row in recorded_duplicates() if _current(row)]
-    frame = pd.DataFrame(rows).drop(columns=["digest", "among_digest"])
-    names = {"shared": "shared with it", "among": "beside", "pairs": "which"}
-    return tables.facts_table(frame.rename(columns=names), "Exact duplicates", "duplicates")
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        id_set, part = data.parse(row["among"])
+        kept = found.setdefault(
+            (row["set"], row["split"]),
+            {
+                "set": f"{row['set']}/{row['split']}",
+                "images": row["images"],
+                "different": row["different"],
+                "beside": id_set,
+                "in its train": "",
+                "in its test": "",
+                "which": "",
+            },
+        )
+        kept[f"in its {part}"] = row["shared"]
+        kept["which"] = "; ".join(filter(None, (kept["which"], row["pairs"])))
+    return tables.facts_table(pd.DataFrame(found.values()), "Exact duplicates", "duplicates")
 
 
 def recorded_duplicates() -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ def set_table(frame: pd.DataFrame) -> Html:
             cell(f"<code>{escape(str(name))}</code>{small(first['title'])}", name, "th"),
             cell(counts, splits["images"].sum(), css="number"),
             cell(escape(first["size"]) + classes, first["size"], css="number"),
-            cell(escape(first["about"]) + small(first["licence"]), first["about"]),
+            cell(prose(first["about"]) + small(first["licence"]), first["about"]),
             cell(digests, first["digest"]),
         ]
         lines.append(row(cells))
