@@ -23,18 +23,19 @@ class Collapse:
         mu_c = mean of f over class c,  mu = mean_c mu_c,  m_c = mu_c - mu,  w'_c = w_c - mean_c w_c
         S_W = 1/N sum_i ||f_i - mu_c(i)||^2,  S_B = 1/k sum_c ||m_c||^2
         G = [<m_a, m_b>] / sum_c ||m_c||^2,  E = (I - 1/k) / (k - 1), the Gram matrix of a simplex of k vertices
-        o_c = w_c mu + b_c,  r = (1/k) sum_c (o_c - mean_c o_c)^2 / (||W'||_F ||M||_F / k)^2
+        o_c = w_c mu + b_c + <w'_c, m_c> / 2,  r = (1/k) sum_c (o_c - mean_c o_c)^2 / (||W'||_F ||M||_F / k)^2
 
         NC1 = S_W / (S_W + S_B)                         share of the variance that lies within classes
         NC2 = ||G - E||_F^2                             class means equally long and equally far apart
         NC3 = ||W' / ||W'||_F - M / ||M||_F||_F^2       last layer = class means
-        NC4 = log(1 + r)                                the global mean favours no class
+        NC4 = log(1 + r)                                no class is favoured but by its mean
         loss = NC1 + NC2 + NC3 + NC4
 
-    With NC1 to NC3 at zero the network decides by the nearest class mean exactly if r is zero, so the last term stands
-    for NC4, which itself has no gradient. No term is negative; NC1 is at most 1, NC2 at most 2, NC3 at most 4. All are
-    0 together exactly at a simplex with self-dual weights; any k vertices of a simplex are one again, so a class that
-    is absent from the batch changes nothing there. No term depends on the scale of features or of weights and bias.
+    Where W' is a multiple of M, whatever the lengths of the m_c, the network decides by the nearest class mean exactly
+    if r is zero, so the last term stands for NC4, which itself has no gradient. No term is negative; NC1 is at most 1,
+    NC2 at most 2, NC3 at most 4. All are 0 together exactly at a simplex with self-dual weights; any k vertices of a
+    simplex are one again, so a class that is absent from the batch changes nothing there. No term depends on the scale
+    of features or of weights and bias.
 
     A class of one image adds nothing to S_W. A batch of one class has no collapse to speak of: its loss is 0 with a
     gradient of 0. In float32 or better, also under autocast.
@@ -83,7 +84,7 @@ def terms(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None 
     spread = ((features - means[place]) ** 2).sum() / len(labels)
     gram = (torch.eye(k, dtype=like.dtype, device=like.device) - 1 / k) / (k - 1)
     own = w / ((w**2).sum() + _TINY).sqrt()
-    offset = weight[present] @ middle + (0 if bias is None else bias[present])
+    offset = weight[present] @ middle + (w * m).sum(dim=1) / 2 + (0 if bias is None else bias[present])
     uneven = ((offset - offset.mean()) ** 2).mean() * k**2 / (((w**2).sum() + _TINY) * size)
     return {
         "nc1": spread / (spread + size / k),

@@ -33,7 +33,7 @@ def loops(features, labels, weight, bias):
     row = sum(w[c] for c in seen) / k
     length = math.sqrt(sum(float((w[c] - row) @ (w[c] - row)) for c in seen))
     nc3 = sum(np.sum(((w[c] - row) / length - m[c] / math.sqrt(size)) ** 2) for c in seen)
-    offsets = [float(w[c] @ middle + b[c]) for c in seen]
+    offsets = [float(w[c] @ middle + b[c] + 0.5 * (w[c] - row) @ m[c]) for c in seen]
     nc4 = math.log(1 + np.var(offsets) / (length * math.sqrt(size) / k) ** 2)
     return {"nc1": within / (within + size / k), "nc2": nc2, "nc3": nc3, "nc4": nc4}
 
@@ -70,6 +70,12 @@ def test_the_limit_is_zero_with_any_classes_present(present):
     assert all(abs(float(value)) < 1e-9 for value in found.values())
 
 
+def fair(means, w):
+    """The bias with which no class is favoured but by its mean."""
+    m, own = means - means.mean(dim=0), w - w.mean(dim=0)
+    return -w @ means.mean(dim=0) - (own * m).sum(dim=1) / 2
+
+
 def test_each_term_sees_its_own_departure():
     """From the limit: noise, unequal lengths, turned weights, a shifted bias; the other terms stay at zero."""
     corners, y = simplex(4, 6), torch.arange(4).repeat(2)
@@ -79,8 +85,8 @@ def test_each_term_sees_its_own_departure():
     longer = corners * torch.tensor([1, 1, 1, 1.5], dtype=torch.float64)[:, None]
     cases = {
         "nc1": (noisy, corners, zero),
-        "nc2": (longer[y], longer, -longer @ longer.mean(dim=0)),
-        "nc3": (corners[y], corners[[1, 0, 2, 3]], zero),
+        "nc2": (longer[y], longer - longer.mean(dim=0), fair(longer, longer - longer.mean(dim=0))),
+        "nc3": (corners[y], corners[[1, 0, 2, 3]], fair(corners, corners[[1, 0, 2, 3]])),
         "nc4": (corners[y], corners, torch.tensor([0, 0, 0, 0.5], dtype=torch.float64)),
     }
     for name, (f, w, b) in cases.items():
@@ -103,14 +109,16 @@ def test_laws_of_scale_shift_and_rotation():
 
 
 def test_zero_decides_by_the_nearest_class_mean():
-    """Features far from the origin: the last term is zero exactly where the bias makes up for the global mean."""
-    corners, y = simplex(4, 6), torch.arange(4).repeat(2)
-    f = corners[y] + 5
-    wrong, right = torch.zeros(4, dtype=torch.float64), -corners @ f.mean(dim=0)
-    assert float(terms(f, y, corners, wrong)["nc4"]) > 0.1
-    assert float(terms(f, y, corners, right)["nc4"]) < 1e-12
-    noisy = f + 0.1 * torch.randn_like(f)
-    assert torch.equal((noisy @ corners.T + right).argmax(dim=1), y)
+    """Class means of unequal lengths, far from the origin, weights along them: the decision is that of the distance."""
+    g = torch.Generator().manual_seed(0)
+    means = torch.randn(5, 6, dtype=torch.float64, generator=g) * torch.arange(1, 6)[:, None] + 5
+    w, y = 0.3 * (means - means.mean(dim=0)), torch.arange(5)
+    assert float(terms(means, y, w, torch.zeros(5).double())["nc4"]) > 0.1
+    assert float(terms(means, y, w, fair(means, w))["nc4"]) < 1e-12
+    f = 5 + 4 * torch.randn(500, 6, dtype=torch.float64, generator=g)
+    nearest = torch.cdist(f, means).argmin(dim=1)
+    assert torch.equal((f @ w.T + fair(means, w)).argmax(dim=1), nearest)
+    assert not torch.equal((f @ w.T - w @ means.mean(dim=0)).argmax(dim=1), nearest)  # only the lengths are left out
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 3], [0, 1, 2, 3], [2, 2, 2], [1]])
