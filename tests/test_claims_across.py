@@ -90,3 +90,19 @@ def test_recipes_scored_on_other_sets_are_refused():
 def test_a_wrong_list_is_refused(selector, message):
     with pytest.raises(ValidationError, match=message):
         claim(part(a={"metric": "auroc", **selector}))
+
+
+@pytest.mark.parametrize("other", [[], auroc("l2", [0.1] * 5, metric="accuracy", epoch=0)])
+def test_before_training_is_not_taken_from_the_last_epoch(other):
+    """A run that kept no earlier weights is measured later at its last epoch alone: no change, and no zero."""
+    growth = part(
+        rule="paired",
+        margin=None,
+        a={"recipe": "l2", "metric": "auroc", "epoch": "last"},
+        b={"recipe": "l2", "metric": "auroc", "epoch": "first"},
+        unit="points",
+    )
+    found = one(growth, auroc("l2", [0.9] * 5) + other)
+    assert (found.word, "nothing is recorded at the first epoch" in found.note) == ("not run", True)
+    found = one(growth, auroc("l2", [0.9] * 5) + auroc("l2", [0.6] * 5, epoch=0))
+    assert found.estimate == pytest.approx(0.3)

@@ -201,7 +201,9 @@ def _at_epoch(found: pd.DataFrame, whole: pd.DataFrame, epoch: str | float) -> p
         if chosen not in recorded:
             raise NotRecorded(f"nothing is recorded at the last epoch, {chosen}; there is: {recorded.tolist()}")
     elif epoch == "first":
-        chosen = int(recorded[0])
+        chosen = int(whole["epoch"].min())
+        if chosen not in recorded or chosen == int(last.iloc[0]):
+            raise NotRecorded(f"nothing is recorded at the first epoch of the runs; there is: {recorded.tolist()}")
     else:
         gaps = np.abs(recorded - float(epoch) * int(last.iloc[0]))
         chosen = int(recorded[gaps <= gaps.min() + ROUNDING][0])  # of two equally near, the earlier
