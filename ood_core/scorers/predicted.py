@@ -26,10 +26,12 @@ class NCI(Scorer):
 
     Args:
         alpha: at least 0, in units of a weight's length over those of the features. The authors choose it on
-            validation data with OOD samples; the default is that of the code they gave to OpenOOD.
+            validation data with OOD samples.
         p: order of the norm, at least 1. The paper uses 1.
         layer: (N, D), what feeds the head; fit checks that the head gives the logits.
-    Source: Liu and Qin 2025, arXiv 2311.01479.
+    Source: Liu and Qin 2025, arXiv 2311.01479. That w_y keeps its length and the norm is taken of h, not of h - mu, is
+        as read in pytorch-ood 0.4.0, whose scores are equal and whose alpha is 0 unless chosen (among 0 to 1); the
+        default of 1e-4 was not checked.
     """
 
     name: ClassVar[str] = "nci"

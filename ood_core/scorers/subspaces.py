@@ -28,10 +28,11 @@ class ViM(Scorer):
     A unit head's h here is h / ||h||. A distance head is refused: its logits are negative, and so would alpha be.
 
     Args:
-        dim: d, or 0 for the published rule: 1000 of more than 1500 columns, 512 of 768 to 1500, half of fewer (the
-            last is the authors' code; it rounds down).
+        dim: d, or 0 for 1000 of more than 1500 columns, 512 of 768 to 1500, half of fewer, rounded down.
         layer: (N, D), what feeds the head; fit checks that the head gives the logits.
     Source: Wang et al. 2022, arXiv 2203.10807. Departure: pinv drops singular values of W below 1e-6 of the largest.
+        Origin, covariance about it and alpha as read in pytorch-ood 0.4.0, whose scores are equal. The rule behind
+        dim=0 is the authors' as commonly given, not checked against paper or code; pytorch-ood asks for d.
     """
 
     name: ClassVar[str] = "vim"
@@ -145,7 +146,8 @@ class NECO(Scorer):
         times: "none", as the authors use for residual networks, or "max_logit", as for transformers.
         layer: (N, D); with times="max_logit" what feeds the head, and fit checks that the head gives the logits.
     Source: Ammar et al. 2024, arXiv 2310.06823. Departure: the code centres P^T z but not z with scaling="none"; here,
-        as in the paper's formula, neither is.
+        as in the paper's formula, neither is. Scaling, share and the maximal logit follow the authors' code as commonly
+        given; neither it nor a peer was at hand to check (pytorch-ood 0.4.0 has none).
     """
 
     name: ClassVar[str] = "neco"
