@@ -166,3 +166,10 @@ def test_a_recipe_can_train_like_another_and_share_its_run(made):
     (recipes.FOLDER / "third.yml").write_text(yaml.safe_dump(page))
     with pytest.raises(InputError, match="expected a recipe with settings of its own"):
         recipes.load("third", "tiny")
+
+
+@pytest.mark.parametrize("scale", ["tiny", "small"])
+def test_cells_that_the_clusters_page_shares_are_the_same_runs(scale):
+    mine, other = recipes.load("clusters", scale), recipes.load("l2-norm", scale)
+    for name, same in (("ce", "ce"), ("ce-second", "ce-deep")):
+        assert mine[name].train_key(0, "d") == other[same].train_key(0, "d")

@@ -36,7 +36,8 @@ class Cluster(Scorer):
         ridge: of "mahalanobis": e_k = ridge trace(S_k) / D.
         threshold: "global", or "cluster": then the score is -(d_k - m_k) / sd_k of the nearest centre k, with mean and
             standard deviation (divisor n) of d_k over the training rows nearest to k. One threshold on it is one
-            threshold a cluster on the distance, and it orders rows beyond all training distances.
+            threshold a cluster on the distance, and it orders rows beyond all training distances. A centre without
+            two training rows nearest to it at different distances takes mean and deviation over all rows.
         layer: (N, D). The cosine with a zero vector counts as 0, so its distance is 1.
     Source: Sinhamahapatra et al. 2022, arXiv 2203.08549. Departures: the ridge; standardised distances in place of
         percentiles of training distances, which end at the largest.
@@ -95,13 +96,14 @@ class Cluster(Scorer):
         count = torch.bincount(at, minlength=len(state["centres"]))
         mean = torch.zeros_like(state["sizes"]).index_add_(0, at, near) / count
         variance = torch.zeros_like(mean).index_add_(0, at, (near - mean[at]).square()) / count
-        flat = torch.nonzero(~(variance > 0)).flatten().tolist()
-        if flat:
+        whole = near.mean(), near.var(correction=0)
+        if not whole[1] > 0:
             raise InputError(
-                f"cluster finds no spread of the distances to centre {', '.join(map(str, flat))}, expected for each "
-                "centre at least two training rows nearest to it, at different distances.\n"
-                "Use threshold='global' or fewer clusters."
+                "cluster finds no spread of the distances to the nearest centres, expected training rows at different "
+                "distances.\nUse threshold='global'."
             )
+        alone = ~(variance > 0)  # also NaN, of centres that no row is nearest to
+        mean, variance = (torch.where(alone, all_, own) for all_, own in zip(whole, (mean, variance), strict=True))
         return {"near_mean": mean, "near_sd": variance.sqrt()}
 
     def _score(self, x: Tensor) -> Tensor:

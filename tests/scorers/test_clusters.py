@@ -91,9 +91,24 @@ def test_thresholds_per_cluster_by_hand():
     assert got.tolist() == pytest.approx([2, 0, -6, 3, -5])
     # A threshold of -1 on the score is 3 on distances in class 0 and 20 in class 1.
     assert (got >= -1).tolist() == [True, True, False, True, False]
-    lonely = Outputs(features=torch.tensor([[0.0], [1.0], [5.0]]), labels=torch.tensor([0, 0, 1]))
-    with pytest.raises(InputError, match=r"no spread of the distances to centre 0, 1[\s\S]*threshold='global'"):
-        score(rows, lonely, threshold="cluster")
+
+
+def test_a_centre_without_a_spread_of_its_own_takes_that_of_all_rows():
+    # Distances to the nearest mean: 1 1 3 3 of class 0, and 4 4 of class 1, which have no spread.
+    features = torch.tensor([[-1.0], [1.0], [-3.0], [3.0], [96.0], [104.0]])
+    train = Outputs(features=features, labels=torch.tensor([0] * 4 + [1] * 2))
+    distances = [1.0, 1.0, 3.0, 3.0, 4.0, 4.0]
+    mean = sum(distances) / 6
+    sd = (sum((d - mean) ** 2 for d in distances) / 6) ** 0.5
+    got = score(torch.tensor([[2.0], [100.0], [110.0]]), train, threshold="cluster")
+    assert got.tolist() == pytest.approx([0, mean / sd, -(10 - mean) / sd])
+    # The mean of class 2 lies between two others and is the nearest to no row: it is a centre all the same.
+    features = torch.tensor([[-10.0], [-9.0], [10.0], [9.0], [-10.5], [10.5]])
+    between = Outputs(features=features, labels=torch.tensor([0, 0, 1, 1, 2, 2]))
+    assert torch.isfinite(score(torch.tensor([[0.1], [9.0]]), between, threshold="cluster")).all()
+    even = Outputs(features=torch.tensor([[0.0], [1.0], [10.0], [11.0]]), labels=torch.tensor([0, 0, 1, 1]))
+    with pytest.raises(InputError, match=r"no spread of the distances[\s\S]*threshold='global'"):
+        score(torch.tensor([[0.0]]), even, threshold="cluster")
 
 
 def test_kmeans_finds_separate_clusters_without_labels():
