@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from ood_core import plots
+from ood_core import plots, study, verify
 from ood_core.checks import InputError
+from tests.made_page import changed
 
 ROWS = pd.DataFrame(
     {"set": ["", "", "", "photos", "noise"], "x": [0.0, 1, 2, 3, 4], "y": [0.0, 1, 0, 1, 0], "label": [0, 1, 1, -1, -1]}
@@ -40,3 +41,22 @@ def test_sets_that_are_not_named_are_not_drawn():
 def test_refusals(panels, message):
     with pytest.raises(InputError, match=message):
         plots.plane(panels, **TEXTS)
+
+
+def test_a_page_reads_the_plane_of_its_runs_and_verify_takes_it_for_no_score(made):
+    """A contrastive network end to end: trained, measured without logits, stored, checked, drawn."""
+    page = changed(measures=["embedding", "collapse", "probe"], scores=["ssd"])
+    page["recipes"] = {
+        "supcon": {"title": "t", "head": {"name": "projection"}, "loss": {"name": "supcon"}},
+    }
+    made(page)
+    results = study.run_or_load("made", seeds=1)
+    found = results.plane("supcon")
+    assert found["set"].value_counts().to_dict() == {"": 300, "digits-89": 300, "noise": 300}
+    assert set(found.loc[found["set"] == "", "label"]) == set(range(8))
+    assert set(found.loc[found["set"] != "", "label"]) == {-1}
+    plots.plane({"SupCon": found}, **{**TEXTS, "sets": {"noise": "noise"}})
+    (checked,) = verify.verify(results.stored.values())
+    assert checked.problem == ""
+    assert checked.numbers > 0
+    assert study.run_or_load("made", seeds=1).fresh == frozenset()
