@@ -117,10 +117,13 @@ def linear_probe(
 
 
 def _passes(seen: Seen, _: Job) -> list[Row]:
-    """Images that went forward and backward through the network in training, augmented views counted one by one."""
-    asked, count = seen.recipe, len(seen.sets.train)
-    batch = asked.optimiser.batch
-    value = seen.epoch * (count // batch) * batch * objective(asked.loss).views
+    """Images that go forward and backward through the network in training, augmented views counted one by one.
+
+    Every image counts in every epoch, also those that a last short batch leaves out of it: a saving of one batch size
+    over another would be no property of the loss.
+    """
+    count = len(seen.sets.train)
+    value = seen.epoch * count * objective(seen.recipe.loss).views
     return [{"split": "train", "metric": "image_passes", "value": float(value), "n": count}]
 
 
@@ -154,5 +157,5 @@ MEASURES = (
     Measure("separation", 1, _plan_separation, _separation, "global separation of ID test classes, unit features"),
     Measure("purity", 1, _plan_purity, _purity, "purity of k-means clusters of unit features, fitted on train"),
     Measure("probe", 1, _plan_probe, _probe, "accuracy of a linear probe on frozen features"),
-    Measure("passes", 1, _plan_passes, _passes, "images that went through the network in training"),
+    Measure("passes", 2, _plan_passes, _passes, "images that went through the network in training"),
 )
