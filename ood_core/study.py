@@ -226,8 +226,6 @@ def run_or_load(
 
 def recorded_rows(page: str, scale: str) -> pd.DataFrame | None:
     """Rows of a page's recorded runs at one scale, `recipe` first, or None where nothing was recorded."""
-    if page not in recipes.pages() or scale not in recipes.page(page).scales:
-        return None
     frames = [
         recorded.split(run, recipe)[0].assign(recipe=recipe.id)[["recipe", *COLUMNS]]
         for recipe, run in recorded_runs(page, scale)
@@ -244,7 +242,9 @@ def _together(page: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def recorded_runs(page: str, scale: str) -> list[tuple[recipes.Recipe, recorded.Recorded]]:
-    """A page's recorded runs at one scale with their recipes, by recipe and seed."""
+    """A page's recorded runs at one scale with their recipes, by recipe and seed; none where it has no such scale."""
+    if page not in recipes.pages() or scale not in recipes.page(page).scales:
+        return []
     digests = {run.key: run for run in recorded.every(scale)}
     found = []
     for recipe in recipes.load(page, scale).values():

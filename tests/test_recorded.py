@@ -104,3 +104,4 @@ def test_no_weights_recorded(made, tmp_path, monkeypatch):
 def test_a_page_without_that_scale_has_nothing_recorded(made):
     assert study.recorded_rows("made", "paper") is None
     assert study.recorded_rows("no-such-page", "small") is None
+    assert verify_recorded("made", "paper") == []
