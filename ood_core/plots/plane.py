@@ -7,6 +7,9 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D
 
 from ..checks import InputError
 from .svg import COLOURS, INK, Figure, figure
@@ -46,7 +49,7 @@ def plane(
         for axes, (title, rows) in zip(grid, panels.items(), strict=True):
             known = rows[rows["set"] == ""]
             for label, part in known.groupby("label"):
-                colour, marker = COLOURS[int(str(label)) % len(COLOURS)], f"${label}$"
+                colour, marker = COLOURS[int(str(label)) % len(COLOURS)], _number(int(str(label)))
                 dots = axes.plot(part["x"], part["y"], linestyle="", markersize=4.5, color=colour, marker=marker)
                 dots[0].set_markeredgewidth(0.2)
             for mark, name in zip(MARKS, sets, strict=False):
@@ -56,7 +59,7 @@ def plane(
             axes.set_xticks([])
             axes.set_yticks([])
             axes.set_aspect("equal", adjustable="datalim")
-        handles = [Line2D([], [], color=COLOURS[0], linestyle="", marker="$0$", label="ID test, by class")]
+        handles = [Line2D([], [], color=COLOURS[0], linestyle="", marker=_number(0), label="ID test, by class")]
         handles += [
             Line2D([], [], color=INK, linestyle="", markersize=5, marker=mark, label=label)
             for mark, label in zip(MARKS, sets.values(), strict=False)
@@ -64,3 +67,10 @@ def plane(
         drawing.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
 
     return figure(draw, 3.4 if len(panels) == 2 else 5.2, alt, caption)
+
+
+def _number(label: int) -> MarkerStyle:
+    """A class number as a mark, centred; its outline is drawn, because text between dollars stays text here."""
+    outline = TextPath((0, 0), str(label), size=10)
+    box = outline.get_extents()
+    return MarkerStyle(outline.transformed(Affine2D().translate(-box.x0 - box.width / 2, -box.y0 - box.height / 2)))
