@@ -16,6 +16,7 @@ from ..checks import InputError, choice
 from .docstrings import Doc, parse, signature
 from .networks import network_families, network_table
 from .sets import embedded, overlaps, record_sets, recorded, sample_grid, set_table, use_table
+from .speed import speed_provenance, speed_table, speed_targets
 
 __all__ = [
     "api",
@@ -33,6 +34,9 @@ __all__ = [
     "sample_grid",
     "scorer_table",
     "set_table",
+    "speed_provenance",
+    "speed_table",
+    "speed_targets",
     "use_table",
 ]
 

@@ -1,0 +1,104 @@
+"""The page on speed, made of the file that `benchmarks/scorers.py` writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from .. import paths, tables
+
+WHERE = Path("book/reference/speed.json")
+COMMAND = "python benchmarks/scorers.py"
+
+
+def speed(path: Path | None = None) -> dict[str, Any] | None:
+    """The recorded measurement, or None where there is none."""
+    found = path or paths.repository() / WHERE
+    return json.loads(found.read_text(encoding="utf-8")) if found.is_file() else None
+
+
+def speed_provenance(path: Path | None = None) -> tables.Html:
+    """Where, when and with which versions it was measured."""
+    found = speed(path)
+    if found is None:
+        return tables.facts_table(pd.DataFrame({"": ["not measured"], "how": [f"`{COMMAND}`"]}), "Speed", "speed")
+    facts = {
+        "measured": found["created"],
+        "commit": found["commit"],
+        "processor": f"{found['processor']}, {found['cores']} cores",
+        "load before": ", ".join(map(str, found["load"])) + " (1, 5, 15 minutes)",
+        "took": f"{found['seconds']} s",
+        **found["versions"],
+    }
+    frame = pd.DataFrame({"what": list(facts), "value": list(map(str, facts.values()))})
+    return tables.facts_table(frame, "Where and when the speed was measured", "speed-provenance")
+
+
+def ratios(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a target: ours against a peer or a ceiling, the median over rounds of the ratio within a round."""
+    rows = {(row["work"], row["contender"], row["threads"]): row for row in found["rows"]}
+    compared = []
+    for (work, name, threads), row in rows.items():
+        if name != "ours":
+            continue
+        for other, target in found["targets"][work].items():
+            theirs = rows.get((work, other, threads))
+            if theirs is None:
+                continue
+            ratio = median(a / b for a, b in zip(row["wall"], theirs["wall"], strict=True))
+            faster = "faster" in target
+            shown = 1 / ratio if faster else ratio
+            met = shown >= target["faster"] if faster else shown <= target["at_most"]
+            compared.append(
+                {
+                    "work": work,
+                    "threads": threads,
+                    "against": other,
+                    "ours, times": None if faster else shown,
+                    "times faster": shown if faster else None,
+                    "target": f"at least {target['faster']} times faster" if faster else f"at most {target['at_most']}",
+                    "met": "yes" if met else "no",
+                }
+            )
+    return compared
+
+
+def speed_targets(path: Path | None = None) -> tables.Html:
+    """Each target beside what was measured."""
+    found = speed(path)
+    if found is None:
+        return speed_provenance(path)
+    frame = pd.DataFrame(ratios(found))
+    shown = frame["times faster"].notna()
+    frame["ratio"] = frame["times faster"].where(shown, frame["ours, times"]).astype(float)
+    frame["ratio of"] = shown.map({True: "theirs to ours", False: "ours to theirs"})
+    columns = ["work", "threads", "against", "ratio of", "ratio", "target", "met"]
+    return tables.facts_table(
+        frame[columns], "Ratios of wall time within a round, medians, and their targets", "ratios"
+    )
+
+
+def speed_table(path: Path | None = None) -> tables.Html:
+    """Every work of every contender: medians of wall and processor seconds, and peak memory above the inputs."""
+    found = speed(path)
+    if found is None:
+        return speed_provenance(path)
+    records = [
+        {
+            "work": f"{row['work']}: {row['about']}",
+            "contender": row["contender"],
+            "threads": row["threads"],
+            "wall s": float(median(row["wall"])),
+            "processor s": float(median(row["cpu"])),
+            "rounds": len(row["wall"]),
+            "peak MB above inputs": float(row["peak_mb"]),
+        }
+        for row in found["rows"]
+    ]
+    return tables.facts_table(
+        pd.DataFrame(records), "Seconds and memory of each contender, medians over rounds", "speed"
+    )
