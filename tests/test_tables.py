@@ -261,8 +261,9 @@ def test_the_box_names_every_scale(judged):
     rows = Page(shown.html).body
     assert len(rows) == 7
     assert [cell["text"].strip() for cell in rows[0]["cells"]][2:] == ["✓ holds", "– not run", "– not run"]
-    empty = tables.verdict_box({"tiny": claims.judge(claims.load("nan", ROOT), pd.DataFrame(), scale="tiny")})
-    assert "not run: its page has not been run yet." in empty.html
+    waiting = [claim(not_run=dict.fromkeys(("tiny", "small", "paper"), "its images are not at hand"))]
+    empty = tables.verdict_box({"tiny": claims.judge(waiting, pd.DataFrame(), scale="tiny")})
+    assert "not run: its images are not at hand." in empty.html
 
 
 def test_recorded_claims_stand_under_their_scale(judged):
