@@ -42,7 +42,7 @@ class Contender:
         self.process = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
-        self.works: list[str] = self.ask(None)
+        self.works: list[str] = []
 
     def ask(self, order: Any) -> Any:
         assert self.process.stdin is not None
@@ -95,6 +95,8 @@ def serve(name: str, threads: int, size: float) -> None:
 def measure(threads: int, size: float, rounds: dict[str, int]) -> list[dict[str, Any]]:
     """All works with all contenders at so many threads."""
     contenders = {name: Contender(name, threads, size) for name in works.CONTENDERS}
+    for contender in contenders.values():  # all of them are starting
+        contender.works = contender.ask(None)
     rows = []
     for work, about in works.WORKS.items():
         count = rounds[work]

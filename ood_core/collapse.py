@@ -64,6 +64,13 @@ def measure(
     Raises:
         InputError: fewer than two classes, a class without samples, a class mean (or a row of W) that coincides with
             the mean of class means (or is zero), so that angles do not exist; NaN; shapes that do not match.
+    Example:
+        >>> import torch
+        >>> from ood_core import collapse
+        >>> means = torch.eye(3) - 1 / 3
+        >>> found = collapse.measure(means.repeat(4, 1), torch.arange(3).repeat(4), weight=means)
+        >>> [name for name, value in found.items() if abs(value) > 1e-6]
+        []
     """
     x = checks.matrix("features", features)
     y = checks.labels("labels", labels, x.shape[0], num_classes, every_class=True).to(x.device)
@@ -98,6 +105,15 @@ class Stream:
     Args:
         num_classes: C. dim: D. weight, bias: as in `measure`.
     Source: the update is Chan, Golub and LeVeque 1983.
+    Example:
+        >>> import torch
+        >>> from ood_core import collapse
+        >>> x, y = torch.randn(60, 8), torch.arange(60) % 3
+        >>> stream = collapse.Stream(num_classes=3, dim=8)
+        >>> stream.update(x[:30], y[:30])
+        >>> stream.update(x[30:], y[30:])
+        >>> round(stream.result()["nc1"], 6) == round(collapse.measure(x, y)["nc1"], 6)
+        True
     """
 
     def __init__(self, num_classes: int, dim: int, weight: Any = None, bias: Any = None) -> None:

@@ -54,6 +54,10 @@ def auroc(id_scores: Any, ood_scores: Any) -> float:
     Raises:
         InputError: NaN, infinity, no scores, or another shape.
     Source: Hanley and McNeil 1982; Mann-Whitney U / (N M).
+    Example:
+        >>> from ood_core import metrics
+        >>> round(metrics.auroc([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
+        0.8333
     """
     return _auroc(_cuts(id_scores, ood_scores))
 
@@ -68,12 +72,24 @@ def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
         tpr: share of ID to accept, a fraction in (0, 1].
     Returns:
         fraction in [0, 1]; smaller = better.
+    Example:
+        >>> from ood_core import metrics
+        >>> metrics.fpr_at_tpr([0.9, 0.8, 0.4], [0.5, 0.1], tpr=0.6)
+        0.0
+        >>> metrics.fpr_at_tpr([0.9, 0.8, 0.4], [0.5, 0.1])
+        0.5
     """
     return _fpr_at_tpr(_cuts(id_scores, ood_scores), _share("tpr", tpr))
 
 
 def tnr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
-    """Share of OOD rejected where the share `tpr` of ID is accepted: 1 - `fpr_at_tpr`."""
+    """Share of OOD rejected where the share `tpr` of ID is accepted: 1 - `fpr_at_tpr`.
+
+    Example:
+        >>> from ood_core import metrics
+        >>> metrics.tnr_at_tpr([0.9, 0.8, 0.4], [0.5, 0.1])
+        0.5
+    """
     return 1 - fpr_at_tpr(id_scores, ood_scores, tpr)
 
 
@@ -87,6 +103,10 @@ def fpr_ood_positive(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> floa
         tpr: share of OOD to detect, a fraction in (0, 1].
     Returns:
         fraction in [0, 1]; smaller = better. `fpr_at_tpr` with the sets exchanged and the scores negated.
+    Example:
+        >>> from ood_core import metrics
+        >>> round(metrics.fpr_ood_positive([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
+        0.3333
     """
     return _fpr_ood_positive(_cuts(id_scores, ood_scores), _share("tpr", tpr))
 
@@ -101,17 +121,33 @@ def aupr_in(id_scores: Any, ood_scores: Any) -> float:
         id_scores, ood_scores: as in `auroc`.
     Returns:
         fraction in [0, 1]; the share of ID rows for a constant score.
+    Example:
+        >>> from ood_core import metrics
+        >>> round(metrics.aupr_in([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
+        0.9167
     """
     return _aupr_in(_cuts(id_scores, ood_scores))
 
 
 def aupr_out(id_scores: Any, ood_scores: Any) -> float:
-    """Average precision with OOD as the positive class: `aupr_in` with the sets exchanged and the scores negated."""
+    """Average precision with OOD as the positive class: `aupr_in` with the sets exchanged and the scores negated.
+
+    Example:
+        >>> from ood_core import metrics
+        >>> round(metrics.aupr_out([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
+        0.8333
+    """
     return _aupr_out(_cuts(id_scores, ood_scores))
 
 
 def detection_accuracy(id_scores: Any, ood_scores: Any) -> float:
-    """Best balanced accuracy over thresholds: max over t of (share(s_id >= t) + share(s_ood < t)) / 2, in [0.5, 1]."""
+    """Best balanced accuracy over thresholds: max over t of (share(s_id >= t) + share(s_ood < t)) / 2, in [0.5, 1].
+
+    Example:
+        >>> from ood_core import metrics
+        >>> round(metrics.detection_accuracy([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
+        0.8333
+    """
     return _detection_accuracy(_cuts(id_scores, ood_scores))
 
 
@@ -127,6 +163,10 @@ def evaluate(id_scores: Any, ood_scores: Any, correct: Any = None, tpr: float = 
     Returns:
         auroc, aupr_in, aupr_out, fpr_at_tpr, fpr_ood_positive, tnr_at_tpr, detection_accuracy, and oscr if asked for.
     Source: oscr: Dhamija et al. 2018, arXiv 1811.04110, with ties counted one half.
+    Example:
+        >>> from ood_core import metrics
+        >>> round(metrics.evaluate([0.9, 0.8, 0.4], [0.5, 0.1], correct=[True, True, False])["oscr"], 4)
+        0.6667
     """
     share = _share("tpr", tpr)
     id_values, ood_values = _values("id_scores", id_scores), np.sort(_values("ood_scores", ood_scores))
@@ -195,6 +235,11 @@ def accuracy(logits: Any, labels: Any) -> float:
         logits: (N, C). labels: integers (N,) in 0..C-1.
     Returns:
         fraction in [0, 1].
+    Example:
+        >>> import torch
+        >>> from ood_core import metrics
+        >>> round(metrics.accuracy(torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 1.0]]), torch.tensor([0, 1, 1])), 4)
+        0.6667
     """
     x = checks.matrix("logits", logits, unit="C")
     y = checks.labels("labels", labels, x.shape[0], x.shape[1])
@@ -213,6 +258,11 @@ def ece(probabilities: Any, labels: Any, bins: int = 15) -> float:
     Returns:
         fraction in [0, 1]; 0 = calibrated.
     Source: Naeini et al. 2015; Guo et al. 2017, arXiv 1706.04599, equation 3.
+    Example:
+        >>> import torch
+        >>> from ood_core import metrics
+        >>> round(metrics.ece(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([0, 0])), 4)
+        0.35
     """
     p = checks.matrix("probabilities", probabilities, unit="C").double().cpu()
     y = checks.labels("labels", labels, p.shape[0], p.shape[1]).cpu()

@@ -81,6 +81,11 @@ def t_interval(values: Any, confidence: float = 0.95) -> Interval:
         exactly 0 and an interval without width.
     Raises:
         InputError: no values, NaN or infinity.
+    Example:
+        >>> from ood_core import stats
+        >>> found = stats.t_interval([0.90, 0.92, 0.94])
+        >>> round(found.mean, 4), round(found.low, 4), round(found.high, 4), found.n
+        (0.92, 0.8703, 0.9697, 3)
     """
     from scipy.stats import t
 
@@ -100,6 +105,11 @@ def paired(a: Any, b: Any, confidence: float = 0.95) -> Interval:
 
     Args:
         a, b: (n,), in the same order of seeds.
+    Example:
+        >>> from ood_core import stats
+        >>> found = stats.paired([0.95, 0.93, 0.97], [0.91, 0.90, 0.92])
+        >>> round(found.mean, 4), found.low > 0
+        (0.04, True)
     """
     x, y = _pairs(a, b, 1)
     return t_interval(x - y, confidence)
@@ -116,6 +126,10 @@ def pitman_morgan(a: Any, b: Any) -> Spread:
     Returns:
         `Spread`. Groups that differ by a constant (or mirror each other) spread alike: p = 1, wider = 0.
     Source: Pitman 1939; Morgan 1939.
+    Example:
+        >>> from ood_core import stats
+        >>> stats.pitman_morgan([1.0, 9.0, 2.0, 8.0, 1.0, 9.0], [4.0, 5.0, 4.5, 5.0, 4.0, 5.5]).wider
+        1
     """
     from scipy.stats import pearsonr
 
@@ -141,6 +155,10 @@ def spearman(a: Any, b: Any) -> float:
         rho in [-1, 1].
     Raises:
         InputError: also where a or b is constant: it has no ranks to correlate.
+    Example:
+        >>> from ood_core import stats
+        >>> round(stats.spearman([1, 2, 3, 4], [1, 3, 2, 4]), 4)
+        0.8
     """
     from scipy.stats import spearmanr
 
@@ -162,6 +180,10 @@ def holm(p_values: Any) -> list[float]:
     Args:
         p_values: (m,), fractions in [0, 1].
     Source: Holm 1979.
+    Example:
+        >>> from ood_core import stats
+        >>> [round(p, 4) for p in stats.holm([0.03, 0.01, 0.5, 0.02])]
+        [0.06, 0.04, 0.5, 0.06]
     """
     p = _vector("p_values", p_values)
     if p.min() < 0 or p.max() > 1:
@@ -191,6 +213,11 @@ def delong(id_scores: Any, ood_scores: Any, confidence: float = 0.95) -> Interva
         `Interval`. With one row on a side the spread is unknown: [0, 1], sd = inf. Sets that do not overlap give
         sd = 0 and no width, a known limit of the method.
     Source: DeLong et al. 1988; midranks as in Sun and Xu 2014.
+    Example:
+        >>> from ood_core import stats
+        >>> found = stats.delong([0.9, 0.8, 0.4, 0.7], [0.5, 0.1, 0.3])
+        >>> round(found.mean, 4), round(found.sd, 4), found.high
+        (0.9167, 0.1179, 1.0)
     """
     from scipy.stats import norm
 
@@ -281,6 +308,12 @@ def bootstrap(
     Raises:
         InputError: also where the statistic is not finite for a resample (a rank correlation of equal rows, say).
     Source: Efron 1979. Not valid for extremes such as a minimum.
+    Example:
+        >>> import numpy as np
+        >>> from ood_core import stats
+        >>> found = stats.bootstrap(np.median, [1.0, 2.0, 3.0, 4.0, 9.0], seed=1)
+        >>> found.mean, found.low >= 1, found.high <= 9
+        (3.0, True, True)
     """
     if not samples:
         raise InputError("bootstrap got no sample, expected at least one.\nPass arrays after the statistic.")

@@ -166,6 +166,10 @@ Raises:
     InputError: never.
 Source: Somebody 2020, arXiv 2001.00001,
     equation 1.
+Example:
+    >>> 1 +\\
+    ...     1
+    2
 """
 
 
@@ -181,6 +185,7 @@ def test_a_docstring_is_taken_apart():
     assert doc.arguments == {"x": 'a number, {"a": 1} that is long. with: a colon.', "low, high": "limits."}
     assert doc.returns == "something: else."
     assert doc.raises == "InputError: never."
+    assert doc.example == ">>> 1 +\\\n...     1\n2"
     assert doc.source == "Somebody 2020, arXiv 2001.00001, equation 1."
     thing.__doc__ = "One sentence."
     assert parse(thing).formula == parse(thing).source == ""
@@ -206,7 +211,7 @@ def test_nothing_that_is_shown_can_be_markup():
 
 
 def evil_entry():
-    plain = dict.fromkeys(("anchor", "call", "summary", "formula", "returns", "raises", "source"), EVIL)
+    plain = dict.fromkeys(("anchor", "call", "summary", "formula", "returns", "raises", "source", "example"), EVIL)
     return {**plain, "notes": [EVIL, f"- {EVIL}"], "arguments": {EVIL: f"`{EVIL}`"}}
 
 

@@ -210,6 +210,7 @@ def _entry(thing: Any, anchor: str, call: str) -> dict[str, Any]:
         "returns": doc.returns,
         "raises": doc.raises,
         "source": doc.source,
+        "example": doc.example,
     }
 
 

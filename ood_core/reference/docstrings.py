@@ -22,6 +22,7 @@ class Doc:
         notes: further paragraphs.
         arguments: name -> text, of Args and Attributes.
         returns, raises, source: the text of these sections, "" if there is none.
+        example: its lines as they are, "" if there is none.
     """
 
     summary: str
@@ -31,6 +32,7 @@ class Doc:
     returns: str = ""
     raises: str = ""
     source: str = ""
+    example: str = ""
 
 
 def parse(thing: Any) -> Doc:
@@ -56,8 +58,15 @@ def parse(thing: Any) -> Doc:
         dedent(formula),
         tuple(rest),
         {**_entries(sections.get("Args", [])), **_entries(sections.get("Attributes", []))},
-        *(" ".join(" ".join(sections.get(name, [])).split()) for name in ("Returns", "Raises", "Source")),
+        returns=_joined(sections, "Returns"),
+        raises=_joined(sections, "Raises"),
+        source=_joined(sections, "Source"),
+        example=dedent("\n".join(sections.get("Example", []))).strip("\n"),
     )
+
+
+def _joined(sections: dict[str, list[str]], name: str) -> str:
+    return " ".join(" ".join(sections.get(name, [])).split())
 
 
 def _entries(lines: list[str]) -> dict[str, str]:

@@ -41,6 +41,13 @@ class Cluster(Scorer):
         layer: (N, D). The cosine with a zero vector counts as 0, so its distance is 1.
     Source: Sinhamahapatra et al. 2022, arXiv 2203.08549. Departures: the ridge; standardised distances in place of
         percentiles of training distances, which end at the largest.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(torch.tensor([[0.0, 0], [2, 0], [0, 9], [2, 9], [1, 1], [1, 8]]), labels=[0, 0, 1, 1, 0, 1])
+        >>> new = Outputs(torch.tensor([[1.0, 0.0], [1.0, 5.0]]))
+        >>> scorers.make("cluster").fit(train).score(new)
+        tensor([-0.3333, -3.6667], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "cluster"
@@ -138,6 +145,13 @@ class ClusterLeaky(Scorer):
         layer: (N, D). Labels of the outputs to score mean in-distribution rows: pass OOD rows without labels.
     Source: the evaluation released with Koner et al. 2021, arXiv 2107.08976, whose ingredients are those of
         Sinhamahapatra et al. 2022, arXiv 2203.08549.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(torch.tensor([[0.0, 0], [2, 0], [0, 9], [2, 9], [1, 1], [1, 8]]), labels=[0, 0, 1, 1, 0, 1])
+        >>> new = Outputs(torch.tensor([[1.0, 0.0], [1.0, 5.0]]), labels=[1, 1])
+        >>> scorers.make("cluster_leaky").fit(train).score(new)
+        tensor([-8.6667, -3.6667], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "cluster_leaky"

@@ -88,6 +88,13 @@ class KNNNAN(OverNAN):
         layer: (N, D), activations after the rectifier, not normalised: NAN is their length.
     Source: Park et al. 2023, arXiv 2310.05316, section 6.2; the distance of Sun et al. 2022, arXiv 2204.06507, which
         they divide without saying whether it is squared.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]))
+        >>> scorer = scorers.make("knn_nan", k=1).fit(train)
+        >>> scorer.score(Outputs(torch.tensor([[1.0, 3.0], [2.0, 1.0]])))
+        tensor([-0.1602, -0.2136], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "knn_nan"
@@ -138,6 +145,13 @@ class SSDNAN(OverNAN):
         layer: (N, D), activations after the rectifier, not normalised: NAN is their length.
     Source: Park et al. 2023, arXiv 2310.05316, section 6.2; the distance of Sehwag, Chiang and Mittal 2021,
         arXiv 2103.12051, which they divide without saying whether it is squared.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]))
+        >>> scorer = scorers.make("ssd_nan", on="features").fit(train)
+        >>> scorer.score(Outputs(torch.tensor([[1.0, 2.0], [0.0, 8.0]])))
+        tensor([-0.1904, -5.3919], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "ssd_nan"
@@ -183,6 +197,12 @@ class ReActNAN(Scorer):
         layer: (N, D), activations after the rectifier, never normalised.
     Source: Park et al. 2023, arXiv 2310.05316, section 6.2, which gives no formula; ReAct of Sun, Guo and Li 2021,
         arXiv 2111.12797. The quantile is that of the authors' code for a sister paper (arXiv 2309.14888).
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> rows = Outputs(features=torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
+        >>> scorers.make("react_nan", quantile=0.5).fit(rows).score(rows)
+        tensor([2., 1.], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "react_nan"

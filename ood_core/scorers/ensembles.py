@@ -27,6 +27,13 @@ class Ensemble(Scorer):
         members: scorers, one a model, fitted or not; `fit` fits them all. One that keeps its training rows, such as
             knn, meets each of them in its own bank there unless it excludes the row itself.
     Source: ours; means of scores over models as in Lakshminarayanan, Pritzel and Blundell 2017, arXiv 1612.01474.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> one, two = Outputs(torch.tensor([[3.0, 4.0], [1.0, 0.0]])), Outputs(torch.tensor([[9.0], [1.0]]))
+        >>> a, b = scorers.make("feature_norm").fit(one), scorers.make("feature_norm").fit(two)
+        >>> scorers.ensemble([a, b]).score([one, two])
+        tensor([ 1., -1.], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "ensemble"

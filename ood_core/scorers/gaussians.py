@@ -38,6 +38,13 @@ class DDU(Scorer):
         layer: (N, D), at least two rows a class.
     Source: Mukhoti et al. 2023, arXiv 2102.11582, and its code. Departure: the ladder is theirs, the relative ridge is
         ours and the default.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(torch.tensor([[0.0, 0], [2, 0], [0, 9], [2, 9], [1, 1], [1, 8]]), labels=[0, 0, 1, 1, 0, 1])
+        >>> new = Outputs(torch.tensor([[1.0, 0.0], [1.0, 5.0]]))
+        >>> scorers.make("ddu").fit(train).score(new)
+        tensor([ -1.4553, -21.4513], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "ddu"

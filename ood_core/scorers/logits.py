@@ -25,6 +25,12 @@ class MSP(Scorer):
             probabilities that the loss saw.
         layer: (N, C), C >= 2.
     Source: Hendrycks and Gimpel 2017, arXiv 1610.02136.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> rows = Outputs(features=torch.eye(2), logits=torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
+        >>> scorers.make("msp").fit(rows).score(rows)
+        tensor([0.8808, 0.5000], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "msp"
@@ -54,6 +60,12 @@ class MaxLogit(Scorer):
     Args:
         layer: (N, C).
     Source: Hendrycks et al. 2022, arXiv 1911.11132.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> rows = Outputs(features=torch.eye(2), logits=torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
+        >>> scorers.make("max_logit").fit(rows).score(rows)
+        tensor([2., 1.], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "max_logit"
@@ -76,6 +88,12 @@ class Energy(Scorer):
         temperature: T > 0, in units of the logits; T -> 0 gives the largest logit.
         layer: (N, C).
     Source: Liu et al. 2020, arXiv 2010.03759, equation 4 with the sign turned.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> rows = Outputs(features=torch.eye(2), logits=torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
+        >>> scorers.make("energy").fit(rows).score(rows)
+        tensor([2.1269, 1.6931], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "energy"
@@ -105,6 +123,15 @@ class MinDistance(Scorer):
     Args:
         layer: (N, C), logits of a distance head without its training scale.
     Source: Macedo and Ludermir 2021, arXiv 2105.14399 (IsoMax+).
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> from ood_core.outputs import Head
+        >>> head = Head("distance", torch.tensor([[0.0, 0.0], [5.0, 0.0]]))
+        >>> h = torch.tensor([[0.0, 1.0], [2.5, 0.0]])
+        >>> rows = Outputs(h, logits=head.logits(h), head=head)
+        >>> scorers.make("min_distance").fit(rows).score(rows)
+        tensor([-1.0000, -2.5000], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "min_distance"

@@ -28,6 +28,13 @@ class Mahalanobis(Scorer):
         layer: (N, D); any, for example "unit" or "logits".
     Source: Lee et al. 2018, arXiv 1807.03888, equations 1 and 2, on one layer and without input perturbation.
         Departure: the ridge, which collapsed and normalised features need.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(torch.tensor([[0.0, 0], [2, 0], [0, 9], [2, 9], [1, 1], [1, 8]]), labels=[0, 0, 1, 1, 0, 1])
+        >>> new = Outputs(torch.tensor([[1.0, 0.0], [1.0, 5.0]]))
+        >>> scorers.make("mahalanobis").fit(train).score(new)
+        tensor([ -0.4999, -60.4879], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "mahalanobis"
@@ -79,6 +86,13 @@ class RelativeMahalanobis(Mahalanobis):
         ridge: for both covariances, each relative to its own mean eigenvalue.
         layer: (N, D).
     Source: Ren et al. 2021, arXiv 2106.09022, equations 4 to 6. Departure: the ridge.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(torch.tensor([[0.0, 0], [2, 0], [0, 9], [2, 9], [1, 1], [1, 8]]), labels=[0, 0, 1, 1, 0, 1])
+        >>> new = Outputs(torch.tensor([[1.0, 0.0], [1.0, 5.0]]))
+        >>> scorers.make("relative_mahalanobis").fit(train).score(new)
+        tensor([  0.6517, -60.4737], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "relative_mahalanobis"

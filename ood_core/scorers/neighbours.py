@@ -37,6 +37,13 @@ class KNN(Scorer):
             nearest neighbour. Other rows lose nothing, and a copy elsewhere in training still counts.
         layer: (N, D); "unit", the default, divides each row by its length as the paper does, "features" does not.
     Source: Sun et al. 2022, arXiv 2204.06507, section 3 (k-th distance, normalised features, not squared).
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(torch.tensor([[0.0, 0.0], [0.0, 3.0], [4.0, 0.0]]))
+        >>> scorer = scorers.make("knn", k=2, layer="features").fit(train)
+        >>> scorer.score(Outputs(torch.tensor([[0.0, 0.0], [4.0, 3.0]])))
+        tensor([-3., -4.], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "knn"
@@ -91,6 +98,14 @@ class NNGuide(Scorer):
         seed: of the sample; the same rows for any order of the training rows.
         layer: (N, D); "unit" is z. With another layer the product is as it is, not a cosine.
     Source: Park, Jung and Teoh 2023, arXiv 2309.14888, with their k = 10; their bank is 1 % of ImageNet.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> h = torch.tensor([[3.0, 0.0], [2.0, 1.0], [0.0, 3.0], [1.0, 2.0]])
+        >>> train = Outputs(h, logits=h, labels=[0, 0, 1, 1], head=(torch.eye(2), torch.zeros(2)))
+        >>> new = Outputs(torch.tensor([[4.0, 0.0], [1.0, 1.5]]), torch.tensor([[4.0, 0.0], [1.0, 1.5]]))
+        >>> scorers.make("nnguide", k=1).fit(train).score(new)
+        tensor([12.2497,  5.0074], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "nnguide"

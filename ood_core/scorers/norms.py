@@ -25,6 +25,12 @@ class FeatureNorm(Scorer):
         p: order of the norm, at least 1; float("inf") or "inf" takes the largest |h_d|.
         layer: (N, D); the zero vector scores 0.
     Source: Haas, Yolland and Rabus 2024, arXiv 2306.04072 (p = 2).
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> rows = Outputs(features=torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
+        >>> scorers.make("feature_norm").fit(rows).score(rows)
+        tensor([5., 1.], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "feature_norm"
@@ -63,6 +69,12 @@ class NAN(Scorer):
     Args:
         layer: (N, D), activations after the rectifier, never normalised and in the precision they were made in.
     Source: Park et al. 2023, arXiv 2310.05316, equations 9 and 10.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> rows = Outputs(features=torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
+        >>> scorers.make("nan").fit(rows).score(rows)
+        tensor([3.5000, 1.0000], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "nan"
@@ -91,6 +103,12 @@ class ActiveCount(Scorer):
     Args:
         layer: (N, D), activations after the rectifier, in the precision they were made in.
     Source: Park et al. 2023, arXiv 2310.05316, section 5 (the sparsity term).
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> rows = Outputs(features=torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
+        >>> scorers.make("active_count").fit(rows).score(rows)
+        tensor([-2., -1.], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "active_count"

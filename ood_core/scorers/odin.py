@@ -36,6 +36,15 @@ class ODIN(Scorer):
         batch: images that go through the model together.
     Source: Liang, Li and Srikant 2018, arXiv 1706.02690, equations 1 and 2. Departure: sign(0) = 0, and no division
         of the gradient by the channels' deviations, both as in the equations and not as in the authors' code.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> model = torch.nn.Linear(2, 2, bias=False)
+        >>> _ = torch.nn.init.eye_(model.weight)
+        >>> images = torch.tensor([[1.0, 0.0], [0.5, 0.6]])
+        >>> rows = Outputs(features=images, inputs=images)
+        >>> scorers.make("odin", model=model, temperature=1.0, epsilon=0.1).fit(rows).score(rows)
+        tensor([0.7685, 0.5744], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "odin"

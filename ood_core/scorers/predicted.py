@@ -32,6 +32,14 @@ class NCI(Scorer):
     Source: Liu and Qin 2025, arXiv 2311.01479. That w_y keeps its length and the norm is taken of h, not of h - mu, is
         as read in pytorch-ood 0.4.0, whose scores are equal and whose alpha is 0 unless chosen (among 0 to 1); the
         default of 1e-4 was not checked.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> h = torch.tensor([[3.0, 0.0], [2.0, 1.0], [0.0, 3.0], [1.0, 2.0]])
+        >>> train = Outputs(h, logits=h, labels=[0, 0, 1, 1], head=(torch.eye(2), torch.zeros(2)))
+        >>> new = Outputs(torch.tensor([[4.0, 0.0], [1.0, 1.5]]))
+        >>> scorers.make("nci", alpha=0.1).fit(train).score(new)
+        tensor([1.2575, 0.2500], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "nci"
@@ -77,6 +85,14 @@ class FDBD(Scorer):
     Args:
         layer: (N, D), what feeds the head; fit checks that the head gives the logits. A feature equal to mu is refused.
     Source: Liu and Qin 2024, arXiv 2312.11536. The authors' code sums where the paper takes the mean: C - 1 times this.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> h = torch.tensor([[3.0, 0.0], [2.0, 1.0], [0.0, 3.0], [1.0, 2.0]])
+        >>> train = Outputs(h, logits=h, labels=[0, 0, 1, 1], head=(torch.eye(2), torch.zeros(2)))
+        >>> new = Outputs(torch.tensor([[4.0, 0.0], [1.0, 1.5]]))
+        >>> scorers.make("fdbd").fit(train).score(new)
+        tensor([0.9701, 0.7071], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "fdbd"
@@ -129,6 +145,14 @@ class SHE(Scorer):
             that the head gives the logits. Every class needs a training row that the head classifies right.
     Source: Zhang et al. 2023, "Out-of-distribution detection based on in-distribution data patterns memorization with
         modern Hopfield energy", ICLR.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> h = torch.tensor([[3.0, 0.0], [2.0, 1.0], [0.0, 3.0], [1.0, 2.0]])
+        >>> train = Outputs(h, logits=h, labels=[0, 0, 1, 1], head=(torch.eye(2), torch.zeros(2)))
+        >>> new = Outputs(torch.tensor([[4.0, 0.0], [1.0, 1.5]]))
+        >>> scorers.make("she").fit(train).score(new)
+        tensor([10.0000,  4.2500], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "she"

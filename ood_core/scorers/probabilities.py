@@ -32,6 +32,12 @@ class Entropy(Scorer):
         layer: (N, C), C >= 2.
     Source: Macedo et al. 2021, arXiv 1908.05569 and 2006.04005 (entropic score, on logits without their training
         scale); as a score of any softmax, Shannon's entropy.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> rows = Outputs(features=torch.eye(2), logits=torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
+        >>> scorers.make("entropy").fit(rows).score(rows)
+        tensor([-0.3653, -0.6931], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "entropy"
@@ -67,6 +73,12 @@ class MMLES(Scorer):
     Args:
         layer: (N, C), C >= 2; of a distance head, without its training scale.
     Source: Macedo et al. 2022, arXiv 2205.05874 (DisMax).
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> rows = Outputs(features=torch.eye(2), logits=torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
+        >>> scorers.make("mmles").fit(rows).score(rows)
+        tensor([2.6347, 1.3069], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "mmles"
@@ -99,6 +111,12 @@ class GEN(Scorer):
         layer: (N, C), C >= 2.
     Source: Liu, Lochman and Zach 2023 (CVPR), "GEN: Pushing the Limits of Softmax-Based Out-of-Distribution
         Detection"; gamma = 0.1 and M = 100 are theirs for ImageNet.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> rows = Outputs(features=torch.eye(2), logits=torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
+        >>> scorers.make("gen", gamma=0.5).fit(rows).score(rows)
+        tensor([-0.6481, -1.0000], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "gen"
@@ -147,6 +165,13 @@ class KLMatching(Scorer):
             label. A class that is never predicted has no template; `summary` counts the rows of each.
         layer: (N, C), C >= 2.
     Source: Hendrycks et al. 2022, arXiv 1911.11132, who fit on held-out rows; implementations differ in the grouping.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(features=torch.eye(2), logits=torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
+        >>> new = Outputs(features=torch.eye(2), logits=torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
+        >>> scorers.make("kl_matching").fit(train).score(new)
+        tensor([-0.0826, -0.4338], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "kl_matching"

@@ -33,6 +33,13 @@ class SSD(Scorer):
         layer: (N, D); "unit", the default, divides each row by its length as the paper does.
     Source: Sehwag, Chiang and Mittal 2021, arXiv 2103.12051, section 3. Departure: the ridge in place of their code's
         pseudo-inverse.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(torch.tensor([[0.0, 0], [2, 0], [0, 9], [2, 9], [1, 1], [1, 8]]), labels=[0, 0, 1, 1, 0, 1])
+        >>> new = Outputs(torch.tensor([[1.0, 0.0], [1.0, 5.0]]))
+        >>> scorers.make("ssd", layer="features").fit(train).score(new)
+        tensor([-1.1515, -0.0142], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "ssd"

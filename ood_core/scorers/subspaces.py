@@ -33,6 +33,14 @@ class ViM(Scorer):
     Source: Wang et al. 2022, arXiv 2203.10807. Departure: pinv drops singular values of W below 1e-6 of the largest.
         Origin, covariance about it and alpha as read in pytorch-ood 0.4.0, whose scores are equal. The rule behind
         dim=0 is the authors' as commonly given, not checked against paper or code; pytorch-ood asks for d.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> h = torch.tensor([[3.0, 0.0, 0.1], [0.0, 3.0, 0.1], [2.0, 1.0, 0.2]])
+        >>> train = Outputs(h, logits=h[:, :2], head=(torch.eye(2, 3), torch.zeros(2)))
+        >>> new = Outputs(torch.tensor([[3.0, 0.0, 0.1], [3.0, 0.0, 0.4]]))
+        >>> scorers.make("vim", dim=2).fit(train).score(new)
+        tensor([  0.3795, -12.9397], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "vim"
@@ -96,6 +104,13 @@ class Residual(Scorer):
             distance from all prototypes, in least squares.
         layer: (N, D); with origin="head" what feeds the head, and fit checks that the head gives the logits.
     Source: Wang et al. 2022, arXiv 2203.10807, its ablation without the energy. Departure: as for `vim`.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(torch.tensor([[-1.0, 0.0], [1.0, 0.0], [-2.0, 0.0], [2.0, 0.0]]))
+        >>> new = Outputs(torch.tensor([[9.0, 1.0], [0.0, 3.0]]))
+        >>> scorers.make("residual", dim=1, origin="mean").fit(train).score(new)
+        tensor([-1., -3.], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "residual"
@@ -148,6 +163,13 @@ class NECO(Scorer):
     Source: Ammar et al. 2024, arXiv 2310.06823. Departure: the code centres P^T z but not z with scaling="none"; here,
         as in the paper's formula, neither is. Scaling, share and the maximal logit follow the authors' code as commonly
         given; neither it nor a peer was at hand to check (pytorch-ood 0.4.0 has none).
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train = Outputs(torch.tensor([[-1.0, 0.0], [1.0, 0.0], [-2.0, 0.0], [2.0, 0.0]]))
+        >>> new = Outputs(torch.tensor([[9.0, 0.0], [3.0, 4.0]]))
+        >>> scorers.make("neco", dim=1, scaling="none").fit(train).score(new)
+        tensor([1.0000, 0.6000], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "neco"

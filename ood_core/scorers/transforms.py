@@ -29,6 +29,14 @@ class ReAct(Shaped):
         then_params: its parameters by name, for example then="knn", then_params={"k": 10}.
         layer: (N, D) to clip; the inner scorer sees the result as its features.
     Source: Sun, Guo and Li 2021, arXiv 2111.12797, with the 90th percentile as there.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> h = torch.tensor([[3.0, 0.0], [2.0, 1.0], [0.0, 3.0], [1.0, 2.0]])
+        >>> train = Outputs(h, logits=h, labels=[0, 0, 1, 1], head=(torch.eye(2), torch.zeros(2)))
+        >>> new = Outputs(torch.tensor([[4.0, 0.0], [1.0, 1.5]]))
+        >>> scorers.make("react", then="max_logit", quantile=0.75).fit(train).score(new)
+        tensor([2.2500, 1.5000], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "react"
@@ -74,6 +82,14 @@ class ASH(Shaped):
         layer: (N, D), activations after the rectifier; "s" refuses rows whose kept sum is not above 0. The inner
             scorer sees the result as its features.
     Source: Djurisic et al. 2023, arXiv 2209.09858. Departure: on pooled features, theirs on the map before pooling.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> h = torch.tensor([[3.0, 0.0], [2.0, 1.0], [0.0, 3.0], [1.0, 2.0]])
+        >>> train = Outputs(h, logits=h, labels=[0, 0, 1, 1], head=(torch.eye(2), torch.zeros(2)))
+        >>> new = Outputs(torch.tensor([[4.0, 0.0], [1.0, 1.5]]))
+        >>> scorers.make("ash", then="max_logit", quantile=0.5).fit(train).score(new)
+        tensor([10.8731,  7.9417], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "ash"
@@ -119,6 +135,14 @@ class Scale(Shaped):
         layer: (N, D), activations after the rectifier; rows whose s2 is not above 0 are refused. The inner scorer
             sees the result as its features.
     Source: Xu et al. 2024, arXiv 2310.00227, with the 85th percentile as there.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> h = torch.tensor([[3.0, 0.0], [2.0, 1.0], [0.0, 3.0], [1.0, 2.0]])
+        >>> train = Outputs(h, logits=h, labels=[0, 0, 1, 1], head=(torch.eye(2), torch.zeros(2)))
+        >>> new = Outputs(torch.tensor([[4.0, 0.0], [1.0, 1.5]]))
+        >>> scorers.make("scale", then="max_logit", quantile=0.5).fit(train).score(new)
+        tensor([10.8731,  7.9417], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "scale"

@@ -114,7 +114,7 @@ def entries(frame: pd.DataFrame) -> Html:
     """Names of a module one below the other.
 
     Args:
-        frame: anchor, call, summary, formula, notes, arguments (name -> text), returns, raises, source.
+        frame: anchor, call, summary, formula, notes, arguments (name -> text), returns, raises, source, and example where there is one.
     """
     parts = []
     for record in frame.to_dict("records"):
@@ -123,6 +123,7 @@ def entries(frame: pd.DataFrame) -> Html:
         for section in ("returns", "raises", "source"):
             if record[section]:
                 body += f"<p><strong>{section.capitalize()}:</strong> {prose(record[section])}</p>"
+        body += formula(record.get("example", ""))
         level = " method" if record["anchor"].count(".") > 1 else ""
         parts.append(
             f'<dt class="call{level}" id="api-{escape(record["anchor"])}"><code>{escape(record["call"])}</code></dt>'
