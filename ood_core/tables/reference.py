@@ -114,7 +114,8 @@ def entries(frame: pd.DataFrame) -> Html:
     """Names of a module one below the other.
 
     Args:
-        frame: anchor, call, summary, formula, notes, arguments (name -> text), returns, raises, source, and example where there is one.
+        frame: anchor, call, summary, formula, notes, arguments (name -> text), returns, raises, source, and
+            example where there is one.
     """
     parts = []
     for record in frame.to_dict("records"):
