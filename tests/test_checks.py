@@ -61,3 +61,17 @@ def test_one_family_of_errors():
     for kind in (NotFittedError, ArtifactError):
         assert issubclass(kind, InputError)
     assert issubclass(InputError, ValueError)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_large_numbers_whose_sum_overflows_are_finite_and_opposite_infinities_are_not(dtype):
+    large = torch.full((50, 3), torch.finfo(dtype).max, dtype=dtype)
+    assert checks.finite("x", large) is large
+    for bad in (float("inf"), -float("inf"), float("nan")):
+        large[7, 1] = bad
+        with pytest.raises(InputError, match="x holds 1 NaN or infinite of 150 values"):
+            checks.finite("x", large)
+    both = torch.zeros(9, dtype=dtype)
+    both[0], both[1] = float("inf"), -float("inf")
+    with pytest.raises(InputError, match="x holds 2 NaN or infinite"):
+        checks.finite("x", both)

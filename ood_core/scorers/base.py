@@ -19,6 +19,7 @@ from ..outputs import Outputs, unit
 from . import artifact
 from .rows import canonical_order, working_dtype
 
+CACHE = 2**19  # bytes of float64; three to four times as fast there as in blocks of the whole budget
 _KINDS: dict[type, tuple[Any, str]] = {
     float: (Real, "a finite number"),
     int: (Integral, "a whole number"),
@@ -91,6 +92,7 @@ class Scorer(ABC):
     advice: ClassVar[str] = "Look at the rows' scale."  # what to do when a score is not finite
     memory: ClassVar[int] = 256 * 2**20
     sample: ClassVar[int] = 1000
+    in_cache: ClassVar[bool] = False  # one pass over the rows is all there is to do: keep its blocks in the cache
     as_given: ClassVar[tuple[str, ...]] = ()  # fitted tensors that stay in their own precision: banks of rows
 
     layer: str = "features"
@@ -184,6 +186,8 @@ class Scorer(ABC):
             for key, value in self._state.items()
         }
         rows = max(1, self.memory // (8 * self._numbers_per_row(self._columns)))
+        if self.in_cache and x.device.type == "cpu":
+            rows = min(rows, max(1, CACHE // (8 * self._columns)))
         scores = torch.cat([self._score(placed(block).to(dtype)) for block in torch.split(x, rows)])
         bad = int((~torch.isfinite(scores)).sum())
         if bad:

@@ -34,6 +34,7 @@ class MSP(Scorer):
     """
 
     name: ClassVar[str] = "msp"
+    in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Hendrycks and Gimpel 2017, arXiv 1610.02136"
 
@@ -69,6 +70,7 @@ class MaxLogit(Scorer):
     """
 
     name: ClassVar[str] = "max_logit"
+    in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Hendrycks et al. 2022, arXiv 1911.11132"
 
@@ -97,6 +99,7 @@ class Energy(Scorer):
     """
 
     name: ClassVar[str] = "energy"
+    in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Liu et al. 2020, arXiv 2010.03759, equation 4"
 
@@ -135,6 +138,7 @@ class MinDistance(Scorer):
     """
 
     name: ClassVar[str] = "min_distance"
+    in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Macedo and Ludermir 2021, arXiv 2105.14399"
 

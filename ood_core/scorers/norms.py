@@ -34,6 +34,7 @@ class FeatureNorm(Scorer):
     """
 
     name: ClassVar[str] = "feature_norm"
+    in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N D features"
     source: ClassVar[str] = "Haas, Yolland and Rabus 2024, arXiv 2306.04072"
 
@@ -78,6 +79,7 @@ class NAN(Scorer):
     """
 
     name: ClassVar[str] = "nan"
+    in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N D features"
     source: ClassVar[str] = "Park et al. 2023, arXiv 2310.05316, equations 9 and 10"
 
@@ -112,6 +114,7 @@ class ActiveCount(Scorer):
     """
 
     name: ClassVar[str] = "active_count"
+    in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N D features"
     source: ClassVar[str] = "Park et al. 2023, arXiv 2310.05316, section 5"
 

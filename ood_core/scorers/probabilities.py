@@ -41,6 +41,7 @@ class Entropy(Scorer):
     """
 
     name: ClassVar[str] = "entropy"
+    in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Macedo et al. 2021, arXiv 2006.04005"
 
@@ -82,6 +83,7 @@ class MMLES(Scorer):
     """
 
     name: ClassVar[str] = "mmles"
+    in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Macedo et al. 2022, arXiv 2205.05874"
 
@@ -120,6 +122,7 @@ class GEN(Scorer):
     """
 
     name: ClassVar[str] = "gen"
+    in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits with a power each, and a partial sort if C > M"
     source: ClassVar[str] = "Liu, Lochman and Zach 2023, CVPR"
 
@@ -175,6 +178,7 @@ class KLMatching(Scorer):
     """
 
     name: ClassVar[str] = "kl_matching"
+    in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "fit N C, score N C^2 multiply-adds; keeps C^2 numbers"
     source: ClassVar[str] = "Hendrycks et al. 2022, arXiv 1911.11132"
 
