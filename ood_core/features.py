@@ -30,7 +30,7 @@ def extract(
     layer: str | None = None,
     layers: Sequence[str] = (),
     pool: str = "mean",
-    batch_size: int = 256,
+    batch_size: int | None = None,
     device: torch.device | str | None = None,
     keep_inputs: bool = False,
     into: str | Path | None = None,
@@ -51,7 +51,8 @@ def extract(
         layers: further modules whose outputs to keep in `Outputs.layers`.
         pool: what becomes of an output with more than two axes: `mean` or `max` over space (axes 2 and on of
             (B, D, H, W)) or over tokens (axis 1 of (B, T, D)), or `flatten`.
-        batch_size: images a step, where this function makes the batches.
+        batch_size: images a step, where this function makes the batches; by default 64 on a CPU, whose cache holds no
+            more of the activations, and 512 elsewhere.
         device: where to run; by default where the model's parameters are.
         keep_inputs: keep the preprocessed images, for scorers that need gradients.
         into: a new folder for `features.npy`, `logits.npy`, `layers/NAME.npy` and `inputs.npy`; the outputs then map
@@ -72,6 +73,7 @@ def extract(
         labels = _matching(labels, images, rows)
     start = next((p.device for p in model.parameters()), torch.device("cpu"))
     target = torch.device(device) if device is not None else start
+    batch_size = batch_size or (64 if target.type == "cpu" else 512)
     wanted = [("features",), *(("layers", name) for name in layers)]
     seen_labels: list[Tensor] = []
     head_module: nn.Module | None = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -23,17 +25,32 @@ from .networks import network
 from .recipes import Recipe
 from .store import Run, Store
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
 KEYED = [*COLUMNS, "key", "identity"]
 
 
 def setup() -> None:
-    """Set-up of a notebook or command: one thread, and denormal numbers flushed to zero.
+    """Set-up of a notebook or command: one thread, denormal numbers flushed to zero, freed memory kept.
 
     One thread because results are bit-equal for a given thread count only, and because two threads on a shared machine
     are slower as soon as one core is taken away.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc not to hand large freed blocks back: each step would fetch them again, page by page.
+
+    Measured on ResNet-8 of width 32, 32x32 pixels: 5 % less time in training at batches of 128, 40 % less in extraction
+    at batches of 256. Nothing happens where the allocator is another one.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @dataclass(frozen=True)
