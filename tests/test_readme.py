@@ -21,7 +21,17 @@ from tests.building import PAPERS, ROOT
 
 GUIDES = ("README.md", "book/how-to-run.md")
 PAGES = (*GUIDES, *(f"book/{page}.ipynb" for page in PAPERS))
-TOO_DEAR = ("seeds 10", "data fetch", "run --all", "score ")  # parsed and not run; tests/test_scoring.py scores
+# parsed and not run: tests/test_scoring.py scores, tests/test_recorded.py records
+TOO_DEAR = (
+    "seeds 10",
+    "-p seeds 5",
+    "data fetch",
+    "run --all",
+    "score ",
+    "--scale small --recipe",
+    "record ",
+    "--recorded",
+)
 
 
 def blocks(page: str, language: str) -> list[str]:
