@@ -1,7 +1,7 @@
 """Recorded runs: what git keeps of a run, as small tables with provenance.
 
     book/results/<scale>/<train key>/run.json           recipe, seed, digests, versions, hardware, seconds, checksums
-                                     rows.csv           tidy rows, with the key of what made each
+                                     rows.csv           tidy rows, with key and identity of what made each
                                      history.csv        one row an epoch
                                      model.safetensors  the weights, where they are small
 
@@ -45,11 +45,11 @@ class Recorded:
         return str(self.info["key"])
 
     def rows(self) -> pd.DataFrame:
-        """Tidy rows in the columns of the store, with the column `key` that says what made each."""
+        """Tidy rows in the columns of the store, with `key` and `identity` of the measurement that made each."""
         recipe = self.info["recipe"]
         said = {"run": self.key, "scale": recipe["scale"], "seed": self.info["seed"]}
         frame = self._table("rows.csv").assign(**said, id_set=recipe["data"]["id_set"])
-        return frame[[*COLUMNS, "key"]].astype({"epoch": int, "n": int, "value": float})
+        return frame[[*COLUMNS, "key", "identity"]].astype({"epoch": int, "n": int, "value": float})
 
     def history(self) -> pd.DataFrame:
         """epoch, loss, accuracy, lr: one row an epoch."""
@@ -124,7 +124,7 @@ def every(scale: str) -> Iterator[Recorded]:
 def put(run: Run) -> Recorded:
     """Record a stored run; an older record of it is replaced. Rows that no recipe asks for any more are kept."""
     place = folder(run.info["recipe"]["scale"]) / run.key
-    rows = run.rows().drop(columns=[*SAID_ONCE, "identity"])
+    rows = run.rows().drop(columns=list(SAID_ONCE))
     weights = (run.folder / "model.safetensors").read_bytes()
     files = {
         "rows.csv": rows.to_csv(index=False, lineterminator="\n", na_rep="nan").encode(),
@@ -144,11 +144,15 @@ def put(run: Run) -> Recorded:
 
 
 def split(run: Recorded, recipe: Recipe) -> tuple[pd.DataFrame, int]:
-    """The rows of a recorded run that a recipe asks for, and how many of its measurements are missing or stale.
+    """The rows of a recorded run that a recipe asks for, and how many of its measurements are stale.
 
-    A measurement is stale when its key is another than today's: the scorer or measure was changed since.
+    A measurement is stale when it was recorded under another key than today's: the scorer or the measure was changed
+    since, or reads other images. What was never measured is neither here nor stale: a page may ask for more than has
+    been run.
     """
-    wanted = {job.key(run.key) for epoch in recipe.recorded_epochs() for job in jobs(recipe, epoch)}
+    asked = {job.key(run.key): job.identity for epoch in recipe.recorded_epochs() for job in jobs(recipe, epoch)}
     rows = run.rows()
-    kept = rows[rows["key"].isin(wanted)]
-    return kept.drop(columns="key"), len(wanted - set(kept["key"]))
+    kept = rows[rows["key"].isin(set(asked))]
+    fresh, there = set(kept["key"]), set(rows["identity"])
+    stale = sum(key not in fresh and identity in there for key, identity in asked.items())
+    return kept.drop(columns=["key", "identity"]), stale

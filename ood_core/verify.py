@@ -37,7 +37,7 @@ def verify(runs: Iterable[Run]) -> list[Finding]:
 
 
 def verify_recorded(page: str, scale: str, again: bool = False) -> list[Finding]:
-    """Check a page's recorded runs: files by checksum, and that no measurement is missing or older than the code.
+    """Check a page's recorded runs: files by checksum, and that no measurement is older than the code.
 
     Args:
         again: measure the recorded weights once more, where the image sets are at hand, and compare every number of the
@@ -51,11 +51,11 @@ def _verify_recorded(run: Recorded, recipe: Recipe, again: bool) -> Finding:
     seed, count, wrong = int(run.info["seed"]), 0, []
     try:
         run.check()
-        rows, missing = split(run, recipe)
+        rows, stale = split(run, recipe)
     except ArtifactError as error:
         return Finding(run.key, recipe.id, seed, 0, str(error).partition("\n")[0])
-    if missing:
-        wrong.append(f"{missing} measurements are missing or older than the code: run and record again")
+    if stale:
+        wrong.append(f"{stale} measurements are older than the code: run and record again")
     weights = run.weights()
     if again and weights is None:
         wrong.append("no weights are recorded to measure again")
