@@ -23,7 +23,7 @@ def copy_downloads(app: Sphinx, error: Exception | None) -> None:
         return
     executed = Path(app.outdir).parent / "jupyter_execute"  # where myst-nb leaves them
     for page in sorted(app.env.found_docs):
-        if page.startswith(("papers/", "compare/")):
+        if page.startswith("papers/") or page == "compare/compare":
             source, folder = executed / f"{page}.ipynb", Path(app.outdir, "downloads", Path(page).name)
             copied = folder / "executed.ipynb"
             if copied.exists() and copied.stat().st_mtime >= source.stat().st_mtime:
