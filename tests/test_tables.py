@@ -276,6 +276,15 @@ def test_recorded_claims_stand_under_their_scale(judged):
     assert tables.recorded_claims({"tiny": judged, "small": None}, "tiny").frame.empty
 
 
+def test_a_description_at_a_larger_scale_does_not_hide_a_verdict(judged):
+    one = claims.judge(claims.load("l2-norm", ROOT), pd.DataFrame(l2_norm_rows(seeds=1)), scale="tiny")
+    assert {v.word for v in one} <= {"descriptive", "not run"}
+    shown = tables.scoreboard({"made": {"tiny": judged, "small": one, "paper": None}})
+    assert "At tiny, 5 seeds:" in shown.html
+    assert "At small, 1 seed:" in tables.scoreboard({"made": {"tiny": None, "small": one}}).html
+    assert "n = 1 seed<" in tables.claims_table(one).html
+
+
 def test_the_scoreboard_says_which_claims_hold_and_counts_them(everything):
     first, second, third = Page(everything.html).body
     answer = first["cells"][1]["text"]

@@ -119,7 +119,7 @@ def recorded_claims(verdicts: Scales, live: str, reported: Iterable[Entry] = (),
 def scoreboard(
     pages: Mapping[str, Scales], cards: Mapping[str, Card] | None = None, links: Mapping[str, str] | None = None
 ) -> Html:
-    """All papers, a row each: which claims hold at the largest scale that has run, and counts of verdicts per scale.
+    """All papers, a row each: which claims hold at the largest scale that decides, and counts of verdicts per scale.
 
     Args:
         pages: page -> scale -> verdicts, or None where nothing has run.
@@ -245,12 +245,13 @@ def _sentence(tops: list[dict[str, Any]]) -> str:
     if not tops or set(words) == {NOT_RUN}:
         reasons = {top["note"] for top in tops}
         return escape(f"not run: {reasons.pop()}." if len(reasons) == 1 else "not run.")
-    return escape(f"{_tally_text(words, 'claim')}; {_span(tops)} seeds.")
+    return escape(f"{_tally_text(words, 'claim')}; {_span(tops)}.")
 
 
 def _short_answer(tops: dict[str, list[dict[str, Any]]], stated: int) -> str:
-    """Claims by verdict at the largest scale that has run, by their titles; otherwise that nothing has."""
+    """Claims by title and verdict, at the largest scale that decides some; failing that, the largest that has run."""
     ran = [scale for scale, found in tops.items() if any(top["verdict"] != NOT_RUN for top in found)]
+    ran = [s for s in ran if any(top["verdict"] not in (NOT_RUN, "descriptive") for top in tops[s])] or ran
     if not ran:
         return f"Not run yet: {stated} claims stated." if stated else "Not run yet."
     lines = []
@@ -258,14 +259,15 @@ def _short_answer(tops: dict[str, list[dict[str, Any]]], stated: int) -> str:
         titles = [top["title"] for top in tops[ran[-1]] if top["verdict"] == word]
         if titles:
             lines.append(f"<li>{badge(word)}: {escape('; '.join(titles))}</li>")
-    seeds = _span(tops[ran[-1]])
-    return f"At {escape(ran[-1])}, {seeds} seeds:<ul>{''.join(lines)}</ul>"
+    return f"At {escape(ran[-1])}, {_span(tops[ran[-1]])}:<ul>{''.join(lines)}</ul>"
 
 
 def _span(tops: list[dict[str, Any]]) -> str:
-    """Numbers of seeds behind the verdicts: "5", "3 to 5", or "no"."""
+    """Seeds behind the verdicts: "5 seeds", "3 to 5 seeds", "1 seed", or "no seeds"."""
     seeds = sorted({top["n"] for top in tops if top["n"]})
-    return f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}" if seeds else "no"
+    if seeds == [1]:
+        return "1 seed"
+    return f"{seeds[0] if len(seeds) == 1 else f'{seeds[0]} to {seeds[-1]}' if seeds else 'no'} seeds"
 
 
 def _tops(found: Iterable[Judged] | None) -> list[dict[str, Any]]:
@@ -281,7 +283,7 @@ def _rank(word: str) -> int:
 
 
 def _seeds(record: dict[str, Any]) -> str:
-    return small(f"n = {record['n']} seeds") if record["n"] else ""
+    return small(f"n = {record['n']} seed{'' if record['n'] == 1 else 's'}") if record["n"] else ""
 
 
 def _value(value: float) -> str:
