@@ -33,7 +33,7 @@ def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str 
         cells += [cell(f"{100 * found[group]:.1f}", found[group], css="number") for group in ("near", "far")]
         cells += [_number(found["fit_seconds"], ".2g"), _number(found["score_microseconds"], ".2g")]
         lines.append(row([*cells, cell(str(found["n"]), found["n"])]))
-    headers = ["", "objective", "scorer", "near and far", "near", "far", "fit (s)", "score (µs an image)", "seeds"]
+    headers = ["rank", "objective", "scorer", "near and far", "near", "far", "fit (s)", "score (µs an image)", "seeds"]
     grid = table(headers, lines, "Detectors by mean AUROC in per cent, with cost", "ranking")
     return Html(f"<div>{grid}{csv_link(summary, name)}</div>", summary)
 
