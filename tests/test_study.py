@@ -15,7 +15,7 @@ import torch
 import yaml
 from filelock import FileLock
 
-from ood_core import measure, metrics, recipes, scorers, study
+from ood_core import data, measure, metrics, recipes, scorers, study, train
 from ood_core.checks import ArtifactError, InputError
 from ood_core.measure import COLUMNS
 from ood_core.store import Store
@@ -317,11 +317,22 @@ def test_the_store_costs_little_beside_training(made):
 def test_training_of_a_cold_tiny_book_stays_under_300_seconds_on_two_cores():
     """Counts what every stored run of the book's own pages took; trains what is missing first.
 
-    Processor seconds of one thread, so that a busy host does not fail the test; runs share two cores without loss.
+    Processor seconds of one thread, so that a busy host does not fail the test; runs share two cores without loss. A
+    processor on which a step takes longer than the 6.4 ms of the one the limit was set on gets as much more.
     """
     seconds = {}
     for page in recipes.pages():
         results = study.run_or_load(page, scale="tiny", seeds=recipes.page(page).seeds["tiny"], jobs=2)
         seconds |= {run.key: run.info["seconds"]["train_cpu"] for run in results.stored.values()}
     assert len(seconds) >= 30
-    assert sum(seconds.values()) < 2 * 300
+    slower = max(1.0, seconds_a_step() / 0.0064)
+    assert sum(seconds.values()) < 2 * 300 * slower
+
+
+def seconds_a_step():
+    """Processor seconds of one training step of the base recipe, over two epochs."""
+    recipe = recipes.load("l2-norm", "tiny")["ce"]
+    short = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"epochs": 2})})
+    images, _ = data.training(recipe.data, 0)
+    trained = train.fit(short, 0, images)
+    return trained.cpu_seconds / (2 * (len(images) // recipe.optimiser.batch))
