@@ -56,7 +56,7 @@ def _verify_recorded(run: Recorded, recipe: Recipe, again: bool) -> Finding:
         return Finding(run.key, recipe.id, seed, 0, str(error).partition("\n")[0])
     if stale:
         wrong.append(f"{stale} measurements are older than the code: run and record again")
-    weights = run.weights()
+    weights = run.weights() if again else None
     if again and weights is None:
         wrong.append("no weights are recorded to measure again")
     elif again and weights is not None:
