@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ def extract(
         layers: further modules whose outputs to keep in `Outputs.layers`.
         pool: what becomes of an output with more than two axes: `mean` or `max` over space (axes 2 and on of
             (B, D, H, W)) or over tokens (axis 1 of (B, T, D)), or `flatten`.
-        batch_size: images a step, where this function makes the batches; by default 64 on a CPU, whose cache holds no
-            more of the activations, and 512 elsewhere.
+        batch_size: images a step, where this function makes the batches; by default 512, and on a CPU as many as have
+            the pixels of 64 images of 32x32, at least 64: its cache holds no more of the activations.
         device: where to run; by default where the model's parameters are.
         keep_inputs: keep the preprocessed images, for scorers that need gradients.
         into: a new folder for `features.npy`, `logits.npy`, `layers/NAME.npy` and `inputs.npy`; the outputs then map
@@ -73,7 +73,7 @@ def extract(
         labels = _matching(labels, images, rows)
     start = next((p.device for p in model.parameters()), torch.device("cpu"))
     target = torch.device(device) if device is not None else start
-    batch_size = batch_size or (64 if target.type == "cpu" else 512)
+    batch_size = batch_size or _batch_size(images, target)
     wanted = [("features",), *(("layers", name) for name in layers)]
     seen_labels: list[Tensor] = []
     head_module: nn.Module | None = None
@@ -137,6 +137,12 @@ def _rows(images: Any) -> int | None:
         count = len(images.sampler)
         return count - count % images.batch_size if images.drop_last else count
     return None
+
+
+def _batch_size(images: Any, device: torch.device) -> int:
+    shape = images.images.shape[1:3] if isinstance(images, ImageSet) else getattr(images, "shape", ())[2:]
+    pixels = prod(shape) if len(shape) == 2 else 32 * 32
+    return 512 if device.type != "cpu" else max(64, 64 * 32 * 32 // max(1, pixels))
 
 
 def _steps(images: Any, rows: int | None, batch_size: int) -> int | None:

@@ -132,7 +132,7 @@ def run(
                 stop=stop,
             )
             weights, history = trained.network.state_dict(), pd.DataFrame(trained.history)
-            early = {epoch: kept.recorded(epoch) for epoch in recipe.recorded_epochs() if epoch < recipe.epochs}
+            early = {epoch: kept.recorded(epoch) for epoch in recipe.kept_epochs() if epoch < recipe.epochs}
             todo = {epoch: jobs(recipe, epoch) for epoch in recipe.recorded_epochs()}
             info = _provenance(planned, sets, trained, device)
         started = time.perf_counter()

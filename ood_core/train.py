@@ -23,7 +23,7 @@ from .rng import generator
 
 CHECKPOINT_SECONDS = 30.0
 
-# Given the network in eval mode before training (epoch 0) and at the recipe's recorded epochs.
+# Given the network in eval mode before training (epoch 0) and at the epochs whose weights the recipe keeps.
 Recorder = Callable[[Network, int], None]
 
 
@@ -100,7 +100,7 @@ def fit(
         images: the ID images to train on, with labels.
         checkpoints: where to look for a state to resume from, and to leave one; None trains without.
         checkpoint_seconds: least time between two states; `CHECKPOINT_SECONDS` if left out.
-        record: given the network before training (epoch 0) and at the recipe's recorded epochs.
+        record: given the network before training (epoch 0) and at the recipe's kept epochs.
         on_epoch: told the epoch just finished and its loss, for progress.
         stop: asked after each epoch; where it says yes, the state is saved and training ends.
     Raises:
@@ -138,7 +138,7 @@ def fit(
         _restore(net, optimiser, state.tensors)
         first, history = state.epoch, list(state.history)
         watch = _Stopwatch(state.seconds, state.cpu_seconds)
-    marks = set(recipe.recorded_epochs())
+    marks = set(recipe.kept_epochs())
     pause = CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
 
     def measure(epoch: int) -> None:

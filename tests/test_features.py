@@ -109,6 +109,16 @@ class Endless(IterableDataset):
         return iter(self.rows)
 
 
+@pytest.mark.parametrize(("side", "expected"), [(8, [1024, 6]), (32, [64] * 2 + [2]), (40, [64, 1])])
+def test_small_images_come_in_larger_batches(side, expected):
+    """As many as have the pixels of 64 images of 32x32, and never fewer than 64."""
+    sizes = []
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(side * side, 3))
+    net.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    extract(net, torch.rand(sum(expected), 1, side, side))
+    assert sizes == expected
+
+
 @pytest.mark.parametrize(
     "given",
     [

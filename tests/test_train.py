@@ -109,10 +109,12 @@ def test_checkpoints_come_by_time_and_not_after_the_last_epoch():
     assert memory.states == []
 
 
-def test_only_listed_epochs_are_recorded():
+def test_listed_epochs_are_recorded_and_those_of_every_recipe():
     seen = Record()
-    train.fit(recipe(evaluate={"record": [0.5]}), 0, images(), record=seen)
-    assert list(seen) == [0, 2, 4]
+    made = recipe(evaluate={"record": [0.25]}, schedule={"epochs": 12})
+    train.fit(made, 0, images(), record=seen)
+    assert list(seen) == made.kept_epochs() == [0, 2, 3, 4, 6, 8, 10, 12]
+    assert made.recorded_epochs() == [0, 3, 12]
 
 
 def test_every_epoch_has_an_order_of_its_own(monkeypatch):

@@ -15,6 +15,7 @@ TRAINING = {"data", "network", "head", "loss", "optimiser", "schedule", "precisi
 
 # Part of every train key: raise it when the same recipe and seed would train to other weights.
 TRAIN_VERSION = 1
+RECORD = (0.167, 0.333, 0.5, 0.667, 0.833)  # fractions of the epochs
 
 
 class _Strict(BaseModel):
@@ -142,9 +143,7 @@ class Evaluate(_Strict):
     validation: tuple[str, ...] = Field((), description="OOD sets to choose a scorer on; never among the test sets")
     measures: tuple[str, ...] = Field(("accuracy", "collapse", "norms"), description="see `measure.names()`")
     scores: tuple[Score, ...] = ()
-    record: tuple[float, ...] = Field(
-        (0.167, 0.333, 0.5, 0.667, 0.833), description="fractions of the epochs at which to measure; 0 and 1 always"
-    )
+    record: tuple[float, ...] = Field(RECORD, description="fractions of the epochs to measure at; 0 and 1 always")
     collapse_images: int = Field(10_000, ge=1, description="training images used for collapse and norm statistics")
     early_images: int | None = Field(
         None,
@@ -193,8 +192,14 @@ class Recipe(_Strict):
 
     def recorded_epochs(self) -> list[int]:
         """Epochs at which measurements are taken, 0 and the last included."""
-        fractions = {0.0, 1.0, *self.evaluate.record}
-        return sorted({round(f * self.epochs) for f in fractions})
+        return self._at(self.evaluate.record)
+
+    def kept_epochs(self) -> list[int]:
+        """Epochs of which training keeps the weights: more than are recorded here, as another page may share the run."""
+        return self._at((*RECORD, *self.evaluate.record))
+
+    def _at(self, fractions: tuple[float, ...]) -> list[int]:
+        return sorted({round(f * self.epochs) for f in (0.0, 1.0, *fractions)})
 
     def training(self) -> dict[str, Any]:
         """The training fields, those at their default left out: a new field leaves old keys as they were."""
