@@ -12,53 +12,21 @@ is not installed is left out and named.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import works
+from benchmarks.processes import Contender, provenance
 
 THREADS = (2, 1)
 OUT = Path(__file__).resolve().parent.parent / "book" / "reference" / "speed.json"
-
-
-class Contender:
-    """One process that runs its form of each work when told to."""
-
-    def __init__(self, name: str, threads: int, size: float) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
-        command = [sys.executable, __file__, "--serve", name, "--threads", str(threads), "--size", str(size)]
-        self.process = subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-        self.works: list[str] = []
-
-    def ask(self, order: Any) -> Any:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        if order is not None:
-            self.process.stdin.write(json.dumps(order) + "\n")
-            self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a contender ended with code {self.process.wait()} on {order}")
-        return json.loads(line)
-
-    def end(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+PACKAGES = ("ood-core", "torch", "numpy", "scikit-learn", "pytorch-ood", "faiss-cpu")
 
 
 def serve(name: str, threads: int, size: float) -> None:
@@ -94,7 +62,10 @@ def serve(name: str, threads: int, size: float) -> None:
 
 def measure(threads: int, size: float, rounds: dict[str, int]) -> list[dict[str, Any]]:
     """All works with all contenders at so many threads."""
-    contenders = {name: Contender(name, threads, size) for name in works.CONTENDERS}
+    contenders = {
+        name: Contender([__file__, "--serve", name, "--threads", str(threads), "--size", str(size)], threads)
+        for name in works.CONTENDERS
+    }
     for contender in contenders.values():  # all of them are starting
         contender.works = contender.ask(None)
     rows = []
@@ -129,30 +100,6 @@ def measure(threads: int, size: float, rounds: dict[str, int]) -> list[dict[str,
     return rows
 
 
-def provenance(size: float, seconds: float) -> dict[str, Any]:
-    """Where and when, and with which versions."""
-    model = platform.processor()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    versions = {"python": platform.python_version()}
-    for name in ("ood-core", "torch", "numpy", "scikit-learn", "pytorch-ood", "faiss-cpu"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    git = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(git, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)  # noqa: S603
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": done.stdout.strip() or "unknown",
-        "processor": model,
-        "cores": os.cpu_count(),
-        "load": [round(x, 2) for x in os.getloadavg()],
-        "versions": versions,
-        "size": size,
-        "seconds": round(seconds),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=OUT, help=f"file to write (default: {OUT})")
@@ -164,14 +111,15 @@ def main() -> None:
         serve(given.serve, given.threads, given.size)
         return
     began = time.perf_counter()
-    start = provenance(given.size, 0)  # the load before the benchmark is its own
+    start = provenance(PACKAGES)  # the load before the benchmark is its own
     rows = []
     for threads in (given.threads,) if given.threads else THREADS:
         rows += measure(
             threads, given.size, {work: about["rounds"][threads > 1] for work, about in works.WORKS.items()}
         )
     targets = {work: about["targets"] for work, about in works.WORKS.items()}
-    result = {**start, "seconds": round(time.perf_counter() - began), "targets": targets, "rows": rows}
+    seconds = round(time.perf_counter() - began)
+    result = {**start, "size": given.size, "seconds": seconds, "targets": targets, "rows": rows}
     given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"{given.out} written after {result['seconds']} s")
 

@@ -17,6 +17,7 @@ from .docstrings import Doc, parse, signature
 from .networks import network_families, network_table
 from .sets import embedded, overlaps, record_sets, recorded, sample_grid, set_table, use_table
 from .speed import speed_provenance, speed_table, speed_targets
+from .training import training_ceilings, training_provenance, training_table, training_targets
 
 __all__ = [
     "api",
@@ -37,6 +38,10 @@ __all__ = [
     "speed_provenance",
     "speed_table",
     "speed_targets",
+    "training_ceilings",
+    "training_provenance",
+    "training_table",
+    "training_targets",
     "use_table",
 ]
 

@@ -24,18 +24,27 @@ def speed(path: Path | None = None) -> dict[str, Any] | None:
 def speed_provenance(path: Path | None = None) -> tables.Html:
     """Where, when and with which versions it was measured."""
     found = speed(path)
-    if found is None:
-        return tables.facts_table(pd.DataFrame({"": ["not measured"], "how": [f"`{COMMAND}`"]}), "Speed", "speed")
+    return not_measured(COMMAND, "Speed", "speed") if found is None else provenance(found, "speed")
+
+
+def not_measured(command: str, label: str, name: str) -> tables.Html:
+    """What stands where nothing is recorded."""
+    return tables.facts_table(pd.DataFrame({"": ["not measured"], "how": [f"`{command}`"]}), label, name)
+
+
+def provenance(found: dict[str, Any], name: str) -> tables.Html:
+    """Where, when and with which versions a benchmark ran."""
     facts = {
         "measured": found["created"],
         "commit": found["commit"],
+        **({"device": found["device"]} if "device" in found else {}),
         "processor": f"{found['processor']}, {found['cores']} cores",
         "load before": ", ".join(map(str, found["load"])) + " (1, 5, 15 minutes)",
         "took": f"{found['seconds']} s",
         **found["versions"],
     }
     frame = pd.DataFrame({"what": list(facts), "value": list(map(str, facts.values()))})
-    return tables.facts_table(frame, "Where and when the speed was measured", "speed-provenance")
+    return tables.facts_table(frame, "Where and when the speed was measured", f"{name}-provenance")
 
 
 def ratios(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -70,16 +79,17 @@ def ratios(found: dict[str, Any]) -> list[dict[str, Any]]:
 def speed_targets(path: Path | None = None) -> tables.Html:
     """Each target beside what was measured."""
     found = speed(path)
-    if found is None:
-        return speed_provenance(path)
+    return speed_provenance(path) if found is None else targets(found, "ratios")
+
+
+def targets(found: dict[str, Any], name: str) -> tables.Html:
+    """Each target of a benchmark beside what was measured."""
     frame = pd.DataFrame(ratios(found))
     shown = frame["times faster"].notna()
     frame["ratio"] = frame["times faster"].where(shown, frame["ours, times"]).astype(float)
     frame["ratio of"] = shown.map({True: "theirs to ours", False: "ours to theirs"})
     columns = ["work", "threads", "against", "ratio of", "ratio", "target", "met"]
-    return tables.facts_table(
-        frame[columns], "Ratios of wall time within a round, medians, and their targets", "ratios"
-    )
+    return tables.facts_table(frame[columns], "Ratios of wall time within a round, medians, and their targets", name)
 
 
 def speed_table(path: Path | None = None) -> tables.Html:

@@ -1,0 +1,140 @@
+"""Training beside a plain DataLoader loop, beside its own bare steps, and beside what the machine can do at best.
+
+    python benchmarks/training.py                        # minutes on one quiet core
+    python benchmarks/training.py --device cuda          # all cores for the DataLoader, whole epochs
+    python benchmarks/training.py --nets digits --rounds 1 --out /tmp/try.json       # a trial of the script
+
+Each contender has a process of its own with the same threads: one on a CPU, where that is steady on a shared machine,
+all on a GPU. A round runs one work in all of them, one after the other, so that whatever disturbs the machine disturbs
+all alike. Rounds are kept, and the page on speed prints medians of ratios within a round. The plain loop needs
+torchvision; where that is not installed it is left out and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import loops
+from benchmarks.processes import Contender, provenance
+
+FOLDER = Path(__file__).resolve().parent.parent / "book" / "reference"
+OUT = {"cpu": FOLDER / "training.json", "cuda": FOLDER / "training-cuda.json"}
+PACKAGES = ("ood-core", "torch", "torchvision", "numpy", "pillow")
+
+
+def serve(given: argparse.Namespace, threads: int) -> None:
+    """Answer orders on standard input: prepare a work, run it, drop it."""
+    out, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
+    try:
+        mine = loops.contender(given.serve, given.nets, given.device, threads, given.size, given.workers)
+    except ImportError as error:
+        print(f"{given.serve} is left out: {error}", file=sys.stderr)
+        mine = {}
+    print(json.dumps(list(mine)), file=out, flush=True)
+    run = None
+    for line in sys.stdin:
+        order, work = json.loads(line)
+        answer: Any = None
+        if order == "prepare":
+            run = mine[work]()
+            run()  # what is loaded, planned or allocated once
+        elif order == "run":
+            assert run is not None
+            answer = run()
+        else:
+            run = None
+        print(json.dumps(answer), file=out, flush=True)
+
+
+def measure(given: argparse.Namespace, threads: int) -> tuple[list[dict[str, Any]], dict[str, list[float]]]:
+    """All works of all contenders, and the ceilings: rounds of seconds."""
+    common = ["--device", given.device, "--size", str(given.size), "--workers", str(given.workers), "--nets"]
+    contenders = {
+        name: Contender([__file__, "--serve", name, *common, *given.nets], threads) for name in loops.CONTENDERS
+    }
+    for contender in contenders.values():  # all of them are starting
+        contender.works = contender.ask(None)
+    works = [*loops.CEILINGS, *(f"{net}: {work}" for net in given.nets for work in loops.TARGETS)]
+    rows, ceilings = [], {}
+    for work in works:
+        taking = {name: c for name, c in contenders.items() if work in c.works}
+        for contender in taking.values():
+            contender.ask(["prepare", work])
+        seen: dict[str, list[list[float]]] = {name: [] for name in taking}
+        for _ in range(given.rounds):
+            for name, contender in taking.items():
+                seen[name].append(contender.ask(["run", work]))
+        for name, contender in taking.items():
+            contender.ask(["drop", work])
+            wall, cpu = zip(*seen[name], strict=True)
+            print(f"{work:20} {name:14} {statistics.median(wall):9.4f} s", flush=True)
+            if name == "ceiling":
+                ceilings[work] = loops.rates(given.device, work, list(wall))
+                continue
+            rows.append(
+                {
+                    "work": work,
+                    "contender": name,
+                    "threads": threads,
+                    "wall": [round(x, 6) for x in wall],
+                    "cpu": [round(x, 6) for x in cpu],
+                }
+            )
+    for contender in contenders.values():
+        contender.end()
+    return rows, ceilings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help=f"file to write (default: {OUT['cpu']}; on a GPU {OUT['cuda'].name})")
+    parser.add_argument("--nets", nargs="+", choices=list(loops.NETS), default=list(loops.NETS), help="default: all")
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    parser.add_argument("--size", type=float, default=1.0, help="share of the images, to try the script")
+    parser.add_argument("--workers", type=int, help="of the plain loop's DataLoader (default: 0; on a GPU up to 8)")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    cores = os.cpu_count() or 1
+    threads = cores if given.device == "cuda" else 1
+    if given.workers is None:
+        given.workers = min(8, cores) if given.device == "cuda" else 0
+    if given.serve:
+        serve(given, threads)
+        return
+    began = time.perf_counter()
+    start = provenance(PACKAGES)  # the load before the benchmark is its own
+    if given.device == "cuda":
+        import torch
+
+        start["device"] = torch.cuda.get_device_name()
+    rows, ceilings = measure(given, threads)
+    found = {net: loops.costs(net, given.device, given.size) for net in given.nets}
+    result = {
+        **start,
+        "size": given.size,
+        "rounds": given.rounds,
+        "workers": given.workers,
+        "seconds": round(time.perf_counter() - began),
+        "contenders": loops.ABOUT,
+        "ceilings": ceilings,
+        "costs": {f"{net}: {work}": cost for net, works in found.items() for work, cost in works.items()},
+        "targets": {f"{net}: {work}": t for net in given.nets for work, t in loops.TARGETS.items()},
+        "rows": rows,
+    }
+    out = given.out or OUT[given.device]
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"{out} written after {result['seconds']} s")
+
+
+if __name__ == "__main__":
+    main()

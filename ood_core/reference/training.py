@@ -1,0 +1,87 @@
+"""The part of the page on speed that is about training, made of the file that `benchmarks/training.py` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from .. import paths, tables
+from . import speed
+
+FOLDER = Path("book/reference")
+FILES = {"cpu": "training.json", "cuda": "training-cuda.json"}
+COMMAND = "python benchmarks/training.py"
+MEASURED = ("ours", "bare")  # contenders whose work is counted as the ceilings need it
+
+
+def training(device: str = "cpu", path: Path | None = None) -> dict[str, Any] | None:
+    """The recorded measurement on a CPU or a GPU, or None where there is none."""
+    return speed.speed(path or paths.repository() / FOLDER / FILES[device])
+
+
+def training_targets(device: str = "cpu", path: Path | None = None) -> tables.Html:
+    """Each target beside what was measured."""
+    found = training(device, path)
+    return _nothing(device) if found is None else speed.targets(found, f"training-ratios-{device}")
+
+
+def training_provenance(device: str = "cpu", path: Path | None = None) -> tables.Html:
+    """Where, when and with which versions it was measured."""
+    found = training(device, path)
+    return _nothing(device) if found is None else speed.provenance(found, f"training-{device}")
+
+
+def training_table(device: str = "cpu", path: Path | None = None) -> tables.Html:
+    """Images a second of each contender, and the shares of the machine's ceilings that ours comes to, medians.
+
+    A work's floating point operations against the matrix product in its precision, and its bytes against a copy.
+    """
+    found = training(device, path)
+    if found is None:
+        return _nothing(device)
+    records = []
+    for row in found["rows"]:
+        cost = found["costs"][row["work"]]
+        speed_ = cost["images"] / median(row["wall"])
+        counted = row["contender"] in MEASURED
+        product = speed_ * cost["flop"] / median(found["ceilings"][f"matmul {cost['precision']}"])
+        copy = speed_ * cost["bytes"] / median(found["ceilings"]["copy"])
+        records.append(
+            {
+                "work": row["work"],
+                "contender": row["contender"],
+                "threads": row["threads"],
+                "images a second": speed_,
+                "processor s": float(median(row["cpu"])),
+                "share of the product": f"{product:.0%}" if counted and cost["flop"] else "",
+                "share of the copy": f"{copy:.0%}" if counted else "",
+                "rounds": len(row["wall"]),
+            }
+        )
+    return tables.facts_table(
+        pd.DataFrame(records), "Images a second of each contender, medians over rounds", f"training-{device}"
+    )
+
+
+def training_ceilings(device: str = "cpu", path: Path | None = None) -> tables.Html:
+    """What the machine did at best in the same run: products in operations, a copy in bytes read and written."""
+    found = training(device, path)
+    if found is None:
+        return _nothing(device)
+    frame = pd.DataFrame(
+        {
+            "ceiling": work,
+            "G a second": median(rates) / 1e9,
+            "of": "bytes" if work == "copy" else "floating point operations",
+        }
+        for work, rates in found["ceilings"].items()
+    )
+    return tables.facts_table(frame, "Ceilings of the machine, medians over rounds", f"ceilings-{device}")
+
+
+def _nothing(device: str) -> tables.Html:
+    command = COMMAND + (" --device cuda" if device == "cuda" else "")
+    return speed.not_measured(command, f"Training on {device}", f"training-{device}")

@@ -1,0 +1,111 @@
+"""The part on training of the page on speed prints the recorded file, number for number; the benchmark runs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import loops
+from ood_core import reference
+from ood_core.reference import speed, training
+from tests.building import ROOT
+
+FOUND = {
+    "created": "2026-01-01T00:00:00+00:00",
+    "commit": "abc",
+    "processor": "p",
+    "cores": 2,
+    "load": [0.0, 0.1, 0.2],
+    "versions": {"torch": "9.9"},
+    "size": 1.0,
+    "seconds": 7,
+    "ceilings": {"matmul float32": [1e9], "matmul bfloat16": [1e9, 4e9, 2e9], "copy": [1e8, 1e8]},
+    "costs": {
+        "net: train": {"images": 100, "flop": 5_000_000, "bytes": 10_000, "precision": "bfloat16"},
+        "net: augment": {"images": 100, "flop": 0, "bytes": 1000, "precision": "float32"},
+    },
+    "targets": {"net: train": {"plain": {"faster": 3}}, "net: augment": {}},
+    "rows": [
+        {"work": f"net: {work}", "contender": name, "threads": 1, "wall": wall, "cpu": wall}
+        for work, name, wall in (
+            ("train", "ours", [0.5, 4.0, 0.5]),
+            ("train", "plain", [1.0, 16.0, 2.0]),
+            ("augment", "ours", [0.1, 0.1, 0.1]),
+        )
+    ],
+}
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "training.json"
+    path.write_text(json.dumps(FOUND))
+    return path
+
+
+def test_ratios_are_medians_within_rounds(file):
+    frame = reference.training_targets(path=file).frame
+    assert frame[["work", "against", "ratio", "met"]].to_numpy().tolist() == [["net: train", "plain", 4.0, "yes"]]
+
+
+def test_shares_by_hand(file):
+    """200 images a second of 5 MFLOP are half of 2 GFLOP/s; of 10 kB, 2 % of 100 MB/s."""
+    frame = reference.training_table(path=file).frame
+    assert frame["images a second"].tolist() == [200.0, 50.0, 1000.0]
+    assert frame["share of the product"].tolist() == ["50%", "", ""]
+    assert frame["share of the copy"].tolist() == ["2%", "", "1%"]
+    assert reference.training_ceilings(path=file).frame["G a second"].tolist() == [1.0, 2.0, 0.1]
+    assert "9.9" in reference.training_provenance(path=file).html
+
+
+def test_nothing_measured_is_said(tmp_path):
+    for make in (
+        reference.training_targets,
+        reference.training_table,
+        reference.training_ceilings,
+        reference.training_provenance,
+    ):
+        assert "not measured" in make(path=tmp_path / "absent.json").html
+        assert "--device cuda" in make("cuda", tmp_path / "absent.json").html
+
+
+@pytest.mark.parametrize("device", training.FILES)
+def test_the_recorded_file_is_a_whole_measurement(device):
+    found = training.training(device)
+    if found is None:
+        pytest.skip(f"training on {device} is not measured yet")
+    assert found["size"] == 1.0, "a trial with fewer images says nothing"
+    assert {row["contender"] for row in found["rows"]} >= {"ours", "bare", "plain", "plain, tuned"}
+    assert {row["work"] for row in found["rows"]} == {f"{net}: {w}" for net in loops.NETS for w in loops.TARGETS}
+    assert not found["commit"].endswith("+"), "measured on a checkout that nobody has"
+    assert all(len(row["wall"]) == found["rounds"] >= 3 for row in found["rows"])
+
+
+def test_counted_costs_by_hand():
+    """The perceptron's relatives are counted elsewhere; here what a work makes of them."""
+    found = loops.costs("resnet8", "cpu", 0.1)
+    images = 256
+    assert {name: cost["images"] for name, cost in found.items()} == dict.fromkeys(
+        ("train", "extract", "augment"), images
+    )
+    assert found["train"]["flop"] == 3 * found["extract"]["flop"]
+    assert found["augment"]["bytes"] == 5 * 32 * 32 * 3
+    # Convolutions and normalisations: stem and first block 2 * 3 of 32x32x32; then 2 * 3 of 16x16x64 and 8x8x128.
+    written = 6 * 32 * 32 * 32 + 6 * 16 * 16 * 64 + 6 * 8 * 8 * 128
+    identity = 32 * 32 * 32  # the shortcut that changes nothing is a module
+    assert found["extract"]["bytes"] == 2 * 4 * (written + identity)
+    assert found["train"]["bytes"] == 3 * found["extract"]["bytes"] / 2  # bfloat16
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs(tmp_path):
+    out = tmp_path / "training.json"
+    command = [sys.executable, ROOT / "benchmarks" / "training.py", "--nets", "digits", "--rounds", "1"]
+    subprocess.run([*command, "--size", "0.1", "--out", out], check=True, capture_output=True, text=True)
+    found = json.loads(out.read_text())
+    assert {row["work"] for row in found["rows"]} == {f"digits: {work}" for work in loops.TARGETS}
+    assert {"ours", "bare"} <= {row["contender"] for row in found["rows"]}
+    assert set(found["ceilings"]) == set(loops.CEILINGS)
+    assert reference.training_table(path=out).frame["images a second"].gt(0).all()
+    assert speed.ratios(found)
