@@ -15,8 +15,9 @@ from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-# Folders, and a file that one page is made of, from the repository root.
-INPUTS = ("ood_core", "book/claims", "book/reported", "book/results", "book/reference/speed.json")
+# Folders, and files that one page is made of, from the repository root.
+SPEED = ("book/reference/speed.json", "book/reference/training.json", "book/reference/training-cuda.json")
+INPUTS = ("ood_core", "book/claims", "book/reported", "book/results", *SPEED)
 
 
 def digest(paths: Iterable[Path], root: Path) -> str:
@@ -41,6 +42,12 @@ def remember(app: Sphinx, page: str, _source: list[str]) -> None:
     app.env.made_from = {**getattr(app.env, "made_from", {}), page: inputs_of(app, page)}  # type: ignore[attr-defined]
 
 
+def merge(_app: Sphinx, env: BuildEnvironment, pages: set[str], other: BuildEnvironment) -> None:
+    """Take over what another process remembers of the pages that it read."""
+    kept = {page: made for page, made in getattr(other, "made_from", {}).items() if page in pages}
+    env.made_from = {**getattr(env, "made_from", {}), **kept}  # type: ignore[attr-defined]
+
+
 def outdated(app: Sphinx, env: BuildEnvironment, _added: set[str], _changed: set[str], _removed: set[str]) -> list[str]:
     """Executed pages whose inputs are not those they were executed with."""
     executed = {page for page, kept in NbMetadataCollector.get_doc_data(env).items() if kept.get("exec_data")}
@@ -57,6 +64,7 @@ def forget_after_trouble(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the handlers."""
     app.connect("source-read", remember)
+    app.connect("env-merge-info", merge)
     app.connect("env-get-outdated", outdated)
     app.connect("build-finished", forget_after_trouble)
-    return {"parallel_read_safe": False, "parallel_write_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

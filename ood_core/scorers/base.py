@@ -17,7 +17,7 @@ from .. import checks
 from ..checks import InputError, NotFittedError
 from ..outputs import Outputs, unit
 from . import artifact
-from .rows import canonical_order, working_dtype
+from .rows import Directions, canonical_order, working_dtype
 
 CACHE = 2**19  # bytes of float64; three to four times as fast there as in blocks of the whole budget
 _KINDS: dict[type, tuple[Any, str]] = {
@@ -93,6 +93,7 @@ class Scorer(ABC):
     memory: ClassVar[int] = 256 * 2**20
     sample: ClassVar[int] = 1000
     in_cache: ClassVar[bool] = False  # one pass over the rows is all there is to do: keep its blocks in the cache
+    by_block: ClassVar[bool] = False  # `_fit` reads its rows by `rows.blocks` alone: `Directions` will do
     as_given: ClassVar[tuple[str, ...]] = ()  # fitted tensors that stay in their own precision: banks of rows
 
     layer: str = "features"
@@ -150,10 +151,13 @@ class Scorer(ABC):
         Raises:
             InputError: something needed is missing, not finite, or a class has no (or too few) rows.
         """
-        x = self._layer(outputs)
+        given, _ = self._given(outputs)
+        x: Any = given
+        if self.layer == "unit":
+            x = Directions(given) if self.by_block else self._layer(outputs)
         state = self._fit(x, outputs)
         self._state, self._columns, self.calibration = state, int(x.shape[1]), None
-        self.fit_scores = self._own_scores(x, outputs)
+        self.fit_scores = self._own_scores(given, outputs)
         return self
 
     def _own_scores(self, x: Tensor, outputs: Outputs) -> FitScores | None:
@@ -289,7 +293,7 @@ class Scorer(ABC):
             )
         return checks.matrix(f"layer {self.layer!r}", self._rows(outputs), columns)
 
-    def _given(self, outputs: Outputs, columns: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def _given(self, outputs: Outputs, columns: int | None = None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Rows as they lie in memory, and what makes a block of them the layer: no second copy of all unit vectors."""
         if self.layer == "unit" and isinstance(outputs, Outputs):
             return checks.matrix("layer 'unit'", outputs.features, columns), unit

@@ -59,9 +59,8 @@ def principal_axes(x: Tensor, count: int, memory: int, name: str) -> dict[str, T
     Raises:
         InputError: the rows span fewer dimensions, so that the last axes would be arbitrary.
     """
-    every = torch.arange(len(x))
-    origin = class_mean(x, every, memory)
-    squares = scatter(x, every, origin, memory)
+    origin = class_mean(x, None, memory)
+    squares = scatter(x, None, origin, memory)
     if not torch.isfinite(squares).all():
         raise InputError(
             f"{name}'s principal axes overflow, expected features whose squares fit.\nScale the layer down."

@@ -18,7 +18,7 @@ from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
 from .neighbours import check_k, check_rows
 from .norms import negative_aware_norm
 from .quantiles import quantile
-from .rows import working_dtype
+from .rows import Directions, working_dtype
 from .ssd import SSD, check_ssd, fit_ssd, squared_ssd
 
 FLOOR = 1e-12  # of the training rows' mean NAN: what a row without an active unit is divided by
@@ -171,7 +171,8 @@ class SSDNAN(OverNAN):
         check_ssd(self.name, self.clusters, self.ridge, self.seed, self.n_init)
 
     def _fit_distance(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
-        return fit_ssd(self._placed(x), self.clusters, self.ridge, self.seed, self.n_init, self.name, self.memory)
+        rows = x if self.on == "features" else Directions(x.to(torch.promote_types(x.dtype, torch.float32)))
+        return fit_ssd(rows, self.clusters, self.ridge, self.seed, self.n_init, self.name, self.memory)
 
     def _distance(self, placed: Tensor) -> Tensor:
         squared = squared_ssd(placed, self._state)

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from .rows import blocks
+from .rows import Rows, blocks
 
 
-def scatter(x: Tensor, rows: Tensor, mean: Tensor, memory: int) -> Tensor:
-    """sum_i (x_i - mean)(x_i - mean)^T (D, D) over x[rows], centred before it is squared."""
+def scatter(x: Rows, rows: Tensor | None, mean: Tensor, memory: int) -> Tensor:
+    """sum_i (x_i - mean)(x_i - mean)^T (D, D) over x[rows], all rows for None, centred before it is squared."""
     total = torch.zeros(len(mean), len(mean), dtype=mean.dtype, device=mean.device)
     for block in blocks(x, rows, memory):
         centred = block - mean
-        total += centred.T @ centred
+        total.addmm_(centred.T, centred)
     return total
 
 

@@ -16,7 +16,7 @@ from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
 from .covariance import check_ridge, scatter
-from .rows import class_mean, class_rows
+from .rows import Rows, class_mean, class_rows
 
 LADDER = (0.0, sys.float_info.min, *(float(f"1e{exponent}") for exponent in range(-308, 0)))
 
@@ -51,6 +51,7 @@ class DDU(Scorer):
     needs: ClassVar[tuple[str, ...]] = ("labels",)
     cost: ClassVar[str] = "fit N D^2 + C D^3 / 3, score C N D^2 / 2 multiply-adds; keeps C D^2 numbers"
     source: ClassVar[str] = "Mukhoti et al. 2023, arXiv 2102.11582"
+    by_block: ClassVar[bool] = True
     advice: ClassVar[str] = (
         "The densities overflow: a covariance is singular for these rows. Use jitter='relative' or a larger ridge."
     )
@@ -64,7 +65,7 @@ class DDU(Scorer):
         if self.jitter == "ladder" and "ridge" in self.params:
             raise InputError("ddu got a ridge beside jitter='ladder', expected one of them.\nLeave ridge out.")
 
-    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+    def _fit(self, x: Rows, outputs: Outputs) -> dict[str, Tensor]:
         rows = class_rows(outputs, self.name)
         short = [c for c, index in enumerate(rows) if len(index) < 2]
         if short:

@@ -85,7 +85,7 @@ def _require_logits(x: Tensor, head: Head, outputs: Outputs, layer: str, name: s
     lengths = torch.linalg.vector_norm(head.weight.to(device=x.device, dtype=working_dtype(x)), dim=1)
     share = _TOLERANCE + 2 * (torch.finfo(x.dtype).eps + torch.finfo(outputs.logits.dtype).eps)
     start = 0
-    for block in blocks(x, torch.arange(len(x)), memory // (1 + head.classes // x.shape[1])):
+    for block in blocks(x, None, memory // (1 + head.classes // x.shape[1])):
         given = outputs.logits[start : start + len(block)].to(block)
         start += len(block)
         divides = head.kind == "unit" or head.normalized

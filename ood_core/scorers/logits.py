@@ -49,7 +49,8 @@ class MSP(Scorer):
         return at_least_two(self.name, x)
 
     def _score(self, x: Tensor) -> Tensor:
-        return (x / self.temperature).softmax(dim=1).amax(dim=1)
+        z = x / self.temperature
+        return (z - z.amax(dim=1, keepdim=True)).exp_().sum(dim=1).reciprocal_()  # no other probability is needed
 
 
 @dataclass(kw_only=True, eq=False)

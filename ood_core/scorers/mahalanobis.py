@@ -12,7 +12,7 @@ from ..outputs import Outputs
 from .base import Scorer
 from .covariance import check_ridge, facts, scatter, whitening
 from .nearest import nearest, numbers_per_query, prepare
-from .rows import class_mean, class_rows
+from .rows import Rows, class_mean, class_rows
 
 
 @dataclass(kw_only=True, eq=False)
@@ -41,6 +41,7 @@ class Mahalanobis(Scorer):
     needs: ClassVar[tuple[str, ...]] = ("labels",)
     cost: ClassVar[str] = "fit N D^2, score N D^2 + C N D multiply-adds; keeps D^2 + C D numbers"
     source: ClassVar[str] = "Lee et al. 2018, arXiv 1807.03888"
+    by_block: ClassVar[bool] = True
     advice: ClassVar[str] = "Squared distances overflow: rows lie far outside the fitted ones. Look at the rows' scale."
 
     ridge: float = 1e-4
@@ -48,13 +49,13 @@ class Mahalanobis(Scorer):
     def _check_parameters(self) -> None:
         check_ridge(self.name, self.ridge)
 
-    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+    def _fit(self, x: Rows, outputs: Outputs) -> dict[str, Tensor]:
         classes = class_rows(outputs, self.name)
         means = torch.stack([class_mean(x, rows, self.memory) for rows in classes])  # (C, D)
         pairs = zip(classes, means, strict=True)
         within = sum(scatter(x, rows, mean, self.memory) for rows, mean in pairs) / len(x)
         whiten, added = whitening(torch.as_tensor(within), self.ridge, self.name, "the rows within classes")
-        origin = class_mean(x, torch.arange(len(x)), self.memory)
+        origin = class_mean(x, None, self.memory)
         places = prepare((means - origin) @ whiten.T, self.memory)  # of the class means among whitened rows
         return {"origin": origin, "whiten": whiten, "added": added, **places}
 
@@ -99,9 +100,9 @@ class RelativeMahalanobis(Mahalanobis):
     cost: ClassVar[str] = "fit 2 N D^2, score 2 N D^2 + C N D multiply-adds; keeps 2 D^2 + C D numbers"
     source: ClassVar[str] = "Ren et al. 2021, arXiv 2106.09022"
 
-    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+    def _fit(self, x: Rows, outputs: Outputs) -> dict[str, Tensor]:
         state = super()._fit(x, outputs)
-        total = scatter(x, torch.arange(len(x)), state["origin"], self.memory) / len(x)
+        total = scatter(x, None, state["origin"], self.memory) / len(x)
         whiten, added = whitening(total, self.ridge, self.name, "all rows")
         both = torch.cat([state["whiten"], whiten])  # (2 D, D): one product serves both distances
         return {**state, "whiten": both, "added": torch.stack([state["added"], added])}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..outputs import Outputs
-from .base import Scorer
+from .base import CACHE, Scorer
 from .rows import working_dtype
 
 
@@ -141,11 +141,12 @@ def _length(x: Tensor, p: float) -> Tensor:
 
 def _active(x: Tensor) -> Tensor:
     """Strictly positive units of each row (n,), not merely non-zero ones: leaky units are off below 0."""
-    return (x > 0).sum(dim=1).to(working_dtype(x))
+    return torch.count_nonzero(x > 0, dim=1).to(working_dtype(x))
 
 
 def _activity(x: Tensor, memory: int) -> dict[str, Tensor]:
-    counts = torch.cat([_active(block) for block in x.split(max(1, memory // (8 * x.shape[1])))])
+    rows = max(1, min(memory, CACHE) // (8 * x.shape[1]))
+    counts = torch.cat([_active(block) for block in x.split(rows)])
     return {"inactive_rows": (counts == 0).sum().to(counts), "active_share": counts.mean() / x.shape[1]}
 
 

@@ -168,7 +168,7 @@ class SHE(Scorer):
                 f"she got labels of {len(classes)} classes and a head of {len(head['weight'])}, expected as many.\n"
                 "Pass the head that these labels belong to."
             )
-        every = blocks(x, torch.arange(len(x)), self.memory // (1 + len(classes) // x.shape[1]))
+        every = blocks(x, None, self.memory // (1 + len(classes) // x.shape[1]))
         predicted = torch.cat([linear_logits(head, taken(head, block)).argmax(dim=1) for block in every])
         right = [index[predicted[index.to(x.device)].to(index.device) == c] for c, index in enumerate(classes)]
         never = [c for c, index in enumerate(right) if len(index) == 0]
@@ -194,10 +194,9 @@ class SHE(Scorer):
 
 def _mean(x: Tensor, head: dict[str, Tensor], memory: int) -> Tensor:
     """Mean (D,) of the rows that the head takes, in float64, summed from the first row: see `class_mean`."""
-    every = torch.arange(len(x))
     if not bool(head["divides"]):
-        return class_mean(x, every, memory)
+        return class_mean(x, None, memory)
     total = torch.zeros_like(head["weight"][0])
-    for block in blocks(x, every, memory):
+    for block in blocks(x, None, memory):
         total += taken(head, block).sum(dim=0)
     return total / len(x)

@@ -9,10 +9,33 @@ from torch import Tensor
 
 from .. import checks
 from ..checks import InputError
-from ..outputs import Outputs
+from ..outputs import Outputs, unit
+
+PIECE = 2**24  # bytes of float64: enough for a quick product, and four of them live at once
 
 
-def working_dtype(x: Tensor) -> torch.dtype:
+class Directions:
+    """Rows h / ||h|| of a layer (N, D), made wherever they are read: no second copy of all of them."""
+
+    def __init__(self, features: Tensor) -> None:
+        self._features = features
+        self.shape, self.dtype, self.device = features.shape, features.dtype, features.device
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __getitem__(self, index: slice | Tensor) -> Tensor:
+        return unit(self._features[index])
+
+    def split(self, step: int) -> Iterator[Tensor]:
+        """Blocks of so many rows, in order."""
+        return map(unit, self._features.split(step))
+
+
+Rows = Tensor | Directions
+
+
+def working_dtype(x: Rows) -> torch.dtype:
     """float64 where the device of x has it."""
     return torch.float32 if x.device.type == "mps" else torch.float64
 
@@ -36,23 +59,24 @@ def class_rows(outputs: Outputs, name: str) -> list[Tensor]:
     return list(torch.split(torch.argsort(y, stable=True), torch.bincount(y).tolist()))
 
 
-def class_mean(x: Tensor, rows: Tensor, memory: int) -> Tensor:
-    """Mean (D,) of x[rows] in float64.
+def class_mean(x: Rows, rows: Tensor | None, memory: int) -> Tensor:
+    """Mean (D,) of x[rows] in float64, of all rows for None.
 
     The first row is taken off before summing: n equal rows have exactly their own value as mean, and a large common
     offset costs no digits.
     """
-    first = x[rows[0].to(x.device)].to(working_dtype(x))
+    first = x[slice(1) if rows is None else rows[:1].to(x.device)].to(working_dtype(x))[0]
     total = torch.zeros_like(first)
     for block in blocks(x, rows, memory):
         total += (block - first).sum(dim=0)
-    return first + total / len(rows)
+    return first + total / len(x if rows is None else rows)
 
 
-def blocks(x: Tensor, rows: Tensor, memory: int) -> Iterator[Tensor]:
-    """x[rows] in float64, in pieces that leave room within `memory` bytes for two more of their size."""
-    for part in torch.split(rows.to(x.device), max(1, memory // (24 * x.shape[1]))):
-        yield x[part].to(working_dtype(x))
+def blocks(x: Rows, rows: Tensor | None, memory: int) -> Iterator[Tensor]:
+    """x[rows] in float64, all rows for None, in pieces of at most a quarter of `memory` bytes; not to be written to."""
+    step = max(1, min(memory // 4, PIECE) // (8 * x.shape[1]))
+    for part in x.split(step) if rows is None else (x[index] for index in rows.to(x.device).split(step)):
+        yield part.to(working_dtype(x))
 
 
 def canonical_order(x: Tensor) -> Tensor:

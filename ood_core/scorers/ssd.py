@@ -13,7 +13,7 @@ from ..outputs import Outputs
 from .base import Scorer
 from .centres import check_kmeans, distances, kmeans
 from .covariance import check_ridge, facts, scatter, whitening
-from .rows import blocks, class_mean
+from .rows import Rows, blocks, class_mean
 
 
 @dataclass(kw_only=True, eq=False)
@@ -45,6 +45,7 @@ class SSD(Scorer):
     name: ClassVar[str] = "ssd"
     cost: ClassVar[str] = "fit N D^2, score K N D^2 multiply-adds; keeps K D^2 numbers"
     source: ClassVar[str] = "Sehwag, Chiang and Mittal 2021, arXiv 2103.12051"
+    by_block: ClassVar[bool] = True
     advice: ClassVar[str] = "Squared distances overflow: rows lie far outside the fitted ones. Look at the rows' scale."
 
     clusters: int = 1
@@ -56,7 +57,7 @@ class SSD(Scorer):
     def _check_parameters(self) -> None:
         check_ssd(self.name, self.clusters, self.ridge, self.seed, self.n_init)
 
-    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+    def _fit(self, x: Rows, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         return fit_ssd(x, self.clusters, self.ridge, self.seed, self.n_init, self.name, self.memory)
 
     def _score(self, x: Tensor) -> Tensor:
@@ -77,19 +78,16 @@ def check_ssd(name: str, clusters: int, ridge: float, seed: int, n_init: int) ->
         raise InputError(f"{name} got seed={seed}, expected at least 0.\nPass 0 or more.")
 
 
-def fit_ssd(
-    x: Tensor, clusters: int, ridge: float, seed: int, n_init: int, name: str, memory: int
-) -> dict[str, Tensor]:
+def fit_ssd(x: Rows, clusters: int, ridge: float, seed: int, n_init: int, name: str, memory: int) -> dict[str, Tensor]:
     """Mean and deviation (D,) of the rows; centres (K, D) and whitenings (K, D, D) among the standardised rows."""
-    every = torch.arange(len(x))
-    mean = class_mean(x, every, memory)
-    variance = sum((block - mean).square().sum(dim=0) / len(x) for block in blocks(x, every, memory))
+    mean = class_mean(x, None, memory)
+    variance = sum((block - mean).square().sum(dim=0) / len(x) for block in blocks(x, None, memory))
     sd = torch.as_tensor(variance).sqrt()
     sd = sd.masked_fill(sd == 0, 1.0)
-    parts = [every]
+    parts = [torch.arange(len(x))]
     if clusters > 1:
         kind = torch.promote_types(x.dtype, torch.float32)
-        z = torch.cat([((block - mean) / sd).to(kind) for block in blocks(x, every, memory)])
+        z = torch.cat([((block - mean) / sd).to(kind) for block in blocks(x, None, memory)])
         parts = kmeans(z, clusters, seed, n_init, name)
     means = torch.stack([class_mean(x, rows, memory) for rows in parts])
     fitted = []

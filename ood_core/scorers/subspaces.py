@@ -62,7 +62,7 @@ class ViM(Scorer):
             )
         state = {**head, **_subspace(x, head, level_point(head), self.dim, self.name, self.memory)}
         largest, outside = torch.zeros_like(state["rank"]), torch.zeros_like(state["rank"])
-        for block in blocks(x, torch.arange(len(x)), self.memory // 2):
+        for block in blocks(x, None, self.memory // 2):
             rows = taken(state, block)
             largest += linear_logits(state, rows).amax(dim=1).sum()
             outside += _outside(state, rows).sum()
@@ -130,7 +130,7 @@ class Residual(Scorer):
             head = linear_form(x, outputs, self.layer, self.name, self.memory)
             origin = level_point(head)
         else:
-            origin = class_mean(x, torch.arange(len(x)), self.memory)
+            origin = class_mean(x, None, self.memory)
             head = {"divides": torch.zeros_like(origin[0])}
         return _subspace(x, head, origin, self.dim, self.name, self.memory)
 
@@ -199,7 +199,7 @@ class NECO(Scorer):
                     "neco got a distance head with times='max_logit', expected a linear or a unit one: its logits are "
                     "negative.\nUse times='none'."
                 )
-        mean = class_mean(x, torch.arange(len(x)), self.memory)
+        mean = class_mean(x, None, self.memory)
         scatter = _scatter(x, mean, self.memory)
         spread = (scatter.diagonal() / len(x)).sqrt()
         divisor = spread.masked_fill(spread == 0, 1.0) if self.scaling == "standard" else torch.ones_like(spread)
@@ -268,9 +268,9 @@ def _subspace_facts(state: dict[str, Tensor]) -> dict[str, Any]:
 def _scatter(x: Tensor, origin: Tensor, memory: int, head: dict[str, Tensor] | None = None) -> Tensor:
     """Sum of (h - origin)(h - origin)^T (D, D) in float64, of the rows that the head takes."""
     total = torch.zeros(len(origin), len(origin), dtype=working_dtype(x), device=x.device)
-    for block in blocks(x, torch.arange(len(x)), memory):
+    for block in blocks(x, None, memory):
         centred = (block if head is None else taken(head, block)) - origin
-        total += centred.T @ centred
+        total.addmm_(centred.T, centred)
     return total
 
 
