@@ -16,6 +16,7 @@ from .logits import at_least_two
 from .rows import blocks, class_rows
 
 CLASSES = ("predicted", "true")
+LOW = 1e-290  # sums of exponentials below it have lost digits
 
 
 @dataclass(kw_only=True, eq=False)
@@ -143,7 +144,9 @@ class GEN(Scorer):
         z, others, rest, leader = _lead(x)
         log_total = rest.log1p()
         log_p = z - log_total
-        log_rest = z.scatter(1, leader, -torch.inf).logsumexp(dim=1, keepdim=True)  # also where its parts underflow
+        log_rest = rest.log()
+        low = torch.nonzero(rest.squeeze(1) < LOW).squeeze(1)  # where its parts underflow
+        log_rest[low] = z[low].scatter_(1, leader[low], -torch.inf).logsumexp(dim=1, keepdim=True)
         log_q = (-others / (1 + rest)).log1p().scatter_(1, leader, log_rest - log_total)
         product = log_p + log_q
         if x.shape[1] > self.M:

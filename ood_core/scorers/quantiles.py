@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .rows import PIECE
+
 _DIGIT = 16  # bits of a number that one pass over the data settles
 
 
@@ -65,5 +67,5 @@ def _turn(bits: Tensor) -> Tensor:
 
 def _blocks(x: Tensor, memory: int) -> Iterator[Tensor]:
     """Flat pieces in at least 32 bits, which leave room for the integers made of them."""
-    for part in x.split(max(1, memory // (40 * x.shape[1]))):
+    for part in x.split(max(1, min(memory // 5, PIECE) // (8 * x.shape[1]))):
         yield (part if part.dtype in (torch.float32, torch.float64) else part.float()).flatten()
