@@ -26,6 +26,13 @@ _KINDS: dict[type, tuple[Any, str]] = {
     str: (str, "a name"),
     dict: (Mapping, "parameters by name"),
 }
+# The same in every scorer that has a parameter of this name: the smallest value, and what to do about a smaller one.
+_LEAST = {
+    "k": (1, "For the nearest row alone pass 1."),
+    "n_init": (1, "Each start may find better clusters."),
+    "ridge": (0, "The default is 1e-4."),
+    "seed": (0, "Pass 0 or more."),
+}
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,8 @@ class Scorer(ABC):
     def __post_init__(self) -> None:
         for f in fields(self):
             setattr(self, f.name, self._typed(f.name, getattr(self, f.name), _default(f)))
+        for key, (least, advice) in _LEAST.items():
+            self._require(key, getattr(self, key, least) >= least, f"at least {least}", advice)
         self._check_parameters()
         self.fit_scores: FitScores | None = None
         self.calibration: Calibration | None = None
@@ -129,6 +138,11 @@ class Scorer(ABC):
 
     def _check_parameters(self) -> None:  # noqa: B027
         """Refuse parameters out of range; nothing to refuse by default."""
+
+    def _require(self, key: str, in_range: bool, expected: str, advice: str) -> None:
+        """Refuse a parameter out of range, in the words of all scorers."""
+        if not in_range:
+            raise InputError(f"{self.name} got {key}={getattr(self, key)}, expected {expected}.\n{advice}")
 
     @classmethod
     def parameters(cls) -> dict[str, Any]:

@@ -9,16 +9,8 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from .covariance import scatter, whitening
-from .rows import canonical_order, class_mean, working_dtype
-
-
-def check_kmeans(name: str, clusters: int, n_init: int, least: int = 1) -> None:
-    """At least so many clusters, and one start."""
-    if clusters < least:
-        raise InputError(f"{name} got clusters={clusters}, expected at least {least}.\nPass the number of clusters.")
-    if n_init < 1:
-        raise InputError(f"{name} got n_init={n_init}, expected at least 1.\nEach start may find better clusters.")
+from .covariance import whitening
+from .rows import blocks, canonical_order, class_mean, scatter_of, working_dtype
 
 
 def kmeans(x: Tensor, clusters: int, seed: int, n_init: int, name: str) -> list[Tensor]:
@@ -60,11 +52,7 @@ def principal_axes(x: Tensor, count: int, memory: int, name: str) -> dict[str, T
         InputError: the rows span fewer dimensions, so that the last axes would be arbitrary.
     """
     origin = class_mean(x, None, memory)
-    squares = scatter(x, None, origin, memory)
-    if not torch.isfinite(squares).all():
-        raise InputError(
-            f"{name}'s principal axes overflow, expected features whose squares fit.\nScale the layer down."
-        )
+    squares = scatter_of(blocks(x, None, memory), origin, name)
     variances, axes = torch.linalg.eigh(squares)  # ascending
     rank = int((variances > len(variances) * torch.finfo(variances.dtype).eps * variances[-1]).sum())
     if count > rank:
@@ -89,7 +77,7 @@ def fit_centres(
     if distance != "mahalanobis":
         return {"centres": centres, "sizes": sizes}
     pairs = enumerate(zip(clusters, centres, strict=True))
-    covariances = ((k, scatter(x, rows, mean, memory) / len(rows)) for k, (rows, mean) in pairs)
+    covariances = ((k, scatter_of(blocks(x, rows, memory), mean, name) / len(rows)) for k, (rows, mean) in pairs)
     fitted = [whitening(covariance, ridge, name, f"cluster {k}") for k, covariance in covariances]
     whiten, added = (torch.stack(parts) for parts in zip(*fitted, strict=True))
     return {"centres": centres, "sizes": sizes, "whiten": whiten, "added": added}

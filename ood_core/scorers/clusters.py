@@ -12,8 +12,8 @@ from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
-from .centres import check_kmeans, distances, fit_centres, kmeans, principal_axes, project
-from .covariance import check_ridge, facts
+from .centres import distances, fit_centres, kmeans, principal_axes, project
+from .covariance import facts
 from .rows import class_rows, working_dtype
 
 DISTANCES = ("euclidean", "cosine", "mahalanobis")
@@ -68,12 +68,8 @@ class Cluster(Scorer):
         checks.choice("cluster's distance", self.distance, DISTANCES)
         checks.choice("cluster's centres", self.centres, ("class_means", "kmeans"))
         checks.choice("cluster's threshold", self.threshold, ("global", "cluster"))
-        check_kmeans("cluster", self.clusters, self.n_init, least=0)
-        check_ridge("cluster", self.ridge)
-        if self.seed < 0 or self.pca < 0:
-            raise InputError(
-                f"cluster got seed={self.seed}, pca={self.pca}, expected both at least 0.\nPass 0 or more."
-            )
+        self._require("clusters", self.clusters >= 0, "at least 0", "For as many as there are classes pass 0.")
+        self._require("pca", self.pca >= 0, "at least 0", "To keep the rows as they are pass 0.")
         idle = {"ridge"} if self.distance != "mahalanobis" else set()
         idle |= {"clusters", "seed", "n_init"} if self.centres != "kmeans" else set()
         without_effect = sorted(idle & set(self.params))
@@ -164,7 +160,6 @@ class ClusterLeaky(Scorer):
 
     def _check_parameters(self) -> None:
         checks.choice("cluster_leaky's distance", self.distance, DISTANCES)
-        check_ridge("cluster_leaky", self.ridge)
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         return fit_centres(x, class_rows(outputs, self.name), self.distance, self.ridge, self.memory, self.name)

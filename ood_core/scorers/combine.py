@@ -15,11 +15,11 @@ from ..outputs import Outputs, unit
 from .base import Scorer
 from .covariance import facts
 from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
-from .neighbours import check_k, check_rows
+from .neighbours import check_rows
 from .norms import negative_aware_norm
 from .quantiles import quantile
 from .rows import Directions, working_dtype
-from .ssd import SSD, check_ssd, fit_ssd, squared_ssd
+from .ssd import SSD, fit_ssd, squared_ssd
 
 FLOOR = 1e-12  # of the training rows' mean NAN: what a row without an active unit is divided by
 
@@ -36,7 +36,7 @@ class OverNAN(Scorer):
 
     def _check_parameters(self) -> None:
         checks.choice(f"{self.name}'s on", self.on, ("unit", "features"))
-        _check_quantile(self.name, "clip", self.clip, least=0.0)
+        self._require("clip", 0 <= self.clip <= 1, "a fraction in (0, 1], or 0", "For the 95th percentile pass 0.95.")
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         level = _clip_level(self.name, x, self.clip, self.memory) if self.clip else {}
@@ -108,7 +108,6 @@ class KNNNAN(OverNAN):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_k(self.name, self.k)
         checks.choice("knn_nan's which", self.which, ("kth", "mean"))
         checks.choice("knn_nan's squared", self.squared, ("no", "yes"))
 
@@ -168,7 +167,7 @@ class SSDNAN(OverNAN):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         checks.choice("ssd_nan's squared", self.squared, ("no", "yes"))
-        check_ssd(self.name, self.clusters, self.ridge, self.seed, self.n_init)
+        self._require("clusters", self.clusters >= 1, "at least 1", "The paper uses 1.")
 
     def _fit_distance(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         rows = x if self.on == "features" else Directions(x.to(torch.promote_types(x.dtype, torch.float32)))
@@ -213,7 +212,8 @@ class ReActNAN(Scorer):
     quantile: float = 0.95
 
     def _check_parameters(self) -> None:
-        _check_quantile(self.name, "quantile", self.quantile)
+        in_range = 0 < self.quantile <= 1
+        self._require("quantile", in_range, "a fraction in (0, 1]", "For the 95th percentile pass 0.95.")
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         return _clip_level(self.name, x, self.quantile, self.memory)
@@ -223,13 +223,6 @@ class ReActNAN(Scorer):
 
     def _facts(self) -> dict[str, Any]:
         return {"clip_level": float(self._state["clip_level"])}
-
-
-def _check_quantile(name: str, key: str, share: float, least: float | None = None) -> None:
-    if not (0 < share <= 1 or share == least):
-        raise InputError(
-            f"{name} got {key}={share}, expected a fraction in (0, 1].\nFor the 95th percentile pass 0.95."
-        )
 
 
 def _clip_level(name: str, x: Tensor, share: float, memory: int) -> dict[str, Tensor]:

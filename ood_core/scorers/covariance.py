@@ -8,22 +8,6 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from .rows import Rows, blocks
-
-
-def scatter(x: Rows, rows: Tensor | None, mean: Tensor, memory: int) -> Tensor:
-    """sum_i (x_i - mean)(x_i - mean)^T (D, D) over x[rows], all rows for None, centred before it is squared."""
-    total = torch.zeros(len(mean), len(mean), dtype=mean.dtype, device=mean.device)
-    for block in blocks(x, rows, memory):
-        centred = block - mean
-        total.addmm_(centred.T, centred)
-    return total
-
-
-def check_ridge(name: str, ridge: float) -> None:
-    """A ridge is a share of the mean eigenvalue, at least 0."""
-    if ridge < 0:
-        raise InputError(f"{name} got ridge={ridge}, expected at least 0.\nThe default is 1e-4.")
 
 
 def whitening(covariance: Tensor, ridge: float, name: str, of: str) -> tuple[Tensor, Tensor]:
@@ -37,13 +21,8 @@ def whitening(covariance: Tensor, ridge: float, name: str, of: str) -> tuple[Ten
         ridge: a share of the mean eigenvalue: all rows and any multiple of them are treated alike.
         name, of: the scorer, and whose covariance this is, for errors.
     Raises:
-        InputError: S overflows, is zero, or is singular with this ridge.
+        InputError: S is zero, or is singular with this ridge.
     """
-    if not torch.isfinite(covariance).all():
-        raise InputError(
-            f"{name}'s covariance of {of} overflows, expected features whose squares fit into float64.\n"
-            "Scale the layer down."
-        )
     mean_eigenvalue = covariance.diagonal().mean()
     if mean_eigenvalue == 0:
         raise InputError(

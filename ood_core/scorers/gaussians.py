@@ -15,8 +15,7 @@ from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
-from .covariance import check_ridge, scatter
-from .rows import Rows, class_mean, class_rows
+from .rows import Rows, blocks, class_mean, class_rows, scatter_of
 
 LADDER = (0.0, sys.float_info.min, *(float(f"1e{exponent}") for exponent in range(-308, 0)))
 
@@ -61,7 +60,6 @@ class DDU(Scorer):
 
     def _check_parameters(self) -> None:
         checks.choice("ddu's jitter", self.jitter, ("relative", "ladder"))
-        check_ridge("ddu", self.ridge)
         if self.jitter == "ladder" and "ridge" in self.params:
             raise InputError("ddu got a ridge beside jitter='ladder', expected one of them.\nLeave ridge out.")
 
@@ -76,12 +74,8 @@ class DDU(Scorer):
         means = torch.stack([class_mean(x, index, self.memory) for index in rows])  # (C, D)
         pairs = zip(rows, means, strict=True)
         factors = torch.stack(
-            [scatter(x, mine, mean, self.memory) / (len(mine) - 1) for mine, mean in pairs]
+            [scatter_of(blocks(x, mine, self.memory), mean, self.name) / (len(mine) - 1) for mine, mean in pairs]
         )  # (C, D, D)
-        if not torch.isfinite(factors).all():
-            raise InputError(
-                "ddu's covariances overflow, expected features whose squares fit into float64.\nScale the layer down."
-            )
         jitter = self._ladder(factors) if self.jitter == "ladder" else self._relative(factors)  # (C,)
         for c, (covariance, added) in enumerate(zip(factors, jitter, strict=True)):
             covariance.diagonal().add_(added)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -50,6 +52,11 @@ def linear_form(x: Tensor, outputs: Outputs, layer: str, name: str, memory: int)
 def taken(state: dict[str, Tensor], x: Tensor) -> Tensor:
     """The rows that the head multiplies: h, or h / ||h|| where it divides."""
     return unit(x) if bool(state["divides"]) else x
+
+
+def taken_blocks(state: dict[str, Tensor], x: Tensor, memory: int) -> Iterator[Tensor]:
+    """All rows that the head multiplies, in the pieces of `blocks`."""
+    return (taken(state, block) for block in blocks(x, None, memory))
 
 
 def linear_logits(state: dict[str, Tensor], rows: Tensor) -> Tensor:

@@ -42,8 +42,7 @@ class MSP(Scorer):
     layer: str = "logits"
 
     def _check_parameters(self) -> None:
-        if self.temperature <= 0:
-            raise InputError(f"msp got temperature={self.temperature}, expected one above 0.\nThe paper uses 1.")
+        self._require("temperature", self.temperature > 0, "one above 0", "The paper uses 1.")
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         return at_least_two(self.name, x)
@@ -108,8 +107,7 @@ class Energy(Scorer):
     layer: str = "logits"
 
     def _check_parameters(self) -> None:
-        if self.temperature <= 0:
-            raise InputError(f"energy got temperature={self.temperature}, expected one above 0.\nThe paper uses 1.")
+        self._require("temperature", self.temperature > 0, "one above 0", "The paper uses 1.")
 
     def _score(self, x: Tensor) -> Tensor:
         return self.temperature * (x / self.temperature).logsumexp(dim=1)

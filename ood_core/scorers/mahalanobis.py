@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..outputs import Outputs
 from .base import Scorer
-from .covariance import check_ridge, facts, scatter, whitening
+from .covariance import facts, whitening
 from .nearest import nearest, numbers_per_query, prepare
-from .rows import Rows, class_mean, class_rows
+from .rows import Rows, blocks, class_mean, class_rows, scatter_of
 
 
 @dataclass(kw_only=True, eq=False)
@@ -46,14 +46,11 @@ class Mahalanobis(Scorer):
 
     ridge: float = 1e-4
 
-    def _check_parameters(self) -> None:
-        check_ridge(self.name, self.ridge)
-
     def _fit(self, x: Rows, outputs: Outputs) -> dict[str, Tensor]:
         classes = class_rows(outputs, self.name)
         means = torch.stack([class_mean(x, rows, self.memory) for rows in classes])  # (C, D)
         pairs = zip(classes, means, strict=True)
-        within = sum(scatter(x, rows, mean, self.memory) for rows, mean in pairs) / len(x)
+        within = sum(scatter_of(blocks(x, rows, self.memory), mean, self.name) for rows, mean in pairs) / len(x)
         whiten, added = whitening(torch.as_tensor(within), self.ridge, self.name, "the rows within classes")
         origin = class_mean(x, None, self.memory)
         places = prepare((means - origin) @ whiten.T, self.memory)  # of the class means among whitened rows
@@ -102,7 +99,7 @@ class RelativeMahalanobis(Mahalanobis):
 
     def _fit(self, x: Rows, outputs: Outputs) -> dict[str, Tensor]:
         state = super()._fit(x, outputs)
-        total = scatter(x, None, state["origin"], self.memory) / len(x)
+        total = scatter_of(blocks(x, None, self.memory), state["origin"], self.name) / len(x)
         whiten, added = whitening(total, self.ridge, self.name, "all rows")
         both = torch.cat([state["whiten"], whiten])  # (2 D, D): one product serves both distances
         return {**state, "whiten": both, "added": torch.stack([state["added"], added])}

@@ -57,7 +57,6 @@ class KNN(Scorer):
     layer: str = "unit"
 
     def _check_parameters(self) -> None:
-        check_k(self.name, self.k)
         checks.choice(f"{self.name}'s which", self.which, ("kth", "mean"))
         checks.choice(f"{self.name}'s exclude_self", self.exclude_self, ("no", "yes"))
 
@@ -120,12 +119,8 @@ class NNGuide(Scorer):
     layer: str = "unit"
 
     def _check_parameters(self) -> None:
-        check_k(self.name, self.k)
-        if not 0 < self.ratio <= 1 or self.seed < 0:
-            raise InputError(
-                f"nnguide got ratio={self.ratio}, seed={self.seed}, expected a fraction in (0, 1] and at least 0.\n"
-                "For 1 % of the training rows pass ratio=0.01."
-            )
+        advice = "For 1 % of the training rows pass 0.01."
+        self._require("ratio", 0 < self.ratio <= 1, "a fraction in (0, 1]", advice)
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         kept = math.ceil(self.ratio * len(x))
@@ -160,12 +155,6 @@ class NNGuide(Scorer):
 
     def _facts(self) -> dict[str, Any]:
         return {"bank_rows": len(self._state["bank"])}
-
-
-def check_k(name: str, k: int) -> None:
-    """At least one neighbour."""
-    if k < 1:
-        raise InputError(f"{name} got k={k}, expected at least 1.\nFor the nearest row alone pass 1.")
 
 
 def check_rows(name: str, wanted: int, rows: int) -> None:

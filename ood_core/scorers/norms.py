@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..checks import InputError
 from ..outputs import Outputs
 from .base import CACHE, Scorer
 from .rows import working_dtype
@@ -44,10 +43,7 @@ class FeatureNorm(Scorer):
         return math.inf if key == "p" and value in (math.inf, "inf") else super()._typed(key, value, default)
 
     def _check_parameters(self) -> None:
-        if self.p < 1:
-            raise InputError(
-                f"feature_norm got p={self.p}, expected at least 1: below it is no norm.\nThe paper uses 2."
-            )
+        self._require("p", self.p >= 1, "at least 1: below it is no norm", "The paper uses 2.")
 
     def _score(self, x: Tensor) -> Tensor:
         if self.p in (1, 2, math.inf):

@@ -71,10 +71,8 @@ class ODIN(Scorer):
             raise InputError(
                 f"odin got layer={self.layer!r}, expected 'inputs': it moves the images themselves.\nLeave layer out."
             )
-        if self.temperature <= 0:
-            raise InputError(f"odin got temperature={self.temperature}, expected one above 0.\nThe paper uses 1000.")
-        if self.epsilon < 0:
-            raise InputError(f"odin got epsilon={self.epsilon}, expected at least 0.\nThe paper uses 0.0014.")
+        self._require("temperature", self.temperature > 0, "one above 0", "The paper uses 1000.")
+        self._require("epsilon", self.epsilon >= 0, "at least 0", "The paper uses 0.0014.")
 
     def _rows(self, outputs: Outputs) -> Tensor:
         if outputs.inputs is None:

@@ -11,8 +11,8 @@ from torch import Tensor
 from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
-from .heads import linear_form, linear_logits, taken
-from .rows import blocks, class_mean, class_rows
+from .heads import linear_form, linear_logits, taken, taken_blocks
+from .rows import class_mean, class_rows, mean_of
 
 
 @dataclass(kw_only=True, eq=False)
@@ -51,14 +51,12 @@ class NCI(Scorer):
     p: float = 1.0
 
     def _check_parameters(self) -> None:
-        if self.alpha < 0:
-            raise InputError(f"nci got alpha={self.alpha}, expected at least 0.\nThe default is 1e-4.")
-        if self.p < 1:
-            raise InputError(f"nci got p={self.p}, expected at least 1: below it is no norm.\nThe paper uses 1.")
+        self._require("alpha", self.alpha >= 0, "at least 0", "The default is 1e-4.")
+        self._require("p", self.p >= 1, "at least 1: below it is no norm", "The paper uses 1.")
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         head = linear_form(x, outputs, self.layer, self.name, self.memory)
-        return {**head, "mean": _mean(x, head, self.memory)}
+        return {**head, "mean": mean_of(taken_blocks(head, x, self.memory))}
 
     def _score(self, x: Tensor) -> Tensor:
         rows = taken(self._state, x)
@@ -116,7 +114,7 @@ class FDBD(Scorer):
                 "lies between them.\nPass the trained head."
             )
         # What divides is kept as factors: a file holds finite numbers, and 0 stands for the class itself.
-        return {**head, "mean": _mean(x, head, self.memory), "factors": 1 / gaps / (len(weight) - 1)}
+        return {**head, "mean": mean_of(taken_blocks(head, x, self.memory)), "factors": 1 / gaps / (len(weight) - 1)}
 
     def _score(self, x: Tensor) -> Tensor:
         rows = taken(self._state, x)
@@ -168,8 +166,8 @@ class SHE(Scorer):
                 f"she got labels of {len(classes)} classes and a head of {len(head['weight'])}, expected as many.\n"
                 "Pass the head that these labels belong to."
             )
-        every = blocks(x, None, self.memory // (1 + len(classes) // x.shape[1]))
-        predicted = torch.cat([linear_logits(head, taken(head, block)).argmax(dim=1) for block in every])
+        every = taken_blocks(head, x, self.memory // (1 + len(classes) // x.shape[1]))
+        predicted = torch.cat([linear_logits(head, rows).argmax(dim=1) for rows in every])
         right = [index[predicted[index.to(x.device)].to(index.device) == c] for c, index in enumerate(classes)]
         never = [c for c, index in enumerate(right) if len(index) == 0]
         if never:
@@ -190,13 +188,3 @@ class SHE(Scorer):
 
     def _facts(self) -> dict[str, Any]:
         return {"stored": [int(count) for count in self._state["counts"]]}
-
-
-def _mean(x: Tensor, head: dict[str, Tensor], memory: int) -> Tensor:
-    """Mean (D,) of the rows that the head takes, in float64, summed from the first row: see `class_mean`."""
-    if not bool(head["divides"]):
-        return class_mean(x, None, memory)
-    total = torch.zeros_like(head["weight"][0])
-    for block in blocks(x, None, memory):
-        total += taken(head, block).sum(dim=0)
-    return total / len(x)

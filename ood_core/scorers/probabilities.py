@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from .. import checks
-from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
 from .logits import at_least_two
@@ -50,8 +49,7 @@ class Entropy(Scorer):
     layer: str = "logits"
 
     def _check_parameters(self) -> None:
-        if self.temperature <= 0:
-            raise InputError(f"entropy got temperature={self.temperature}, expected one above 0.\nThe paper uses 1.")
+        self._require("temperature", self.temperature > 0, "one above 0", "The paper uses 1.")
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         return at_least_two(self.name, x)
@@ -132,10 +130,8 @@ class GEN(Scorer):
     layer: str = "logits"
 
     def _check_parameters(self) -> None:
-        if not 0 < self.gamma <= 1:
-            raise InputError(f"gen got gamma={self.gamma}, expected one in (0, 1].\nThe paper uses 0.1.")
-        if self.M < 1:
-            raise InputError(f"gen got M={self.M}, expected at least 1.\nThe paper uses 100.")
+        self._require("gamma", 0 < self.gamma <= 1, "one in (0, 1]", "The paper uses 0.1.")
+        self._require("M", self.M >= 1, "at least 1", "The paper uses 100.")
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         return at_least_two(self.name, x)

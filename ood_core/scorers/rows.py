@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -60,16 +61,40 @@ def class_rows(outputs: Outputs, name: str) -> list[Tensor]:
 
 
 def class_mean(x: Rows, rows: Tensor | None, memory: int) -> Tensor:
-    """Mean (D,) of x[rows] in float64, of all rows for None.
+    """Mean (D,) of x[rows] in float64, of all rows for None."""
+    return mean_of(blocks(x, rows, memory))
+
+
+def mean_of(pieces: Iterator[Tensor]) -> Tensor:
+    """Mean (D,) of the rows of all pieces.
 
     The first row is taken off before summing: n equal rows have exactly their own value as mean, and a large common
     offset costs no digits.
     """
-    first = x[slice(1) if rows is None else rows[:1].to(x.device)].to(working_dtype(x))[0]
-    total = torch.zeros_like(first)
-    for block in blocks(x, rows, memory):
+    piece = next(pieces)
+    first, total, count = piece[0].clone(), torch.zeros_like(piece[0]), 0
+    for block in chain([piece], pieces):
         total += (block - first).sum(dim=0)
-    return first + total / len(x if rows is None else rows)
+        count += len(block)
+    return first + total / count
+
+
+def scatter_of(pieces: Iterator[Tensor], mean: Tensor, name: str) -> Tensor:
+    """sum_i (x_i - mean)(x_i - mean)^T (D, D) over the rows of all pieces, centred before it is squared.
+
+    Raises:
+        InputError: it overflows; `name` is the scorer's.
+    """
+    total = torch.zeros(len(mean), len(mean), dtype=mean.dtype, device=mean.device)
+    for block in pieces:
+        centred = block - mean
+        total.addmm_(centred.T, centred)
+    if not bool(torch.isfinite(total).all()):
+        raise InputError(
+            f"{name}'s covariance overflows, expected features whose squares fit into {mean.dtype}.\n"
+            "Scale the layer down."
+        )
+    return total
 
 
 def blocks(x: Rows, rows: Tensor | None, memory: int) -> Iterator[Tensor]:

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
-from .centres import check_kmeans, distances, kmeans
-from .covariance import check_ridge, facts, scatter, whitening
-from .rows import Rows, blocks, class_mean
+from .centres import distances, kmeans
+from .covariance import facts, whitening
+from .rows import Rows, blocks, class_mean, scatter_of
 
 
 @dataclass(kw_only=True, eq=False)
@@ -55,7 +54,7 @@ class SSD(Scorer):
     layer: str = "unit"
 
     def _check_parameters(self) -> None:
-        check_ssd(self.name, self.clusters, self.ridge, self.seed, self.n_init)
+        self._require("clusters", self.clusters >= 1, "at least 1", "The paper uses 1.")
 
     def _fit(self, x: Rows, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         return fit_ssd(x, self.clusters, self.ridge, self.seed, self.n_init, self.name, self.memory)
@@ -68,14 +67,6 @@ class SSD(Scorer):
 
     def _facts(self) -> dict[str, Any]:
         return facts(self._state["whiten"], self._state["added"])
-
-
-def check_ssd(name: str, clusters: int, ridge: float, seed: int, n_init: int) -> None:
-    """Parameters of SSD in range."""
-    check_kmeans(name, clusters, n_init)
-    check_ridge(name, ridge)
-    if seed < 0:
-        raise InputError(f"{name} got seed={seed}, expected at least 0.\nPass 0 or more.")
 
 
 def fit_ssd(x: Rows, clusters: int, ridge: float, seed: int, n_init: int, name: str, memory: int) -> dict[str, Tensor]:
@@ -92,7 +83,8 @@ def fit_ssd(x: Rows, clusters: int, ridge: float, seed: int, n_init: int, name: 
     means = torch.stack([class_mean(x, rows, memory) for rows in parts])
     fitted = []
     for k, (rows, centre) in enumerate(zip(parts, means, strict=True)):
-        covariance = scatter(x, rows, centre, memory) / len(rows) / sd / sd[:, None]  # of z, without making z
+        covariance = scatter_of(blocks(x, rows, memory), centre, name) / len(rows)
+        covariance = covariance / sd / sd[:, None]  # of z, without making z
         fitted.append(whitening(covariance, ridge, name, f"cluster {k}"))
     whiten, added = (torch.stack(column) for column in zip(*fitted, strict=True))
     return {"mean": mean, "sd": sd, "centres": (means - mean) / sd, "whiten": whiten, "added": added}

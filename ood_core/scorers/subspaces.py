@@ -12,8 +12,8 @@ from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
-from .heads import level_point, linear_form, linear_logits, taken
-from .rows import blocks, class_mean, working_dtype
+from .heads import level_point, linear_form, linear_logits, taken, taken_blocks
+from .rows import blocks, class_mean, scatter_of
 
 
 @dataclass(kw_only=True, eq=False)
@@ -51,7 +51,7 @@ class ViM(Scorer):
     dim: int = 0
 
     def _check_parameters(self) -> None:
-        _require_count(self.name, self.dim)
+        self._require("dim", self.dim >= 0, "at least 1, or 0 for the rule", "Leave dim out.")
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         head = linear_form(x, outputs, self.layer, self.name, self.memory)
@@ -62,8 +62,7 @@ class ViM(Scorer):
             )
         state = {**head, **_subspace(x, head, level_point(head), self.dim, self.name, self.memory)}
         largest, outside = torch.zeros_like(state["rank"]), torch.zeros_like(state["rank"])
-        for block in blocks(x, None, self.memory // 2):
-            rows = taken(state, block)
+        for rows in taken_blocks(state, x, self.memory // 2):
             largest += linear_logits(state, rows).amax(dim=1).sum()
             outside += _outside(state, rows).sum()
         dim, rank = x.shape[1] - state["outside"].shape[1], int(state["rank"])
@@ -122,7 +121,7 @@ class Residual(Scorer):
     origin: str = "head"
 
     def _check_parameters(self) -> None:
-        _require_count(self.name, self.dim)
+        self._require("dim", self.dim >= 0, "at least 1, or 0 for the rule", "Leave dim out.")
         checks.choice("residual's origin", self.origin, ("head", "mean"))
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
@@ -182,11 +181,10 @@ class NECO(Scorer):
     times: str = "none"
 
     def _check_parameters(self) -> None:
-        _require_count(self.name, self.dim)
+        self._require("dim", self.dim >= 0, "at least 1, or 0 for the rule", "Leave dim out.")
         checks.choice("neco's scaling", self.scaling, ("standard", "none"))
         checks.choice("neco's times", self.times, ("none", "max_logit"))
-        if not 0 < self.share < 1:
-            raise InputError(f"neco got share={self.share}, expected a fraction between 0 and 1.\nFor 90 % pass 0.9.")
+        self._require("share", 0 < self.share < 1, "a fraction between 0 and 1", "For 90 % pass 0.9.")
         if self.dim and "share" in self.params:
             raise InputError("neco got a share beside dim, expected one of them.\nLeave share out.")
 
@@ -200,7 +198,7 @@ class NECO(Scorer):
                     "negative.\nUse times='none'."
                 )
         mean = class_mean(x, None, self.memory)
-        scatter = _scatter(x, mean, self.memory)
+        scatter = scatter_of(blocks(x, None, self.memory), mean, self.name)
         spread = (scatter.diagonal() / len(x)).sqrt()
         divisor = spread.masked_fill(spread == 0, 1.0) if self.scaling == "standard" else torch.ones_like(spread)
         eigenvalues, vectors, rank = _spectrum(scatter / divisor / divisor[:, None], self.name)
@@ -243,7 +241,7 @@ def _subspace(
     x: Tensor, head: dict[str, Tensor], origin: Tensor, dim: int, name: str, memory: int
 ) -> dict[str, Tensor]:
     """What `_outside` needs: origin (D,) and an orthonormal basis (D, D - d) of what is outside."""
-    eigenvalues, vectors, rank = _spectrum(_scatter(x, origin, memory, head), name)
+    eigenvalues, vectors, rank = _spectrum(scatter_of(taken_blocks(head, x, memory), origin, name), name)
     dim = dim or published_dim(len(origin))
     _require_dim(dim, len(origin), rank, name)
     return {
@@ -265,21 +263,8 @@ def _subspace_facts(state: dict[str, Tensor]) -> dict[str, Any]:
     return {"dim": columns - outside, "rank": int(state["rank"]), "explained": float(state["explained"])}
 
 
-def _scatter(x: Tensor, origin: Tensor, memory: int, head: dict[str, Tensor] | None = None) -> Tensor:
-    """Sum of (h - origin)(h - origin)^T (D, D) in float64, of the rows that the head takes."""
-    total = torch.zeros(len(origin), len(origin), dtype=working_dtype(x), device=x.device)
-    for block in blocks(x, None, memory):
-        centred = (block if head is None else taken(head, block)) - origin
-        total.addmm_(centred.T, centred)
-    return total
-
-
 def _spectrum(scatter: Tensor, name: str) -> tuple[Tensor, Tensor, int]:
     """Eigenvalues (D,), largest first, their vectors (D, D) as columns, and the rank."""
-    if not bool(torch.isfinite(scatter).all()):
-        raise InputError(
-            f"{name}'s covariance overflows, expected features whose squares fit into float64.\nScale the layer down."
-        )
     values, vectors = torch.linalg.eigh(scatter)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     rank = int((values > len(values) * torch.finfo(values.dtype).eps * values[0]).sum())
@@ -289,11 +274,6 @@ def _spectrum(scatter: Tensor, name: str) -> tuple[Tensor, Tensor, int]:
             "Look for a dead or collapsed layer."
         )
     return values, vectors, rank
-
-
-def _require_count(name: str, dim: int) -> None:
-    if dim < 0:
-        raise InputError(f"{name} got dim={dim}, expected at least 1, or 0 for the rule.\nLeave dim out.")
 
 
 def _require_dim(dim: int, columns: int, rank: int, name: str) -> None:

@@ -49,10 +49,8 @@ class ReAct(Shaped):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if not 0 < self.quantile <= 1:
-            raise InputError(
-                f"react got quantile={self.quantile}, expected a fraction in (0, 1].\nFor the 90th percentile pass 0.9."
-            )
+        in_range = 0 < self.quantile <= 1
+        self._require("quantile", in_range, "a fraction in (0, 1]", "For the 90th percentile pass 0.9.")
 
     def _learn(self, x: Tensor) -> dict[str, Tensor]:
         clip = quantile(x, self.quantile, self.memory)
@@ -104,7 +102,8 @@ class ASH(Shaped):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         checks.choice("ash's variant", self.variant, VARIANTS)
-        _check_share(self.name, self.quantile)
+        in_range = 0 <= self.quantile < 1
+        self._require("quantile", in_range, "a fraction in [0, 1)", "For the 90th percentile pass 0.9.")
 
     def _learn(self, x: Tensor) -> dict[str, Tensor]:
         _units(self.name, x, self.quantile)
@@ -155,7 +154,8 @@ class Scale(Shaped):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        _check_share(self.name, self.quantile)
+        in_range = 0 <= self.quantile < 1
+        self._require("quantile", in_range, "a fraction in [0, 1)", "For the 90th percentile pass 0.9.")
 
     def _learn(self, x: Tensor) -> dict[str, Tensor]:
         _units(self.name, x, self.quantile)
@@ -163,13 +163,6 @@ class Scale(Shaped):
 
     def _shape(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:  # noqa: ARG002
         return x * _growth(self.name, x, _largest(x, _units(self.name, x, self.quantile)))
-
-
-def _check_share(name: str, share: float) -> None:
-    if not 0 <= share < 1:
-        raise InputError(
-            f"{name} got quantile={share}, expected a fraction in [0, 1).\nFor the 90th percentile pass 0.9."
-        )
 
 
 def _units(name: str, x: Tensor, share: float) -> int:

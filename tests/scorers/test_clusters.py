@@ -203,7 +203,7 @@ def test_refuses_parameters_without_effect_and_out_of_range():
         ({"ridge": 0.1}, "ridge, expected only with distance=mahalanobis"),
         ({"clusters": -1, "centres": "kmeans"}, "clusters=-1, expected at least 0"),
         ({"n_init": 0, "centres": "kmeans"}, "n_init=0, expected at least 1"),
-        ({"pca": -1}, "pca=-1, expected both at least 0"),
+        ({"pca": -1}, "pca=-1, expected at least 0"),
         ({"centres": "medoids"}, "expected one of: class_means, kmeans"),
         ({"threshold": "row"}, "expected one of: global, cluster"),
     ):

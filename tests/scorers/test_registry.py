@@ -291,6 +291,15 @@ def test_refuses_unknown_and_mistyped_parameters(name):
                 scorers.make(name, **{parameter: value})
 
 
+@each_name
+def test_a_parameter_has_the_same_range_in_every_scorer(name):
+    for parameter in scorers.describe(name)["parameters"].keys() & {"k", "n_init", "ridge", "seed", "temperature", "M"}:
+        with pytest.raises(
+            InputError, match=rf"{name} got {parameter}=-1[.0]*, expected (at least|one above) [01]\.?\n"
+        ):
+            scorers.make(name, **{parameter: -1})
+
+
 def test_refuses_an_unknown_name():
     for use in (scorers.make, scorers.version, scorers.describe):
         with pytest.raises(InputError, match=r"scorer is 'enrgy', expected one of: .*energy"):
