@@ -9,9 +9,10 @@ from typing import Any
 Run = Callable[[], tuple[float, float]]  # -> wall and processor seconds
 Prepare = Callable[[], Run]
 
-CONTENDERS = ("ours", "bare", "plain", "plain, tuned", "ceiling")
+CONTENDERS = ("ours", "ours, compiled", "bare", "plain", "plain, tuned", "ceiling")
 ABOUT = {
     "ours": "this package",
+    "ours, compiled": "this package through torch.compile, where asked for and on a GPU",
     "bare": "the same steps on one prepared batch: no augmentation, nothing read",
     "plain": "DataLoader with torchvision's transforms, float32, the loss read at each step",
     "plain, tuned": "the same with channels last, and autocast where the recipe has it",
@@ -27,6 +28,7 @@ NETS: dict[str, dict[str, Any]] = {
         "epochs": (1, 1),
     },
 }
+COMPILING: list[float] = []  # seconds before each compiled training of this process; of the first of a network, most
 CEILINGS = ("matmul float32", "matmul bfloat16", "copy")
 # As in `works`: at least so many times faster, or at most so many times the time.
 TARGETS: dict[str, dict[str, Any]] = {
@@ -103,13 +105,13 @@ def contender(name: str, nets: list[str], device: str, threads: int, size: float
 
     from ood_core import runs
 
-    if name in ("ours", "bare"):
+    if name in ("ours", "ours, compiled", "bare"):
         runs.setup()  # what every command and notebook of the package begins with
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
     if name == "ceiling":
         return _ceiling(device)
-    make = {"ours": _ours, "bare": _bare}.get(name)
+    make = {"ours": _ours, "ours, compiled": _compiled, "bare": _bare}.get(name)
     found: dict[str, Prepare] = {}
     for net in nets:
         works = make(net, device, size) if make else _plain(net, device, size, name == "plain, tuned", workers)
@@ -174,6 +176,22 @@ def _ours(net: str, device: str, size: float) -> dict[str, Prepare]:
         return _timed(lambda: extract(module, images), device)
 
     return {"train": training, "augment": augmenting, "extract": extracting}
+
+
+def _compiled(net: str, device: str, size: float) -> dict[str, Prepare]:
+    from ood_core import train
+
+    def training() -> Run:
+        images = made_up(net, device, size)
+
+        def run() -> tuple[float, float]:
+            done = train.fit(recipe(net, device), 0, images, device=device, compiled=True)
+            COMPILING.append(done.compile_seconds or 0.0)
+            return done.seconds, done.cpu_seconds
+
+        return run
+
+    return {"train": training}
 
 
 def _bare(net: str, device: str, size: float) -> dict[str, Prepare]:

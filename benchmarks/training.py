@@ -46,7 +46,9 @@ def serve(given: argparse.Namespace, threads: int) -> None:
         answer: Any = None
         if order == "prepare":
             run = mine[work]()
+            loops.COMPILING.clear()
             run()  # what is loaded, planned or allocated once
+            answer = sum(loops.COMPILING)
         elif order == "run":
             assert run is not None
             answer = run()
@@ -59,7 +61,9 @@ def measure(given: argparse.Namespace, threads: int) -> tuple[list[dict[str, Any
     """All works of all contenders, and the ceilings: rounds of seconds."""
     common = ["--device", given.device, "--size", str(given.size), "--workers", str(given.workers), "--nets"]
     contenders = {
-        name: Contender([__file__, "--serve", name, *common, *given.nets], threads) for name in loops.CONTENDERS
+        name: Contender([__file__, "--serve", name, *common, *given.nets], threads)
+        for name in loops.CONTENDERS
+        if name != "ours, compiled" or given.compile
     }
     for contender in contenders.values():  # all of them are starting
         contender.works = contender.ask(None)
@@ -67,8 +71,7 @@ def measure(given: argparse.Namespace, threads: int) -> tuple[list[dict[str, Any
     rows, ceilings = [], {}
     for work in works:
         taking = {name: c for name, c in contenders.items() if work in c.works}
-        for contender in taking.values():
-            contender.ask(["prepare", work])
+        compiling = {name: contender.ask(["prepare", work]) for name, contender in taking.items()}
         seen: dict[str, list[list[float]]] = {name: [] for name in taking}
         for _ in range(given.rounds):
             for name, contender in taking.items():
@@ -87,6 +90,7 @@ def measure(given: argparse.Namespace, threads: int) -> tuple[list[dict[str, Any
                     "threads": threads,
                     "wall": [round(x, 6) for x in wall],
                     "cpu": [round(x, 6) for x in cpu],
+                    "compile": round(compiling[name], 3),
                 }
             )
     for contender in contenders.values():
@@ -100,12 +104,14 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", choices=list(loops.NETS), default=list(loops.NETS), help="default: all")
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    parser.add_argument("--compile", action="store_true", help="with a compiled contender (always on a GPU)")
     parser.add_argument("--size", type=float, default=1.0, help="share of the images, to try the script")
     parser.add_argument("--workers", type=int, help="of the plain loop's DataLoader (default: 0; on a GPU up to 8)")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     given = parser.parse_args()
     cores = os.cpu_count() or 1
     threads = cores if given.device == "cuda" else 1
+    given.compile = given.compile or given.device == "cuda"
     if given.workers is None:
         given.workers = min(8, cores) if given.device == "cuda" else 0
     if given.serve:

@@ -100,13 +100,14 @@ def run(
     device: torch.device,
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    compiled: bool = False,
 ) -> Run:
     """The stored run with every row the recipe asks for, trained or measured as far as it is missing.
 
     Holds the run's lock: another process that asks for the same run waits, and then finds it.
 
     Args:
-        on_epoch, stop: as in `train.fit`.
+        on_epoch, stop, compiled: as in `train.fit`.
     """
     recipe, seed, key = planned.recipe, planned.seed, planned.key
     with store.lock(key):
@@ -128,6 +129,7 @@ def run(
                 device=device,
                 checkpoints=kept,
                 record=lambda net, epoch: kept.record(epoch, net.state_dict()),
+                compiled=compiled,
                 on_epoch=on_epoch,
                 stop=stop,
             )
@@ -161,7 +163,10 @@ def measured(recipe: Recipe, seed: int, key: str, weights: Mapping[str, Tensor])
 
 
 def _provenance(planned: Planned, sets: Sets, trained: train.Trained, device: torch.device) -> dict[str, Any]:
-    """What `run.json` says beside the checksums of its files."""
+    """What `run.json` says beside the checksums of its files, and that it was compiled where some of it was."""
+    seconds, hardware = {"train": trained.seconds, "train_cpu": trained.cpu_seconds}, _hardware(device)
+    if trained.compile_seconds is not None:
+        seconds, hardware = seconds | {"compile": trained.compile_seconds}, hardware | {"compiled": True}
     return {
         "key": planned.key,
         "recipe": planned.recipe.model_dump(mode="json"),
@@ -172,10 +177,10 @@ def _provenance(planned: Planned, sets: Sets, trained: train.Trained, device: to
         "versions": {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
         | {"ood-core": metadata.version("ood-core"), "python": platform.python_version()},
         "train_version": recipes.TRAIN_VERSION,
-        "hardware": _hardware(device),
+        "hardware": hardware,
         "commit": _commit(),
         "created": _now(),
-        "seconds": {"train": trained.seconds, "train_cpu": trained.cpu_seconds},
+        "seconds": seconds,
     }
 
 

@@ -250,7 +250,8 @@ class FileCheckpoints:
             if _checksum(tensors, meta["state"]) != meta["checksum"]:
                 raise ArtifactError("its checksum does not match")
             state = json.loads(meta["state"])
-            return State(state["epoch"], tensors, state["history"], state["seconds"], state["cpu_seconds"])
+            spent = state["seconds"], state["cpu_seconds"], state.get("compile_seconds")
+            return State(state["epoch"], tensors, state["history"], *spent)
         except (safetensors.SafetensorError, ArtifactError, KeyError, TypeError, ValueError) as error:
             warnings.warn(f"{self.path} is damaged ({error}): training starts anew", stacklevel=2)
             return None
@@ -262,6 +263,7 @@ class FileCheckpoints:
                 "history": state.history,
                 "seconds": state.seconds,
                 "cpu_seconds": state.cpu_seconds,
+                "compile_seconds": state.compile_seconds,
             }
         )
         meta = {"state": text, "checksum": _checksum(state.tensors, text)}

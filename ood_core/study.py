@@ -54,6 +54,7 @@ class Request(BaseModel):
     seeds: int = Field(5, ge=1, le=1000)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     jobs: int = Field(1, ge=1, le=256)
+    compiled: bool = False
 
     @classmethod
     def check(cls, **values: Any) -> Request:
@@ -179,6 +180,7 @@ def run_or_load(
     seeds: int = 5,
     device: str = "auto",
     jobs: int = 1,
+    compiled: bool = False,
     only: Collection[str] = (),
     store: Store | None = None,
     progress: Progress | None = None,
@@ -194,6 +196,7 @@ def run_or_load(
         seeds: how many, at least 1.
         device: `auto`, `cpu` or `cuda`.
         jobs: processes to train in, each with one thread; the results do not depend on it.
+        compiled: train through `torch.compile`; `run.json` says so, since the last digits differ.
         only: recipes to take, by id; all of the page's if left out.
         store: where runs live; by default `$OOD_RUNS` or `runs/` at the repository root.
         progress: told of every epoch and every run that is done.
@@ -205,11 +208,11 @@ def run_or_load(
         TrainingError: a loss went to NaN, or a process ended unexpectedly.
         InterruptedTraining: `stop` said so.
     """
-    request = Request.check(page=page, scale=scale, seeds=seeds, device=device, jobs=jobs)
+    request = Request.check(page=page, scale=scale, seeds=seeds, device=device, jobs=jobs, compiled=compiled)
     found = store or Store()
     planned = plan(page, request.scale, request.seeds, found, only)
     todo = sorted((item for item in planned if item.state != "stored"), key=lambda item: item.seed)
-    run_all(todo, found, request.torch_device, request.jobs, progress or Progress(), stop)
+    run_all(todo, found, request.torch_device, request.jobs, progress or Progress(), stop, request.compiled)
     frames, stored = [], {}
     for item in planned:
         run = found.get(item.key)

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from . import compilation
 from .augment import Augmentation
 from .checks import InputError
 from .data import ImageSet
@@ -25,6 +26,7 @@ CHECKPOINT_SECONDS = 30.0
 
 # Given the network in eval mode before training (epoch 0) and at the epochs whose weights the recipe keeps.
 Recorder = Callable[[Network, int], None]
+Forward = Callable[[Tensor], tuple[Tensor, Tensor]]  # images -> features and the head's output
 
 
 class TrainingError(RuntimeError):
@@ -37,13 +39,17 @@ class InterruptedTraining(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class State:
-    """What a checkpoint holds: everything needed to go on as if nothing had happened."""
+    """What a checkpoint holds: everything needed to go on as if nothing had happened.
+
+    `compile_seconds` is None where no epoch so far ran compiled.
+    """
 
     epoch: int
     tensors: dict[str, Tensor]
     history: list[dict[str, float]]
     seconds: float
     cpu_seconds: float
+    compile_seconds: float | None = None
 
 
 class Checkpoints(Protocol):
@@ -57,13 +63,15 @@ class Checkpoints(Protocol):
 class Trained:
     """The outcome: the network in eval mode and one history row an epoch.
 
-    `seconds` is wall time and `cpu_seconds` processor time, both of training without recording.
+    `seconds` is wall time and `cpu_seconds` processor time, both of training without recording and compiling;
+    `compile_seconds` is wall time, and None where no epoch ran compiled.
     """
 
     network: Network
     history: list[dict[str, float]]
     seconds: float
     cpu_seconds: float
+    compile_seconds: float | None = None
 
 
 def learning_rate(schedule: Schedule, peak: float, step: int, steps_per_epoch: int) -> float:
@@ -87,6 +95,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     record: Recorder | None = None,
     checkpoint_seconds: float | None = None,
+    compiled: bool = False,
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
@@ -94,17 +103,18 @@ def fit(
 
     Each epoch visits every image once in an order drawn from (seed, epoch); a last batch that would be short is left
     out of that epoch. On the CPU the result depends only on recipe, seed, images and thread count, to the bit, whether
-    or not training was interrupted.
+    or not training was interrupted; compiled, it differs in the last digits.
 
     Args:
         images: the ID images to train on, with labels.
         checkpoints: where to look for a state to resume from, and to leave one; None trains without.
         checkpoint_seconds: least time between two states; `CHECKPOINT_SECONDS` if left out.
+        compiled: run the backbone through `torch.compile`; another seed of the same network finds it compiled.
         record: given the network before training (epoch 0) and at the recipe's kept epochs.
         on_epoch: told the epoch just finished and its loss, for progress.
         stop: asked after each epoch; where it says yes, the state is saved and training ends.
     Raises:
-        InputError: no labels, or fewer images than one batch.
+        InputError: no labels, fewer images than one batch, or no compiler where one is asked for.
         TrainingError: the loss is NaN or infinite at the end of an epoch.
         InterruptedTraining: `stop` said so.
     """
@@ -138,6 +148,12 @@ def fit(
         _restore(net, optimiser, state.tensors)
         first, history = state.epoch, list(state.history)
         watch = _Stopwatch(state.seconds, state.cpu_seconds)
+    compile_seconds = None if state is None else state.compile_seconds
+    forward = _forward(net, recipe, net.backbone)
+    if compiled:
+        with watch.paused():
+            forward, spent = _compiled(net, recipe, augmentation, labels)
+        compile_seconds = (compile_seconds or 0.0) + spent
     marks = set(recipe.kept_epochs())
     pause = CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
 
@@ -150,7 +166,7 @@ def fit(
         measure(0)
     saved = time.perf_counter()
     for epoch in range(first + 1, recipe.epochs + 1):
-        row = _epoch(net, optimiser, augmentation, labels, recipe, seed, epoch)
+        row = _epoch(net, forward, optimiser, augmentation, labels, recipe, seed, epoch)
         if not math.isfinite(row["loss"]):
             raise TrainingError(
                 f"the loss of {recipe.id} ({recipe.scale}, seed {seed}) is {row['loss']} after epoch {epoch}, "
@@ -165,11 +181,11 @@ def fit(
             break
         stopping = stop()
         if checkpoints is not None and (stopping or time.perf_counter() - saved >= pause):
-            checkpoints.save(State(epoch, _tensors(net, optimiser), list(history), *watch.read()))
+            checkpoints.save(State(epoch, _tensors(net, optimiser), list(history), *watch.read(), compile_seconds))
             saved = time.perf_counter()
         if stopping:
             raise InterruptedTraining(f"stopped after epoch {epoch} of {recipe.epochs}")
-    return Trained(net.eval(), history, *watch.read())
+    return Trained(net.eval(), history, *watch.read(), compile_seconds)
 
 
 class _Stopwatch:
@@ -191,8 +207,37 @@ class _Stopwatch:
         self._start(wall, cpu)
 
 
+def _forward(net: Network, recipe: Recipe, backbone: Callable[[Tensor], Tensor]) -> Forward:
+    """Backbone, as it is or compiled, and head, under autocast where the recipe asks for it."""
+
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            features = backbone(x)
+            return features, net.head(features)
+
+    return forward
+
+
+def _compiled(net: Network, recipe: Recipe, augmentation: Augmentation, labels: Tensor) -> tuple[Forward, float]:
+    """A compiled pass, and the seconds of compiling it in one step of which nothing is left."""
+    criterion, index = objective(recipe.loss), torch.arange(recipe.optimiser.batch, device=labels.device)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    net.train()
+    augmentation.new_epoch(torch.Generator().manual_seed(0), criterion.views)
+    views = torch.cat([augmentation.batch(index, view) for view in range(criterion.views)])
+    with compilation.timed() as clock:
+        forward = _forward(net, recipe, compilation.compiled(net.backbone))
+        step = Batch(forward, net.prepare(views), labels[index], net.head, torch.Generator().manual_seed(0))
+        criterion(step).loss.backward()
+        seconds = clock()
+    net.load_state_dict(before)  # batch norm has seen these images
+    net.zero_grad(set_to_none=True)
+    return forward, seconds
+
+
 def _epoch(
     net: Network,
+    forward: Forward,
     optimiser: torch.optim.SGD,
     augmentation: Augmentation,
     labels: Tensor,
@@ -208,12 +253,6 @@ def _epoch(
     augmentation.new_epoch(generator(seed, "augment", epoch), criterion.views)
     draw = generator(seed, "mix", epoch)
     total, right, counted, rate = torch.zeros((), device=device), torch.zeros((), device=device), 0, 0.0
-
-    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            features = net.backbone(x)
-            return features, net.head(features)
-
     for step in range(steps):
         rate = learning_rate(recipe.schedule, recipe.optimiser.lr, (epoch - 1) * steps + step, steps)
         for group in optimiser.param_groups:

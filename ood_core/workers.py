@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -41,8 +42,9 @@ def run_all(
     jobs: int,
     progress: Progress,
     stop: Callable[[], bool],
+    compiled: bool = False,
 ) -> None:
-    """Bring every run into the store, `jobs` at a time.
+    """Bring every run into the store, `jobs` at a time; `compiled` as in `train.fit`, once in each process.
 
     Raises:
         TrainingError: a loss went to NaN, or a process was killed; runs in work leave a checkpoint where they can.
@@ -50,14 +52,15 @@ def run_all(
     """
     if jobs == 1 or len(todo) <= 1:
         for planned in todo:
-            run(planned, store, device, lambda e, x, p=planned: progress.epoch(p, e, x), stop)  # type: ignore[misc]
+            tell = partial(progress.epoch, planned)
+            run(planned, store, device, tell, stop, compiled)
             progress.done(planned)
         return
     context = multiprocessing.get_context("spawn")
     told, stopping = context.Queue(), context.Event()
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(min(jobs, len(todo)), context, _start, (told, stopping)) as pool:
-        futures = {pool.submit(_work, i, todo[i], store.folder, str(device)): i for i in range(len(todo))}
+        futures = {pool.submit(_work, i, todo[i], store.folder, str(device), compiled): i for i in range(len(todo))}
         pending = set(futures)
         children = set(multiprocessing.active_children()) - others
         try:
@@ -118,11 +121,12 @@ def _end_with_parent() -> None:
     os._exit(1)  # at once: what is written is written beside its place, and only whole files are moved there
 
 
-def _work(index: int, planned: Planned, folder: Path, device: str) -> None:
+def _work(index: int, planned: Planned, folder: Path, device: str, compiled: bool) -> None:
     run(
         planned,
         Store(folder),
         torch.device(device),
         lambda epoch, loss: _told.put((index, epoch, loss)),
         _stopping.is_set,
+        compiled,
     )

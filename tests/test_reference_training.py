@@ -33,7 +33,8 @@ FOUND = {
             ("train", "plain", [1.0, 16.0, 2.0]),
             ("augment", "ours", [0.1, 0.1, 0.1]),
         )
-    ],
+    ]
+    + [{"work": "net: train", "contender": "ours, compiled", "threads": 1, "wall": [1], "cpu": [1], "compile": 12.34}],
 }
 
 
@@ -52,9 +53,10 @@ def test_ratios_are_medians_within_rounds(file):
 def test_shares_by_hand(file):
     """200 images a second of 5 MFLOP are half of 2 GFLOP/s; of 10 kB, 2 % of 100 MB/s."""
     frame = reference.training_table(path=file).frame
-    assert frame["images a second"].tolist() == [200.0, 50.0, 1000.0]
-    assert frame["share of the product"].tolist() == ["50%", "", ""]
-    assert frame["share of the copy"].tolist() == ["2%", "", "1%"]
+    assert frame["images a second"].tolist() == [200.0, 50.0, 1000.0, 100.0]
+    assert frame["share of the product"].tolist() == ["50%", "", "", ""]
+    assert frame["share of the copy"].tolist() == ["2%", "", "1%", ""]
+    assert frame["compile s"].tolist() == ["", "", "", "12.3"]
     assert reference.training_ceilings(path=file).frame["G a second"].tolist() == [1.0, 2.0, 0.1]
     assert "9.9" in reference.training_provenance(path=file).html
 

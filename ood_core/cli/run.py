@@ -25,6 +25,9 @@ from .planning import Outlook, asked, duration
 @click.option("--recipe", "only", multiple=True, help="Only this recipe of the page; can be given several times.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes of one thread each.  [default: all cores; GPU: 1]")
+@click.option(
+    "--compile", "compiled", is_flag=True, help="Train through torch.compile; it takes minutes to begin with."
+)
 @as_json
 def run_command(
     page: str | None,
@@ -34,11 +37,13 @@ def run_command(
     only: tuple[str, ...],
     device: str,
     jobs: int | None,
+    compiled: bool,
     as_json: bool,
 ) -> None:
     """Train and measure what a page needs; stored runs are kept, interrupted ones go on.
 
-    Ctrl-C ends after the current epoch and leaves a checkpoint; press it twice to stop at once.
+    Ctrl-C ends after the current epoch and leaves a checkpoint; press it twice to stop at once. Compiled networks pay
+    on a GPU and in long training; all seeds of one network compile once in each process.
 
     \b
     Examples:
@@ -63,7 +68,15 @@ def run_command(
         )
         with _Bars(outlook.to_do) as bars, _graceful_stop() as stop:
             results = study.run_or_load(
-                name, scale=scale, seeds=count, device=device, jobs=workers, only=only, progress=bars, stop=stop
+                name,
+                scale=scale,
+                seeds=count,
+                device=device,
+                jobs=workers,
+                compiled=compiled,
+                only=only,
+                progress=bars,
+                stop=stop,
             )
         done += [
             {"page": name, "scale": scale, **{str(column): value for column, value in row.items()}}

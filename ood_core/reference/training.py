@@ -56,6 +56,7 @@ def training_table(device: str = "cpu", path: Path | None = None) -> tables.Html
                 "threads": row["threads"],
                 "images a second": speed_,
                 "processor s": float(median(row["cpu"])),
+                "compile s": f"{row['compile']:.1f}" if row.get("compile") else "",
                 "share of the product": f"{product:.0%}" if counted and cost["flop"] else "",
                 "share of the copy": f"{copy:.0%}" if counted else "",
                 "rounds": len(row["wall"]),
