@@ -196,6 +196,13 @@ def norm_statistics(features: Any, labels: Any) -> dict[str, float]:
     Raises:
         InputError: lengths that do not vary beyond the rounding of their type (unit features, say): a share of no
             variance does not exist.
+    Example:
+        >>> import torch
+        >>> from ood_core import collapse
+        >>> features = torch.tensor([[1.0, 0.0], [0.0, 3.0], [4.0, 0.0], [0.0, 4.0]])
+        >>> found = collapse.norm_statistics(features, torch.tensor([0, 0, 1, 1]))
+        >>> {name: round(value, 4) for name, value in found.items()}
+        {'norm_mean': 3.0, 'norm_cv_within': 0.25, 'norm_between_share': 0.6667}
     """
     x = checks.matrix("features", features)
     y = checks.labels("labels", labels, x.shape[0], every_class=True).to(x.device)

@@ -65,6 +65,15 @@ def extract(
     Raises:
         InputError: no images, an unknown layer or pool, no linear layer to start from, logits of another shape,
             labels that do not fit the images or their order, a folder that is not empty, a full disk.
+    Example:
+        >>> import torch
+        >>> from ood_core import extract
+        >>> network = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+        >>> outputs = extract(network, torch.randn(100, 4), labels=torch.arange(100) % 3, layers=["0"])
+        >>> outputs.features.shape, outputs.logits.shape, outputs.head.kind
+        (torch.Size([100, 8]), torch.Size([100, 3]), 'linear')
+        >>> torch.equal(outputs.features, outputs.layer("0").relu())
+        True
     """
     choice("pool", pool, POOLS)
     _known(model, (*layers, *([layer] if layer else [])))

@@ -224,6 +224,12 @@ def pooled_sets(id_scores: Any, ood_sets: Mapping[str, Any], tpr: float = 0.95) 
     Returns:
         the metrics of `evaluate` without oscr, fractions. The AUROC is the mean of the sets' AUROCs weighted by their
         sizes; so is `fpr_at_tpr`, whose threshold the ID rows set; the others have no such rule.
+    Example:
+        >>> from ood_core import metrics
+        >>> near = {"one": [0.0, 0.0, 0.0], "two": [2.0]}
+        >>> found = metrics.pooled_sets([1.0, 1.0], near)
+        >>> found["auroc"], found["fpr_at_tpr"]
+        (0.75, 0.25)
     """
     return evaluate(id_scores, np.concatenate([_values(name, x) for name, x in _sets(ood_sets).items()]), tpr=tpr)
 

@@ -36,6 +36,13 @@ class Head:
         normalized: distance between unit vectors.
         plus_mean: every logit of a distance head also holds the mean distance to all prototypes.
     Source: papers 2306.04072 (unit), 2006.04005 (distance) and 2205.05874 (plus_mean, the paper's "logits+").
+    Example:
+        >>> import torch
+        >>> from ood_core.outputs import Head
+        >>> Head("unit", torch.eye(2)).logits(torch.tensor([[3.0, 4.0]]))
+        tensor([[0.6000, 0.8000]])
+        >>> Head("distance", torch.eye(2)).logits(torch.tensor([[1.0, 1.0]]))
+        tensor([[-1., -1.]])
     """
 
     kind: Literal["linear", "unit", "distance"]
@@ -78,7 +85,15 @@ class Head:
 
 
 def unit(features: Tensor) -> Tensor:
-    """Rows divided by their L2 norm, z = h / max(||h||_2, 1e-12); a zero row stays zero. Shape (N, D)."""
+    """Rows divided by their L2 norm, z = h / max(||h||_2, 1e-12); a zero row stays zero. Shape (N, D).
+
+    Example:
+        >>> import torch
+        >>> from ood_core.outputs import unit
+        >>> unit(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
     # float16 has no 1e-12: the floor would be 0 and a zero row 0 / 0.
     wide = features.float() if features.dtype == torch.float16 else features
     return F.normalize(wide, dim=1, eps=NORM_EPS).to(features.dtype)
@@ -98,6 +113,15 @@ class Outputs:
         correct: bool (N,), rows that the network classifies right; derived from logits and labels if left out.
     Raises:
         InputError: a wrong rank, NaN or infinity, no rows, or fields that disagree on N.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs
+        >>> h = torch.tensor([[3.0, 0.0], [1.0, 2.0], [0.0, 4.0]])
+        >>> outputs = Outputs(h, logits=h, labels=[0, 0, 1], head=(torch.eye(2), torch.zeros(2)))
+        >>> outputs.correct
+        tensor([ True, False,  True])
+        >>> outputs.layer("unit")[2], len(outputs[:2])
+        (tensor([0., 1.]), 2)
     """
 
     features: Tensor

@@ -24,6 +24,12 @@ def activation_entropy(features: Any) -> float:
     Returns:
         nats in [0, log 2].
     Source: Park et al. 2023, arXiv 2310.05316, equation 7. Departure: the paper names no base of its logarithm.
+    Example:
+        >>> import torch
+        >>> from ood_core import geometry
+        >>> features = torch.tensor([[2.0, 1.0], [3.0, 0.0], [0.0, 2.0], [0.0, 1.0]])
+        >>> round(geometry.activation_entropy(features), 4)  # units that are on half and three quarters of the time
+        0.6277
     """
     x = checks.matrix("features", features)
     on = sum((block > 0).sum(dim=0) for block in torch.split(x, max(1, _BLOCK // x.shape[1])))
@@ -43,6 +49,13 @@ def hidden_confidence(features: Any, coefficients: Any) -> Tensor:
     Returns:
         float64 tensor (N, K).
     Source: Park et al. 2023, arXiv 2310.05316, equation 3.
+    Example:
+        >>> import torch
+        >>> from ood_core import geometry
+        >>> weight = torch.tensor([[0.3, -0.2, 0.9], [-0.4, 0.1, 0.5]])  # signs + - + and - + +
+        >>> geometry.hidden_confidence(torch.tensor([[2.0, 0.0, 1.0], [0.0, 2.0, 0.0]]), weight)
+        tensor([[ 3., -1.],
+                [-2.,  2.]], dtype=torch.float64)
     """
     a, c = _activations(features, coefficients)
     return torch.cat([_products(block, _signs(part)) for block, part in _pieces(a, c)])
@@ -72,6 +85,17 @@ def holder_bound(features: Any, coefficients: Any) -> HolderBound:
     Args:
         features: a (N, D). coefficients: C (K, D) or (N, K, D), as in `hidden_confidence`.
     Source: Park et al. 2023, arXiv 2310.05316, theorem 3, equation 5.
+    Example:
+        >>> import torch
+        >>> from ood_core import geometry
+        >>> weight = torch.tensor([[0.3, -0.2, 0.9], [-0.4, 0.1, 0.5]])
+        >>> found = geometry.holder_bound(torch.tensor([[2.0, 0.0, 1.0], [0.0, 2.0, 0.0]]), weight)
+        >>> found.gap
+        tensor([[0., 4.],
+                [4., 0.]], dtype=torch.float64)
+        >>> found.bound
+        tensor([[ 0.,  8.],
+                [12.,  4.]], dtype=torch.float64)
     """
     a, c = _activations(features, coefficients)
     gaps, bounds, worst = [], [], 0.0

@@ -28,6 +28,12 @@ def local_purity(features: Any, labels: Any, neighbours: int = 10, metric: str =
     Returns:
         a fraction in [1/C, 1], 1 for n = 0; larger is purer.
     Source: Bojchevski, Matkovic and Guennemann 2017 (KDD), by scikit-learn's exact neighbours.
+    Example:
+        >>> import torch
+        >>> from ood_core import geometry
+        >>> features = torch.tensor([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]])
+        >>> [geometry.local_purity(features, labels, neighbours=1) for labels in ([0, 0, 1, 1], [0, 1, 0, 1])]
+        [1.0, 0.5]
     """
     from sklearn import config_context
     from sklearn.neighbors import NearestNeighbors
@@ -64,6 +70,12 @@ def silhouette(features: Any, labels: Any, metric: str = "euclidean") -> float:
     Returns:
         a number in [-1, 1]; larger is better separated.
     Source: Rousseeuw 1987, by scikit-learn.
+    Example:
+        >>> import torch
+        >>> from ood_core import geometry
+        >>> features = torch.tensor([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]])
+        >>> round(geometry.silhouette(features, [0, 0, 1, 1]), 4)
+        0.7538
     """
     from sklearn import config_context
     from sklearn.metrics import silhouette_score
@@ -89,6 +101,11 @@ def cluster_purity(labels: Any, clusters: Any) -> dict[str, float]:
     Returns:
         dict of fractions: mean, over clusters; weighted, by size, which is the share of samples in the majority.
     Source: Sinhamahapatra et al. 2022, arXiv 2203.08549, whose code gives the mean.
+    Example:
+        >>> from ood_core import geometry
+        >>> found = geometry.cluster_purity(labels=[0, 0, 1, 1], clusters=[0, 0, 0, 1])
+        >>> round(found["mean"], 4), found["weighted"]
+        (0.8333, 0.75)
     """
     y, k = _two_partitions(labels, clusters)
     table = torch.zeros(int(k.max()) + 1, int(y.max()) + 1, dtype=torch.float64)
@@ -106,6 +123,10 @@ def nmi(labels: Any, clusters: Any) -> float:
     Returns:
         a fraction: 1 for the same partition under other names, near 0 for unrelated ones; 1 where both have one part.
     Source: Strehl and Ghosh 2002, with the arithmetic mean, by scikit-learn.
+    Example:
+        >>> from ood_core import geometry
+        >>> geometry.nmi([0, 0, 1, 1], [7, 7, 3, 3]), geometry.nmi([0, 0, 1, 1], [0, 1, 0, 1])
+        (1.0, 0.0)
     """
     from sklearn.metrics import normalized_mutual_info_score
 

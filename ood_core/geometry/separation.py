@@ -33,6 +33,12 @@ def global_separation(features: Any, labels: Any, share: float = 1.0, metric: st
     Returns:
         float64 tensor (C,) in [-1, 1]; larger is better separated. 0 where both means of distances are 0.
     Source: Bojchevski, Matkovic and Guennemann 2017 (KDD) and its code.
+    Example:
+        >>> import torch
+        >>> from ood_core import geometry
+        >>> features = torch.tensor([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]])
+        >>> geometry.global_separation(features, [0, 0, 1, 1], metric="euclidean")
+        tensor([0.8769, 0.8769], dtype=torch.float64)
     """
     x, y, classes = labelled(features, labels)
     checks.choice("metric", metric, METRICS)

@@ -73,7 +73,13 @@ _REGISTRY: dict[str, type[Scorer]] = {
 
 
 def names() -> list[str]:
-    """Names of all scorers, in the order of the registry."""
+    """Names of all scorers, in the order of the registry.
+
+    Example:
+        >>> from ood_core import scorers
+        >>> scorers.names()[:4]
+        ['msp', 'max_logit', 'energy', 'entropy']
+    """
     return list(_REGISTRY)
 
 
@@ -86,6 +92,10 @@ def make(name: str, **parameters: Any) -> Scorer:
             itself takes `model` as well, which is no parameter: neither named nor saved.
     Raises:
         InputError: an unknown name or parameter, or a value of the wrong type or out of range.
+    Example:
+        >>> from ood_core import scorers
+        >>> scorers.make("knn", k=10, which="mean").params
+        {'k': 10, 'which': 'mean'}
     """
     kind = _kind(name)
     unknown = sorted(set(parameters) - {*kind.parameters(), *kind.given})
@@ -100,8 +110,15 @@ def make(name: str, **parameters: Any) -> Scorer:
 def ensemble(members: Sequence[Scorer]) -> Ensemble:
     """One scorer of several, one a model: the mean of their standardised scores.
 
-    a, b = make("knn").fit(train_a), make("knn").fit(train_b)     # or .fit([train_a, train_b]) of the ensemble
-    s = scorers.ensemble([a, b]).score([outputs_a, outputs_b])    # the same images through both models
+    Args:
+        members: scorers, one a model, fitted already or by `fit` of the ensemble, which takes one `Outputs` a model.
+    Example:
+        >>> import torch
+        >>> from ood_core import Outputs, scorers
+        >>> train_a, train_b = Outputs(torch.tensor([[3.0], [1.0]])), Outputs(torch.tensor([[5.0], [9.0]]))
+        >>> a, b = scorers.make("feature_norm").fit(train_a), scorers.make("feature_norm").fit(train_b)
+        >>> scorers.ensemble([a, b]).score([Outputs(torch.tensor([[2.0]])), Outputs(torch.tensor([[11.0]]))])
+        tensor([1.], dtype=torch.float64)
     """
     return Ensemble(members)
 
@@ -110,6 +127,11 @@ def version(name: str, **parameters: Any) -> int:
     """Version of a scorer: raised when the same parameters give other scores, which makes recorded rows stale.
 
     With an inner scorer (`then`), raised when either of the two is.
+
+    Example:
+        >>> from ood_core import scorers
+        >>> scorers.version("msp")
+        1
     """
     chosen = {**_kind(name).parameters(), **parameters}
     inner = version(chosen["then"], **chosen["then_params"]) - 1 if "then" in chosen else 0
@@ -117,7 +139,14 @@ def version(name: str, **parameters: Any) -> int:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """What a scorer does, needs and costs: about, layer, needs, parameters with defaults, version, cost, source."""
+    """What a scorer does, needs and costs: about, layer, needs, parameters with defaults, version, cost, source.
+
+    Example:
+        >>> from ood_core import scorers
+        >>> about = scorers.describe("mahalanobis")
+        >>> about["needs"], about["parameters"]
+        (['labels'], {'layer': 'features', 'ridge': 0.0001})
+    """
     kind = _kind(name)
     parameters = kind.parameters()
     return {
@@ -139,6 +168,15 @@ def load(path: str | Path, **given: Any) -> Scorer:
         given: what `make` takes beside parameters and no file holds, such as `model` for odin.
     Raises:
         ArtifactError: the file is missing, truncated, edited, or was written by another version of the scorer.
+    Example:
+        >>> import tempfile, torch
+        >>> from ood_core import Outputs, scorers
+        >>> rows = Outputs(torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     scorers.make("feature_norm").fit(rows).save(f"{folder}/norm.safetensors")
+        ...     scorer = scorers.load(f"{folder}/norm.safetensors")
+        >>> scorer.score(rows)
+        tensor([5., 1.], dtype=torch.float64)
     """
     header, state = artifact.read(Path(path))
     _check_version(path, header)
