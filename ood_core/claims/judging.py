@@ -32,7 +32,8 @@ def judge(claims: Iterable[Claim], rows: pd.DataFrame, scale: str | None = None)
         InputError: missing columns, rows of several scales, or a selector that matches more than one number.
     """
     scale = _scale(rows, scale)
-    judged = [_claim(claim, rows, scale) for claim in claims]
+    table = rows if rows.empty else selection.indexed(rows)
+    judged = [_claim(claim, table, scale) for claim in claims]
     return _corrected(judged)
 
 

@@ -63,10 +63,7 @@ def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
     whole = rows[rows["recipe"] == selector["recipe"]]
     if whole.empty:
         raise NotRecorded(f"no run of recipe {selector['recipe']} is recorded")
-    found = whole
-    for column, wanted in selector.items():
-        if column not in NO_COLUMNS:
-            found = _matching(found, column, wanted)
+    found = _matching(whole, selector)
     form = selector.get("form", "")
     found = _at_epoch(found, whole, "all" if form == "log_area" else selector["epoch"])
     for column in FIXED:
@@ -119,12 +116,10 @@ def _across(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
 def sets_of(rows: pd.DataFrame, selector: Mapping[str, Any]) -> list[str]:
     """OOD sets a selector matches, in the order of the rows. Raises as `pick` where nothing matches."""
     names = selector["recipe"] if isinstance(selector["recipe"], list) else [selector["recipe"]]
-    found = rows[rows["recipe"].isin(names)]
-    for column, wanted in selector.items():
-        if column not in NO_COLUMNS:
-            found = _matching(found, column, wanted)
-    if found.empty:
+    whole = rows[rows["recipe"].isin(names)]
+    if whole.empty:
         raise NotRecorded(f"no run of recipe {selector['recipe']} is recorded")
+    found = _matching(whole, selector)
     return [str(name) for name in found["ood_set"].unique()]
 
 
@@ -172,15 +167,28 @@ def _log_areas(found: pd.DataFrame) -> dict[int, float]:
     return dict(zip(map(int, table.index), map(float, areas), strict=True))
 
 
-def _matching(rows: pd.DataFrame, column: str, wanted: Any) -> pd.DataFrame:
-    if column == "params" and isinstance(wanted, dict):
-        keep = rows["params"].map(lambda text: bool(text) and json.loads(text) == wanted)
-    else:
-        keep = rows[column].isin(wanted if isinstance(wanted, list) else [wanted])
-    if not keep.any():
-        have = sorted({str(value) or "(empty)" for value in rows[column]})
-        shown = ", ".join(have[:8]) + (", ..." if len(have) > 8 else "")
-        raise NotRecorded(f"nothing is recorded with {column} {wanted!r}; there is: {shown}")
+def indexed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with text as categories: a page's claims make hundreds of selections from them."""
+    return rows.astype({name: "category" for name in ("recipe", "ood_set", *FIXED)})
+
+
+def _matching(rows: pd.DataFrame, selector: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows that have every value a selector asks for."""
+    keep = np.ones(len(rows), dtype=bool)
+    for column, wanted in selector.items():
+        if column in NO_COLUMNS:
+            continue
+        if column == "params" and isinstance(wanted, dict):
+            texts = rows["params"].unique()
+            asked = [text for text in texts if text and json.loads(text) == wanted]
+        else:
+            asked = wanted if isinstance(wanted, list) else [wanted]
+        narrower = keep & rows[column].isin(asked).to_numpy()
+        if not narrower.any():
+            have = sorted({str(value) or "(empty)" for value in rows[column][keep]})
+            shown = ", ".join(have[:8]) + (", ..." if len(have) > 8 else "")
+            raise NotRecorded(f"nothing is recorded with {column} {wanted!r}; there is: {shown}")
+        keep = narrower
     return rows[keep]
 
 
@@ -213,6 +221,11 @@ def _at_epoch(found: pd.DataFrame, whole: pd.DataFrame, epoch: str | float) -> p
 def _same_sets(found: pd.DataFrame, selector: Mapping[str, Any]) -> tuple[str, ...]:
     """The OOD sets, the same for every seed and epoch and each there once; a mean over fewer sets is another number."""
     keys = ["seed", "epoch"]
+    names = sorted(map(str, found["ood_set"].unique()))
+    places = len(found[keys].drop_duplicates())
+    if len(found) == places * len(names) and not found.duplicated([*keys, "ood_set"]).any():
+        return tuple(names)
+    found = found.astype({"ood_set": str})
     counts = found.pivot_table(index=keys, columns="ood_set", values="value", aggfunc="size", fill_value=0)
     if (counts > 1).any(axis=None):
         seed = counts.index[(counts > 1).any(axis=1)][0][0]
@@ -227,4 +240,4 @@ def _same_sets(found: pd.DataFrame, selector: Mapping[str, Any]) -> tuple[str, .
             f"selector {dict(selector)} has no row of OOD set {name!r} for seed {seed}, expected the same sets for "
             "every seed.\nScore every seed on the same sets."
         )
-    return tuple(str(name) for name in counts.columns)
+    return tuple(names)
