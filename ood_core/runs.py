@@ -6,7 +6,7 @@ import ctypes
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from . import data, paths, recipes, train
+from . import data, parallel, paths, recipes, train
 from .checks import InputError
 from .measure import COLUMNS, Job, Seen, Sets, jobs, rows
 from .networks import network
@@ -122,6 +122,7 @@ def run(
             info = {**stored.info, "updated": _now()}
         else:
             kept = store.checkpoints(key)
+            parallel.tell(key)
             trained = train.fit(
                 recipe,
                 seed,
@@ -150,6 +151,24 @@ def run(
         info["seconds"] = {**info["seconds"], "measure": time.perf_counter() - started}
         return store.put(
             info, frame if stored is None else _merged(stored.rows(), frame), history, scores, weights, early
+        )
+
+
+def train_along(
+    planned: Sequence[Planned], store: Store, device: torch.device, stop: Callable[[], bool], compiled: bool
+) -> None:
+    """What the other processes of `torchrun` do: train with the first one, which alone writes, until it is done.
+
+    Args:
+        planned: every run that the first one may train; it says which.
+        stop, compiled: as in `train.fit`.
+    """
+    known = {item.key: item for item in planned}
+    while key := parallel.hear():
+        recipe, seed = known[key].recipe, known[key].seed
+        images, _ = data.training(recipe.data, seed)
+        train.fit(
+            recipe, seed, images, device=device, checkpoints=store.checkpoints(key), compiled=compiled, stop=stop
         )
 
 
@@ -195,7 +214,14 @@ def _now() -> str:
 
 def _hardware(device: torch.device) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {"device": device.type, "name": name, "threads": torch.get_num_threads(), "system": platform.system()}
+    several = {"processes": parallel.size()} if parallel.size() > 1 else {}
+    return {
+        "device": device.type,
+        "name": name,
+        "threads": torch.get_num_threads(),
+        "system": platform.system(),
+        **several,
+    }
 
 
 def _processor() -> str:

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import claims, paths, rankings, recipes, recorded, tables
+from . import claims, parallel, paths, rankings, recipes, recorded, tables
 from .checks import InputError, choice
 from .measure import COLUMNS, embedding, parse_score_name
 from .measure import jobs as measurements
-from .runs import Planned, look_up, setup, train_key
+from .runs import Planned, look_up, setup, train_along, train_key
 from .store import Run, Store
 from .workers import Progress, run_all
 
@@ -188,7 +188,8 @@ def run_or_load(
 ) -> Results:
     """Every recipe of a page at one scale, with seeds 0..seeds-1: stored runs are loaded, missing ones trained.
 
-    Seed 0 of every recipe comes first, then seed 1: what is cut short leaves whole pairs.
+    Seed 0 of every recipe comes first, then seed 1: what is cut short leaves whole pairs. Within `parallel.processes`,
+    every process calls this alike, and all train each run together.
 
     Args:
         page: a page with recipes, see `recipes.pages()`.
@@ -212,7 +213,11 @@ def run_or_load(
     found = store or Store()
     planned = plan(page, request.scale, request.seeds, found, only)
     todo = sorted((item for item in planned if item.state != "stored"), key=lambda item: item.seed)
-    run_all(todo, found, request.torch_device, request.jobs, progress or Progress(), stop, request.compiled)
+    if parallel.rank() > 0:
+        train_along(planned, found, request.torch_device, stop, request.compiled)
+    else:
+        run_all(todo, found, request.torch_device, request.jobs, progress or Progress(), stop, request.compiled)
+        parallel.tell("")
     frames, stored = [], {}
     for item in planned:
         run = found.get(item.key)

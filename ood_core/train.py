@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from . import compilation
+from . import compilation, parallel
 from .augment import Augmentation
 from .checks import InputError
 from .data import ImageSet
@@ -103,7 +103,7 @@ def fit(
 
     Each epoch visits every image once in an order drawn from (seed, epoch); a last batch that would be short is left
     out of that epoch. On the CPU the result depends only on recipe, seed, images and thread count, to the bit, whether
-    or not training was interrupted; compiled, it differs in the last digits.
+    or not training was interrupted; compiled, or in several processes (see `parallel`), it differs in the last digits.
 
     Args:
         images: the ID images to train on, with labels.
@@ -114,7 +114,8 @@ def fit(
         on_epoch: told the epoch just finished and its loss, for progress.
         stop: asked after each epoch; where it says yes, the state is saved and training ends.
     Raises:
-        InputError: no labels, fewer images than one batch, or no compiler where one is asked for.
+        InputError: no labels, fewer images than one batch, a batch that several processes cannot share evenly, or no
+            compiler where one is asked for.
         TrainingError: the loss is NaN or infinite at the end of an epoch.
         InterruptedTraining: `stop` said so.
     """
@@ -128,8 +129,9 @@ def fit(
             f"{images.name}/{images.split} has {len(images)} images, expected at least one batch of {batch}.\n"
             "Lower optimiser.batch in the recipe."
         )
+    parallel.divisible(batch, recipe.loss.composite > 0)
     device = torch.device(device)
-    net = network(recipe, images, seed, device)
+    net = parallel.synchronised(network(recipe, images, seed, device), device)
     optimiser = torch.optim.SGD(
         net.parameters(),
         lr=recipe.optimiser.lr,
@@ -148,6 +150,7 @@ def fit(
         _restore(net, optimiser, state.tensors)
         first, history = state.epoch, list(state.history)
         watch = _Stopwatch(state.seconds, state.cpu_seconds)
+    parallel.alike("the epoch to go on from", first)
     compile_seconds = None if state is None else state.compile_seconds
     forward = _forward(net, recipe, net.backbone)
     if compiled:
@@ -179,8 +182,8 @@ def fit(
         measure(epoch)
         if epoch == recipe.epochs:
             break
-        stopping = stop()
-        if checkpoints is not None and (stopping or time.perf_counter() - saved >= pause):
+        stopping = parallel.any_of(stop())
+        if checkpoints is not None and parallel.rank() == 0 and (stopping or time.perf_counter() - saved >= pause):
             checkpoints.save(State(epoch, _tensors(net, optimiser), list(history), *watch.read(), compile_seconds))
             saved = time.perf_counter()
         if stopping:
@@ -220,7 +223,8 @@ def _forward(net: Network, recipe: Recipe, backbone: Callable[[Tensor], Tensor])
 
 def _compiled(net: Network, recipe: Recipe, augmentation: Augmentation, labels: Tensor) -> tuple[Forward, float]:
     """A compiled pass, and the seconds of compiling it in one step of which nothing is left."""
-    criterion, index = objective(recipe.loss), torch.arange(recipe.optimiser.batch, device=labels.device)
+    criterion = objective(recipe.loss)
+    index = parallel.share(torch.arange(recipe.optimiser.batch, device=labels.device))
     before = {name: value.clone() for name, value in net.state_dict().items()}
     net.train()
     augmentation.new_epoch(torch.Generator().manual_seed(0), criterion.views)
@@ -257,18 +261,21 @@ def _epoch(
         rate = learning_rate(recipe.schedule, recipe.optimiser.lr, (epoch - 1) * steps + step, steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        index = order[step * batch : (step + 1) * batch]
+        index = parallel.share(order[step * batch : (step + 1) * batch])
         views = torch.cat([augmentation.batch(index, view) for view in range(criterion.views)])
         done = criterion(Batch(forward, net.prepare(views), labels[index], net.head, draw))
         optimiser.zero_grad(set_to_none=True)
         done.loss.backward()
+        parallel.average_gradients(net)
         optimiser.step()
         total += done.loss.detach()
         right += done.right
         counted += done.counted
     # one transfer an epoch: asking for the loss of each step would stall a GPU
-    accuracy = float(right) / counted if counted else math.nan
-    return {"epoch": epoch, "loss": float(total) / steps, "accuracy": accuracy, "lr": rate}
+    processes = parallel.size()
+    accuracy = float(parallel.total(right)) / (processes * counted) if counted else math.nan
+    loss = float(parallel.total(total)) / (processes * steps)
+    return {"epoch": epoch, "loss": loss, "accuracy": accuracy, "lr": rate}
 
 
 def _tensors(net: Network, optimiser: torch.optim.SGD) -> dict[str, Tensor]:

@@ -48,6 +48,16 @@ def test_putting_again_replaces(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [KEY]
 
 
+def test_a_run_at_hand_stays_readable_when_another_process_replaces_it(tmp_path):
+    held = put(Store(tmp_path))
+    scores = {**held.scores(), "energy|logits||": np.ones(2)}
+    Store(tmp_path).put(held.info, held.rows(), held.history(), scores, held.weights(), held.early_weights())
+    assert held.scores().keys() == scores.keys()
+    (held.folder / "scores.npz").write_bytes(b"")
+    with pytest.raises(ArtifactError, match="truncated or edited"):
+        held.scores()
+
+
 def test_large_early_weights_are_left_out_and_said(tmp_path, monkeypatch):
     monkeypatch.setattr("ood_core.store.EARLY_BYTES", 2 * WEIGHTS["w"].nbytes - 1)
     run = put(Store(tmp_path))

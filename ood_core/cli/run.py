@@ -12,7 +12,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from .. import study
+from .. import parallel, study
 from .options import PAGE, SCALE, as_json, page_seeds, show
 from .planning import Outlook, asked, duration
 
@@ -43,7 +43,8 @@ def run_command(
     """Train and measure what a page needs; stored runs are kept, interrupted ones go on.
 
     Ctrl-C ends after the current epoch and leaves a checkpoint; press it twice to stop at once. Compiled networks pay
-    on a GPU and in long training; all seeds of one network compile once in each process.
+    on a GPU and in long training; all seeds of one network compile once in each process. Under torchrun all processes
+    train each run together, on a part of every batch.
 
     \b
     Examples:
@@ -51,46 +52,48 @@ def run_command(
       python -m ood_core run l2-norm --scale tiny --seeds 10 --jobs 1
       python -m ood_core run l2-norm --scale small --recipe ce --recipe l2
       python -m ood_core run --all
+      torchrun --nproc_per_node 4 -m ood_core run l2-norm --scale small --recipe ce
     """
     if only and every:
         raise click.UsageError("--recipe belongs to one page, and --all asks for every page")
-    done: list[dict[str, Any]] = []
-    for name in asked(page, every, scale):
-        count = seeds or page_seeds(name, scale)
-        request = study.Request.check(page=name, scale=scale, seeds=count, device=device)
-        workers = jobs or (1 if request.torch_device.type == "cuda" else os.cpu_count() or 1)
-        outlook = Outlook.of(study.plan(name, scale, count, only=only))
-        minutes = outlook.minutes / min(workers, max(1, outlook.to_do))
-        click.echo(
-            f"{name} at {scale}: {outlook.runs} runs, {outlook.stored} stored, {outlook.to_do} to do"
-            + (f", about {duration(minutes)} with {workers} at a time" if minutes else ""),
-            err=True,
-        )
-        with _Bars(outlook.to_do) as bars, _graceful_stop() as stop:
-            results = study.run_or_load(
-                name,
-                scale=scale,
-                seeds=count,
-                device=device,
-                jobs=workers,
-                compiled=compiled,
-                only=only,
-                progress=bars,
-                stop=stop,
-            )
-        done += [
-            {"page": name, "scale": scale, **{str(column): value for column, value in row.items()}}
-            for row in results.runs.to_dict("records")
-        ]
+    pages = asked(page, every, scale)
+    request = study.Request.check(page=pages[0], scale=scale, device=device)
+    with parallel.processes(request.torch_device) as on:
+        if parallel.size() > 1 and (jobs or 1) > 1:
+            raise click.UsageError("--jobs trains several runs at once, and torchrun one run in several processes")
+        workers = jobs or (1 if on.type == "cuda" or parallel.size() > 1 else os.cpu_count() or 1)
+        asking: dict[str, Any] = {"scale": scale, "device": device, "jobs": workers, "compiled": compiled, "only": only}
+        found = {name: _run(name, seeds or page_seeds(name, scale), asking) for name in pages}
+        if parallel.rank() > 0:
+            return
+    done = [
+        {"page": name, "scale": scale, **{str(column): value for column, value in row.items()}}
+        for name, results in found.items()
+        for row in results.runs.to_dict("records")
+    ]
     kept = ("page", "scale", "recipe", "seed", "run", "seconds", "loaded")
     show(done if as_json else [{column: row[column] for column in kept} for row in done], as_json)
 
 
+def _run(name: str, seeds: int, asking: dict[str, Any]) -> study.Results:
+    """One page, with a line before and bars in the first process."""
+    outlook = Outlook.of(study.plan(name, asking["scale"], seeds, only=asking["only"]))
+    minutes = outlook.minutes / min(asking["jobs"], max(1, outlook.to_do))
+    if parallel.rank() == 0:
+        click.echo(
+            f"{name} at {asking['scale']}: {outlook.runs} runs, {outlook.stored} stored, {outlook.to_do} to do"
+            + (f", about {duration(minutes)} with {asking['jobs']} at a time" if minutes else ""),
+            err=True,
+        )
+    with _Bars(outlook.to_do) as bars, _graceful_stop() as stop:
+        return study.run_or_load(name, seeds=seeds, progress=bars, stop=stop, **asking)
+
+
 class _Bars(study.Progress):
-    """One bar over all runs and one for each run in work; none where stderr is not a terminal."""
+    """One bar over all runs and one for each run in work; none where stderr is not a terminal or another one speaks."""
 
     def __init__(self, total: int) -> None:
-        self.overall = tqdm(total=total, unit="run", disable=None, desc="all runs")
+        self.overall = tqdm(total=total, unit="run", disable=True if parallel.rank() else None, desc="all runs")
         self.current: dict[str, tqdm[Any]] = {}
 
     def __enter__(self) -> _Bars:
@@ -126,7 +129,8 @@ def _graceful_stop() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        tqdm.write("stopping after this epoch; press Ctrl-C again to stop at once", file=sys.stderr)
+        if parallel.rank() == 0:
+            tqdm.write("stopping after this epoch; press Ctrl-C again to stop at once", file=sys.stderr)
 
     before = signal.signal(signal.SIGINT, note)
     try:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import parallel
 from ..checks import InputError
 from ..recipes.schema import Loss
 from .batch import Batch, Step
@@ -38,7 +39,7 @@ class Collapse:
     of features or of weights and bias.
 
     A class of one image adds nothing to S_W. A batch of one class has no collapse to speak of: its loss is 0 with a
-    gradient of 0. In float32 or better, also under autocast.
+    gradient of 0. In float32 or better, also under autocast. In several processes the batch is that of all.
 
     Source: ours, after the measures of Papyan et al. 2020, arXiv 2008.08186. Haas et al. (2209.08378, section 4.2)
         train on a loss of collapse measures as well; its formula was not found.
@@ -58,8 +59,8 @@ class Collapse:
                 "Use head linear or l2."
             )
         with torch.autocast(features.device.type, enabled=False):
-            seen = head.on(features.to(head.weight.dtype))
-            loss = torch.stack(list(terms(seen, batch.labels, head.weight, head.bias).values())).sum()
+            seen, labels = parallel.gathered(head.on(features.to(head.weight.dtype))), parallel.everyone(batch.labels)
+            loss = torch.stack(list(terms(seen, labels, head.weight, head.bias).values())).sum()
         right = (logits.detach().argmax(dim=1) == batch.labels).sum()
         return Step(loss, right, len(batch.labels))
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .. import parallel
 from ..checks import InputError
 from ..recipes.schema import Loss
 from .batch import Batch, Step
@@ -24,7 +25,8 @@ class Composite:
         CE = mean of -log P[label],  KL = mean of sum_c Q_c log(Q_c / P_c),  0 log 0 = 0
 
     Nothing is written to the batch's images. The pieces are not rescaled; an odd row or column in the middle belongs to
-    the lower or right piece. Accuracy is that of the first half.
+    the lower or right piece. Accuracy is that of the first half. In several processes the shuffled batch is that of all,
+    and each has an equal part of both halves.
 
     Source: arXiv 2205.05874, with KL(Q || P) as its code computes it; its figure has KL(P || Q), which is infinite.
     """
@@ -35,22 +37,22 @@ class Composite:
         self.scale, self.alpha = settings.scale, settings.composite
 
     def __call__(self, batch: Batch) -> Step:
-        count = len(batch.labels)
+        images, labels = parallel.everyone(batch.images), parallel.everyone(batch.labels)
+        count = len(labels)
         if count < LEAST:
             raise InputError(
                 f"a batch has {count} images, expected at least {LEAST}: a composite takes {SOURCES} of one half.\n"
                 "Raise optimiser.batch, or set loss.composite to 0."
             )
-        order = torch.randperm(count, generator=batch.draw).to(batch.labels.device)
-        whole, parts = order[: count // 2], order[count // 2 :]
-        mixed = composites(batch.images[parts])
-        _, logits = batch.forward(torch.cat([batch.images[whole], mixed]))
+        order = torch.randperm(count, generator=batch.draw).to(labels.device)
+        whole, parts = parallel.share(order[: count // 2]), order[count // 2 :]
+        mixed = parallel.share(composites(images[parts]))
+        _, logits = batch.forward(torch.cat([images[whole], mixed]))
         log_p = F.log_softmax(self.scale * logits, dim=1)
-        labels = batch.labels[whole]
-        target = shares(batch.labels[parts], logits.shape[1]).to(log_p)
-        loss = F.nll_loss(log_p[: len(whole)], labels)
+        target = parallel.share(shares(labels[parts], logits.shape[1])).to(log_p)
+        loss = F.nll_loss(log_p[: len(whole)], labels[whole])
         loss = (loss + self.alpha * F.kl_div(log_p[len(whole) :], target, reduction="batchmean")) / 2
-        right = (logits[: len(whole)].detach().argmax(dim=1) == labels).sum()
+        right = (logits[: len(whole)].detach().argmax(dim=1) == labels[whole]).sum()
         return Step(loss, right, len(whole))
 
 

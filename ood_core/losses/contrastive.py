@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
+from .. import parallel
 from ..recipes.schema import Loss
 from .batch import Batch, Step
 
@@ -46,9 +45,8 @@ class SupCon:
 
     def _loss(self, z: Tensor, labels: Tensor) -> Tensor:
         groups = self.groups(labels).repeat(len(z) // len(labels))
-        processes, rank = _place()
-        everyone, all_groups = _everyone(z, groups) if processes > 1 else (z, groups)
-        own = torch.arange(len(z), device=z.device)[:, None] + rank * len(z)
+        everyone, all_groups = parallel.gathered(z), parallel.everyone(groups)
+        own = torch.arange(len(z), device=z.device)[:, None] + parallel.rank() * len(z)
         others = own != torch.arange(len(everyone), device=z.device)
         positive = (groups[:, None] == all_groups) & others
         similarity = z @ everyone.T / self.temperature
@@ -56,10 +54,8 @@ class SupCon:
         log_share = similarity - similarity.masked_fill(~others, -torch.inf).logsumexp(dim=1, keepdim=True)
         count = positive.sum(dim=1)
         each = -log_share.masked_fill(~positive, 0).sum(dim=1) / count.clamp(min=1)
-        anchors = (count > 0).sum()
-        if processes > 1:
-            distributed.all_reduce(anchors)
-        return self.factor * processes * each.sum() / anchors.clamp(min=1)
+        anchors = parallel.total((count > 0).sum())
+        return self.factor * parallel.size() * each.sum() / anchors.clamp(min=1)
 
 
 class NTXent(SupCon):
@@ -72,39 +68,4 @@ class NTXent(SupCon):
 
     def groups(self, labels: Tensor) -> Tensor:
         """Every image is alike to itself alone."""
-        return torch.arange(len(labels), device=labels.device) + _place()[1] * len(labels)
-
-
-def _place() -> tuple[int, int]:
-    """How many processes train together, and which of them this is."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return 1, 0
-    return distributed.get_world_size(), distributed.get_rank()
-
-
-def _everyone(z: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and groups of all processes, in the order of their ranks."""
-    rows: Tensor = _Gather.apply(z)  # type: ignore[no-untyped-call]
-    return rows, torch.cat(_gathered(groups))
-
-
-def _gathered(x: Tensor) -> list[Tensor]:
-    parts = [torch.empty_like(x) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(parts, x.contiguous())
-    return parts
-
-
-class _Gather(torch.autograd.Function):
-    """Rows of all processes, in the order of their ranks; gradients of all processes come back to the rows' own."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.rows = len(x)
-        return torch.cat(_gathered(x))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].contiguous()
-        distributed.all_reduce(total)
-        own: Tensor = total.split(ctx.rows)[distributed.get_rank()]
-        return own
+        return torch.arange(len(labels), device=labels.device) + parallel.rank() * len(labels)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from .. import checks
 from ..checks import InputError, NotFittedError
-from ..outputs import Outputs, unit
+from ..outputs import Outputs
 from . import artifact
-from .rows import Directions, canonical_order, working_dtype
+from .rows import Directions, canonical_order, direction, working_dtype
 
 CACHE = 2**19  # bytes of float64; three to four times as fast there as in blocks of the whole budget
 _KINDS: dict[type, tuple[Any, str]] = {
@@ -310,7 +310,7 @@ class Scorer(ABC):
     def _given(self, outputs: Outputs, columns: int | None = None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Rows as they lie in memory, and what makes a block of them the layer: no second copy of all unit vectors."""
         if self.layer == "unit" and isinstance(outputs, Outputs):
-            return checks.matrix("layer 'unit'", outputs.features, columns), unit
+            return checks.matrix("layer 'unit'", outputs.features, columns), direction
         return self._layer(outputs, columns), lambda block: block
 
     def _rows(self, outputs: Outputs) -> Tensor:

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from .. import checks
 from ..checks import InputError
-from ..outputs import Outputs, unit
+from ..outputs import Outputs
 from .base import Scorer
 from .covariance import facts
 from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
 from .neighbours import check_rows
 from .norms import negative_aware_norm
 from .quantiles import quantile
-from .rows import Directions, working_dtype
+from .rows import Directions, direction, working_dtype
 from .ssd import SSD, fit_ssd, squared_ssd
 
 FLOOR = 1e-12  # of the training rows' mean NAN: what a row without an active unit is divided by
@@ -51,7 +51,7 @@ class OverNAN(Scorer):
         return {**self._fit_distance(x, outputs), **own}
 
     def _placed(self, x: Tensor) -> Tensor:
-        return x if self.on == "features" else unit(x.to(torch.promote_types(x.dtype, torch.float32)))
+        return x if self.on == "features" else direction(x.to(torch.promote_types(x.dtype, torch.float32)))
 
     def _score(self, x: Tensor) -> Tensor:
         norm = _clipped_nan(x, self._state).clamp(min=FLOOR * float(self._state["nan_mean"]))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from ..checks import InputError
 from ..outputs import NORM_EPS
 from .rows import working_dtype
 
@@ -44,8 +45,13 @@ def lengths(bank: Tensor, memory: int) -> Tensor:
     """Lengths (N, 1) that `outputs.unit` divides by, in the type that it divides in."""
     kind = torch.float32 if bank.dtype == torch.float16 else bank.dtype
     parts = bank.split(max(1, memory // (16 * bank.shape[1])))
-    norms = [torch.linalg.vector_norm(part.to(kind), dim=1, keepdim=True) for part in parts]
-    return torch.cat(norms).clamp_(min=NORM_EPS)
+    norms = torch.cat([torch.linalg.vector_norm(part.to(kind), dim=1, keepdim=True) for part in parts])
+    if not bool(torch.isfinite(norms).all()):
+        raise InputError(
+            f"training rows have lengths that overflow {kind}, expected rows whose squares fit.\n"
+            "Scale the features down, or pass them in float64."
+        )
+    return norms.clamp_(min=NORM_EPS)
 
 
 def rows_of(state: dict[str, Tensor], index: slice | Tensor) -> Tensor:

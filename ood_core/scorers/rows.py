@@ -26,14 +26,25 @@ class Directions:
         return len(self._features)
 
     def __getitem__(self, index: slice | Tensor) -> Tensor:
-        return unit(self._features[index])
+        return direction(self._features[index])
 
     def split(self, step: int) -> Iterator[Tensor]:
         """Blocks of so many rows, in order."""
-        return map(unit, self._features.split(step))
+        return map(direction, self._features.split(step))
 
 
 Rows = Tensor | Directions
+
+
+def direction(x: Tensor) -> Tensor:
+    """h / ||h|| of each row, as `outputs.unit` makes it, refused where a length overflows: it would give zeros."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    if x.numel() and float(x.abs().amax()) > (torch.finfo(wide).max / x.shape[1]) ** 0.5:
+        raise InputError(
+            f"features reach {float(x.abs().amax()):.3g}, expected lengths that fit into {wide}.\n"
+            "Scale the features down, or pass them in float64."
+        )
+    return unit(x)
 
 
 def working_dtype(x: Rows) -> torch.dtype:
