@@ -37,7 +37,7 @@ Rows = Tensor | Directions
 
 
 def direction(x: Tensor) -> Tensor:
-    """h / ||h|| of each row, as `outputs.unit` makes it, refused where a length overflows: it would give zeros."""
+    """Each row over its length, as `outputs.unit` makes it, refused where a length overflows: it would give zeros."""
     wide = torch.promote_types(x.dtype, torch.float32)
     if x.numel() and float(x.abs().amax()) > (torch.finfo(wide).max / x.shape[1]) ** 0.5:
         raise InputError(

@@ -1,5 +1,6 @@
-"""Calibration: the threshold by its definition, and the interval of what it promises."""
+"""Calibration: the threshold by its definition, and the interval of what it promises; directions of rows."""
 
+import dataclasses
 import math
 
 import pytest
@@ -10,6 +11,8 @@ from scipy.stats import binom
 
 from ood_core import Outputs, scorers
 from ood_core.checks import InputError
+
+from .cases import outputs
 
 
 def column(values) -> Outputs:
@@ -67,3 +70,21 @@ def test_refuses_shares_that_are_none(value):
         calibrated([1.0, 2.0], id_tpr=value)
     with pytest.raises(InputError, match="confidence is"):
         calibrated([1.0, 2.0], confidence=value)
+
+
+DIVIDED = [("knn", {"k": 5}), ("ssd", {}), ("knn_nan", {"k": 5}), ("ssd_nan", {}), ("ddu", {"layer": "unit"})]
+
+
+@pytest.mark.parametrize(("name", "settings"), DIVIDED)
+def test_directions_whose_length_overflows_are_refused_and_not_zero(name, settings):
+    train = outputs(dtype=torch.float32)
+    far = dataclasses.replace(train, features=1e25 * train.features)
+    with pytest.raises(InputError, match=r"float32[\s\S]*Scale the features down, or pass them in float64\."):
+        scorers.make(name, **settings).fit(far)
+    scorer = scorers.make(name, **settings).fit(train)
+    if name.endswith("_nan"):  # reads the layer in float64 and divides there
+        assert torch.allclose(1e25 * scorer.score(far), scorer.score(train))
+    else:
+        with pytest.raises(InputError, match=r"expected lengths that fit into torch\.float32"):
+            scorer.score(far)
+    assert torch.isfinite(scorer.score(dataclasses.replace(far, features=far.features.double()))).all()
