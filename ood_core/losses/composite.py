@@ -25,8 +25,8 @@ class Composite:
         CE = mean of -log P[label],  KL = mean of sum_c Q_c log(Q_c / P_c),  0 log 0 = 0
 
     Nothing is written to the batch's images. The pieces are not rescaled; an odd row or column in the middle belongs to
-    the lower or right piece. Accuracy is that of the first half. In several processes the shuffled batch is that of all,
-    and each has an equal part of both halves.
+    the lower or right piece. Accuracy is that of the first half. In several processes all share one shuffled batch,
+    each with an equal part of both halves.
 
     Source: arXiv 2205.05874, with KL(Q || P) as its code computes it; its figure has KL(P || Q), which is infinite.
     """
