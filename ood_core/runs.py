@@ -74,9 +74,9 @@ def look_up(recipe: Recipe, seed: int, store: Store) -> Planned:
     return Planned(recipe, seed, key, _state(store.get(key), recipe))
 
 
-def _missing(run: Run, recipe: Recipe) -> dict[int, list[Job]]:
+def _missing(run: Run, rows: pd.DataFrame, recipe: Recipe) -> dict[int, list[Job]]:
     """Measurements that are not stored or are of an older version, by epoch, where the weights of the epoch are."""
-    have = set(run.rows()["key"])
+    have = set(rows["key"])
     known = {*run.early_epochs(), recipe.epochs}
     asked = {epoch: jobs(recipe, epoch) for epoch in recipe.recorded_epochs() if epoch in known}
     missing = {epoch: [job for job in found if job.key(run.key) not in have] for epoch, found in asked.items()}
@@ -89,9 +89,12 @@ def _state(run: Run | None, recipe: Recipe) -> str:
     Where the weights of earlier epochs were too large to keep, a scorer or image set that arrives after training is
     measured on the trained network alone.
     """
-    if run is None or not set(recipe.recorded_epochs()) <= {*run.rows()["epoch"], *run.early_epochs()}:
+    if run is None:
         return "to train"
-    return "to measure" if _missing(run, recipe) else "stored"
+    rows = run.rows()
+    if not set(recipe.recorded_epochs()) <= {*rows["epoch"], *run.early_epochs()}:
+        return "to train"
+    return "to measure" if _missing(run, rows, recipe) else "stored"
 
 
 def run(
@@ -118,7 +121,7 @@ def run(
         sets = Sets.load(recipe, seed)
         if stored is not None and state == "to measure":
             weights, early, history = stored.weights(), stored.early_weights(), stored.history()
-            todo = _missing(stored, recipe)
+            todo = _missing(stored, stored.rows(), recipe)
             info = {**stored.info, "updated": _now()}
         else:
             kept = store.checkpoints(key)

@@ -127,15 +127,29 @@ def test_a_changed_measure_is_taken_again_on_the_trained_network(made, monkeypat
     )
 
 
-def test_a_new_epoch_to_record_trains_again_to_the_same_bits(made):
-    made(changed(record=[]))
+def longer(record):
+    page = changed(record=record)
+    page["scales"]["tiny"]["schedule"]["epochs"] = 12
+    return page
+
+
+def test_an_epoch_that_every_run_keeps_is_measured_when_it_is_asked_for(made):
+    made(longer([]))
+    study.run_or_load("made", seeds=1)
+    made(longer([0.5]))
+    assert states(1) == ["to measure"] * 2
+    assert set(study.run_or_load("made", seeds=1).rows["epoch"]) == {0, 6, 12}
+
+
+def test_another_epoch_to_record_trains_again_to_the_same_bits(made):
+    made(longer([]))
     first = study.run_or_load("made", seeds=1)
-    made(PAGE)
+    made(longer([0.25]))
     assert states(1) == ["to train"] * 2
     again = study.run_or_load("made", seeds=1)
     for name, tensor in first.stored["ce", 0].weights().items():
         assert torch.equal(tensor, again.stored["ce", 0].weights()[name])
-    both = again.rows[again.rows["epoch"] != 1].reset_index(drop=True)
+    both = again.rows[again.rows["epoch"] != 3].reset_index(drop=True)
     order = ["recipe", "epoch", "ood_set", "split", "layer", "scorer", "metric"]
     pd.testing.assert_frame_equal(
         both.sort_values(order, ignore_index=True), first.rows.sort_values(order, ignore_index=True)
