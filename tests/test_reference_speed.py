@@ -19,7 +19,14 @@ FOUND = {
     "versions": {"torch": "9.9"},
     "size": 1.0,
     "seconds": 7,
-    "targets": {"sums": {"ceiling": {"at_most": 1.5}, "peer": {"faster": 2}, "absent": {"at_most": 1}}},
+    "targets": {
+        "sums": {
+            "ceiling": {"at_most": 1.5},
+            "peer": {"faster": 2},
+            "absent": {"at_most": 1},
+            "memory": {"at_most": 4},
+        }
+    },
     "rows": [
         {"work": "sums", "about": "a", "contender": name, "threads": 2, "wall": wall, "cpu": wall, "peak_mb": 5.0}
         for name, wall in (("ours", [1.0, 4.0, 1.0]), ("ceiling", [0.5, 4.0, 1.0]), ("peer", [3.0, 3.0, 1.0]))
@@ -37,10 +44,10 @@ def file(tmp_path):
 def test_ratios_are_medians_within_rounds(file):
     # Ours to the ceiling: 2, 1, 1. The peer to ours: 3, 0.75, 1; ours to it 1/3, 4/3, 1.
     frame = reference.speed_targets(file).frame.set_index("against")
-    assert list(frame.index) == ["ceiling", "peer"]
-    assert frame["ratio"].tolist() == [1.0, 1.0]
-    assert frame["ratio of"].tolist() == ["ours to theirs", "theirs to ours"]
-    assert frame["met"].tolist() == ["yes", "no"]
+    assert list(frame.index) == ["ceiling", "peer", "memory"]
+    assert frame["ratio"].tolist() == [1.0, 1.0, 5.0]
+    assert frame["ratio of"].tolist() == ["ours to theirs", "theirs to ours", "peak in MB"]
+    assert frame["met"].tolist() == ["yes", "no", "no"]
     assert "at least 2 times faster" in reference.speed_targets(file).html
 
 

@@ -52,7 +52,8 @@ class Mahalanobis(Scorer):
         pairs = zip(classes, means, strict=True)
         within = sum(scatter_of(blocks(x, rows, self.memory), mean, self.name) for rows, mean in pairs) / len(x)
         whiten, added = whitening(torch.as_tensor(within), self.ridge, self.name, "the rows within classes")
-        origin = class_mean(x, None, self.memory)
+        sizes = means.new_tensor([len(rows) for rows in classes])
+        origin = means[0] + sizes @ (means - means[0]) / len(x)  # the mean of all rows
         places = prepare((means - origin) @ whiten.T, self.memory)  # of the class means among whitened rows
         return {"origin": origin, "whiten": whiten, "added": added, **places}
 

@@ -12,7 +12,7 @@ from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs, unit
 
-PIECE = 2**24  # bytes of float64: enough for a quick product, and four of them live at once
+PIECE = 2**22  # bytes of float64 that are read together: enough for a quick product, and few enough for the cache
 
 
 class Directions:

@@ -72,22 +72,21 @@ class SSD(Scorer):
 def fit_ssd(x: Rows, clusters: int, ridge: float, seed: int, n_init: int, name: str, memory: int) -> dict[str, Tensor]:
     """Mean and deviation (D,) of the rows; centres (K, D) and whitenings (K, D, D) among the standardised rows."""
     mean = class_mean(x, None, memory)
-    variance = sum((block - mean).square().sum(dim=0) / len(x) for block in blocks(x, None, memory))
-    sd = torch.as_tensor(variance).sqrt()
+    whole = scatter_of(blocks(x, None, memory), mean, name) / len(x)
+    sd = whole.diagonal().sqrt()
     sd = sd.masked_fill(sd == 0, 1.0)
-    parts = [torch.arange(len(x))]
+    means, covariances = [mean], [whole]
     if clusters > 1:
         kind = torch.promote_types(x.dtype, torch.float32)
         z = torch.cat([((block - mean) / sd).to(kind) for block in blocks(x, None, memory)])
         parts = kmeans(z, clusters, seed, n_init, name)
-    means = torch.stack([class_mean(x, rows, memory) for rows in parts])
-    fitted = []
-    for k, (rows, centre) in enumerate(zip(parts, means, strict=True)):
-        covariance = scatter_of(blocks(x, rows, memory), centre, name) / len(rows)
-        covariance = covariance / sd / sd[:, None]  # of z, without making z
-        fitted.append(whitening(covariance, ridge, name, f"cluster {k}"))
+        means = [class_mean(x, rows, memory) for rows in parts]
+        pairs = zip(parts, means, strict=True)
+        covariances = [scatter_of(blocks(x, rows, memory), mine, name) / len(rows) for rows, mine in pairs]
+    # Of z, without making z: each covariance over sd sd^T.
+    fitted = [whitening(s / sd / sd[:, None], ridge, name, f"cluster {k}") for k, s in enumerate(covariances)]
     whiten, added = (torch.stack(column) for column in zip(*fitted, strict=True))
-    return {"mean": mean, "sd": sd, "centres": (means - mean) / sd, "whiten": whiten, "added": added}
+    return {"mean": mean, "sd": sd, "centres": (torch.stack(means) - mean) / sd, "whiten": whiten, "added": added}
 
 
 def squared_ssd(x: Tensor, state: dict[str, Tensor]) -> Tensor:
