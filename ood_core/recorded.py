@@ -144,7 +144,7 @@ def put(run: Run) -> Recorded:
 
 
 def split(run: Recorded, recipe: Recipe) -> tuple[pd.DataFrame, int]:
-    """The rows of a recorded run that a recipe asks for, and how many of its measurements are stale.
+    """The rows of a recorded run that a recipe asks for, with their `key`, and how many of its measurements are stale.
 
     A measurement is stale when it was recorded under another key than today's: the scorer or the measure was changed
     since, or reads other images. What was never measured is neither here nor stale: a page may ask for more than has
@@ -155,4 +155,4 @@ def split(run: Recorded, recipe: Recipe) -> tuple[pd.DataFrame, int]:
     kept = rows[rows["key"].isin(set(asked))]
     fresh, there = set(kept["key"]), set(rows["identity"])
     stale = sum(key not in fresh and identity in there for key, identity in asked.items())
-    return kept.drop(columns=["key", "identity"]), stale
+    return kept.drop(columns="identity"), stale

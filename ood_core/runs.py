@@ -122,7 +122,7 @@ def run(
         if stored is not None and state == "to measure":
             weights, early, history = stored.weights(), stored.early_weights(), stored.history()
             todo = _missing(stored, stored.rows(), recipe)
-            info = {**stored.info, "updated": _now()}
+            info = dict(stored.info)
         else:
             kept = store.checkpoints(key)
             parallel.tell(key)
@@ -151,7 +151,7 @@ def run(
             found += rows(seen, missing, key)
             scores |= seen.scores
         frame = pd.DataFrame(found, columns=KEYED)
-        info["seconds"] = {**info["seconds"], "measure": time.perf_counter() - started}
+        info["measured"] = [*info.get("measured", ()), _measuring(frame, started, device)]
         return store.put(
             info, frame if stored is None else _merged(stored.rows(), frame), history, scores, weights, early
         )
@@ -170,18 +170,16 @@ def train_along(
     while key := parallel.hear():
         recipe, seed = known[key].recipe, known[key].seed
         images, _ = data.training(recipe.data, seed)
-        train.fit(
-            recipe, seed, images, device=device, checkpoints=store.checkpoints(key), compiled=compiled, stop=stop
-        )
+        train.fit(recipe, seed, images, device=device, checkpoints=store.checkpoints(key), compiled=compiled, stop=stop)
 
 
-def measured(recipe: Recipe, seed: int, key: str, weights: Mapping[str, Tensor]) -> pd.DataFrame:
-    """What a recipe measures at its last epoch, on given weights, as tidy rows."""
+def measured(recipe: Recipe, seed: int, key: str, weights: Mapping[str, Tensor], todo: list[Job]) -> pd.DataFrame:
+    """Some of what a recipe measures at its last epoch, on given weights, as tidy rows."""
     sets = Sets.load(recipe, seed)
     net = network(recipe, sets.train, seed, torch.device("cpu")).eval()
     net.load_state_dict(weights)
     seen = Seen(net, sets, recipe, seed, recipe.epochs)
-    return pd.DataFrame(rows(seen, jobs(recipe, recipe.epochs), key), columns=KEYED)[[*COLUMNS]]
+    return pd.DataFrame(rows(seen, todo, key), columns=KEYED)[[*COLUMNS]]
 
 
 def _provenance(planned: Planned, sets: Sets, trained: train.Trained, device: torch.device) -> dict[str, Any]:
@@ -203,6 +201,18 @@ def _provenance(planned: Planned, sets: Sets, trained: train.Trained, device: to
         "commit": _commit(),
         "created": _now(),
         "seconds": seconds,
+    }
+
+
+def _measuring(frame: pd.DataFrame, started: float, device: torch.device) -> dict[str, Any]:
+    """What `run.json` says of one pass of measuring; a run that several pages share has several."""
+    return {
+        "at": _now(),
+        "commit": _commit(),
+        "hardware": _hardware(device),
+        "numbers": len(frame),
+        "seconds": time.perf_counter() - started,
+        "torch": metadata.version("torch"),
     }
 
 

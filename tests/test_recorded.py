@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from ood_core import measure, recorded, study
+from ood_core import measure, recipes, recorded, study
 from ood_core.checks import ArtifactError
 from ood_core.measure import COLUMNS
 from ood_core.store import Store
@@ -78,6 +78,20 @@ def test_recorded_weights_give_the_numbers_again(written):
     findings = verify_recorded("made", "tiny", again=True)
     assert [f.problem for f in findings] == ["", ""]
     assert all(f.numbers > 40 for f in findings)
+
+
+def test_times_and_what_was_never_measured_are_not_measured_again(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    made(changed(measures=["accuracy", "cost"]))
+    study.run_or_load("made", seeds=1)
+    study.record("made", "tiny", 1)
+    made(changed(measures=["accuracy", "cost", "collapse"]))
+    last = recorded.split(next(recorded.every("tiny")), recipes.load("made", "tiny")["ce"])[0].query("epoch == 2")
+    times = last["metric"].isin(["fit_seconds", "score_microseconds"])
+    assert times.any()
+    found = verify_recorded("made", "tiny", again=True)
+    assert {f.problem for f in found} == {""}
+    assert {f.numbers for f in found} == {(~times).sum()}
 
 
 def test_a_wrong_number_is_found_by_measuring_again(written):

@@ -162,8 +162,13 @@ def test_two_pages_share_a_run(made, tmp_path):
     other["recipes"] = {"base": {"title": "the same network under another name"}}
     (tmp_path / "recipes" / "other.yml").write_text(yaml.safe_dump(other))
     assert [p.state for p in study.plan("other", "tiny", 1)] == ["to measure"]
-    rows = study.run_or_load("other", seeds=1).rows
+    shared = study.run_or_load("other", seeds=1)
+    rows = shared.rows
     assert set(rows["ood_set"]) == {"", "inverted"}
+    (run,) = shared.stored.values()
+    passes = run.info["measured"]
+    assert [set(one) for one in passes] == [{"at", "commit", "hardware", "numbers", "seconds", "torch"}] * 2
+    assert sum(one["numbers"] for one in passes) == len(run.rows())
     assert set(rows["recipe"]) == {"base"}
     assert set(rows["epoch"]) == {0, 2}
     assert states(1) == ["stored"] * 2
@@ -332,14 +337,14 @@ def test_training_of_a_cold_tiny_book_stays_under_300_seconds_on_two_cores():
     """Counts what every stored run of the book's own pages took; trains what is missing first.
 
     Processor seconds of one thread, so that a busy host does not fail the test; runs share two cores without loss. A
-    processor on which a step takes longer than the 6.4 ms of the one the limit was set on gets as much more.
+    processor on which a step takes longer than the 11 ms of the one the limit was set on gets as much more.
     """
     seconds = {}
     for page in recipes.pages():
         results = study.run_or_load(page, scale="tiny", seeds=recipes.page(page).seeds["tiny"], jobs=2)
         seconds |= {run.key: run.info["seconds"]["train_cpu"] for run in results.stored.values()}
     assert len(seconds) >= 30
-    slower = max(1.0, seconds_a_step() / 0.0064)
+    slower = max(1.0, seconds_a_step() / 0.011)
     assert sum(seconds.values()) < 2 * 300 * slower
 
 

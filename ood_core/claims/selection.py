@@ -169,7 +169,7 @@ def _log_areas(found: pd.DataFrame) -> dict[int, float]:
 
 def indexed(rows: pd.DataFrame) -> pd.DataFrame:
     """The same rows with text as categories: a page's claims make hundreds of selections from them."""
-    return rows.astype({name: "category" for name in ("recipe", "ood_set", *FIXED)})
+    return rows.astype(dict.fromkeys(("recipe", "ood_set", *FIXED), "category"))
 
 
 def _matching(rows: pd.DataFrame, selector: Mapping[str, Any]) -> pd.DataFrame:

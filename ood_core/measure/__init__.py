@@ -18,6 +18,7 @@ from .job import COLUMNS, Job, Measure, Moment, Seen, Sets
 __all__ = [
     "COLUMNS",
     "CORRECT",
+    "MEASURES",
     "Job",
     "Measure",
     "Moment",

@@ -1,7 +1,4 @@
-"""What a scorer costs: seconds to fit, microseconds an image to score, on the machine and threads of the run.
-
-The only rows that differ between two runs of the same recipe and seed.
-"""
+"""What a scorer costs: seconds to fit, microseconds an image to score, on the machine and threads of the run."""
 
 from __future__ import annotations
 
@@ -44,4 +41,6 @@ def _rows(seen: Seen, job: Job) -> list[Row]:
     ]
 
 
-MEASURES = (Measure("cost", 1, _plan, _rows, "seconds to fit each scorer, microseconds an image to score"),)
+MEASURES = (
+    Measure("cost", 1, _plan, _rows, "seconds to fit each scorer, microseconds an image to score", repeats=False),
+)

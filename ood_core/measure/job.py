@@ -190,3 +190,4 @@ class Measure:
     plan: Callable[[Moment], list[Job]]
     rows: Callable[[Seen, Job], list[Row]]
     about: str = field(default="")
+    repeats: bool = True  # False for times: the rows differ between two runs of the same recipe and seed

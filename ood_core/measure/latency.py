@@ -1,7 +1,4 @@
-"""How long one decision takes: the network with its score, the same backbone under a softmax head, and ODIN.
-
-Rows differ between two runs of the same recipe and seed, as times do; nothing else is measured here.
-"""
+"""How long one decision takes: the network with its score, the same backbone under a softmax head, and ODIN."""
 
 from __future__ import annotations
 
@@ -104,4 +101,6 @@ def _finish(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-MEASURES = (Measure("latency", 3, _plan, _rows, "milliseconds to a score: softmax, this network, and ODIN"),)
+MEASURES = (
+    Measure("latency", 3, _plan, _rows, "milliseconds to a score: softmax, this network, and ODIN", repeats=False),
+)

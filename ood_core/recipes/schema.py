@@ -48,15 +48,15 @@ class Data(_Strict):
 class Network(_Strict):
     """The backbone: a name from `models.NAMES` and its width (channels of the first stage).
 
-    `activation`, `shortcut: pool` and `spectral` are the options of DDU (arXiv 2102.11582); `features` is the number
-    of features, where it is not the network's own.
+    `activation`, `shortcut: pool` and `spectral` are the options of DDU (arXiv 2102.11582); `shortcut: pad` is that of the
+    published CIFAR family; `features` is the number of features, where it is not the network's own.
     """
 
     name: str
     width: int = Field(16, ge=1, le=1024)
     features: int | None = Field(None, ge=1, description="channels of the last stage")
     activation: Literal["relu", "leaky_relu", "gelu"] = "relu"
-    shortcut: Literal["conv", "pool"] = "conv"
+    shortcut: Literal["conv", "pool", "pad"] = "conv"
     spectral: float | None = Field(None, gt=0, description="soft bound on each convolution's spectral norm")
 
 
@@ -195,7 +195,7 @@ class Recipe(_Strict):
         return self._at(self.evaluate.record)
 
     def kept_epochs(self) -> list[int]:
-        """Epochs of which training keeps the weights: more than are recorded here, as another page may share the run."""
+        """Epochs whose weights training keeps: more than are recorded here, as another page may share the run."""
         return self._at((*RECORD, *self.evaluate.record))
 
     def _at(self, fractions: tuple[float, ...]) -> list[int]:
