@@ -2,8 +2,9 @@
 
 Source: He et al. 2016, arXiv 1512.03385, section 4.2 (CIFAR family) and table 1 (18, 34, 50), the latter with the 3x3
 stem and no max pooling that CIFAR code uses, and the stride of a bottleneck on its 3x3 convolution. Departure: the
-shortcuts that change shape are 1x1 convolutions in both families. The options are those of DDU (Mukhoti et al. 2023,
-arXiv 2102.11582).
+shortcuts that change shape are 1x1 convolutions in both families by default; `shortcut: pad` has those that the CIFAR
+family was published with, without parameters (ResNet-110 with ten classes: 1,727,962 parameters against 1,730,714; the
+paper prints 1.7M). The other options are those of DDU (Mukhoti et al. 2023, arXiv 2102.11582).
 """
 
 from __future__ import annotations
@@ -77,17 +78,32 @@ class PoolShortcut(nn.Module):
     Windows that reach beyond an odd edge average the pixels that are there.
     """
 
+    kind = "pool"
+
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         if outputs < inputs:
             raise InputError(
-                f"shortcut is 'pool' from {inputs} to {outputs} channels, expected no fewer than before: it adds zeros."
-                "\nRaise network.features, or use shortcut: conv."
+                f"shortcut is '{self.kind}' from {inputs} to {outputs} channels, "
+                "expected no fewer than before: it adds zeros.\nRaise network.features, or use shortcut: conv."
             )
         self.more, self.stride = outputs - inputs, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pad(F.avg_pool2d(x, self.stride, ceil_mode=True), (0, 0, 0, 0, 0, self.more))
+        return F.pad(self.smaller(x), (0, 0, 0, 0, 0, self.more))
+
+    def smaller(self, x: Tensor) -> Tensor:
+        """The image at the resolution of the block's output."""
+        return F.avg_pool2d(x, self.stride, ceil_mode=True)
+
+
+class PadShortcut(PoolShortcut):
+    """Every stride-th pixel, then channels of zeros, as published for the CIFAR family (its option A)."""
+
+    kind = "pad"
+
+    def smaller(self, x: Tensor) -> Tensor:
+        return x[:, :, :: self.stride, :: self.stride]
 
 
 class ResNet(Backbone):
@@ -97,8 +113,8 @@ class ResNet(Backbone):
         blocks: blocks in each stage; the first stage keeps the resolution, each later one halves it.
         settings: `width` is the channels of the first stage; each later one doubles them, so that
             dim = width * 2^(stages - 1) (four times that with bottlenecks) unless `features` says otherwise;
-            `activation` replaces every ReLU; `shortcut: pool` replaces 1x1 convolutions on shortcuts; `spectral` bounds
-            every convolution, the stem included.
+            `activation` replaces every ReLU; `shortcut: pool` or `pad` replaces 1x1 convolutions on shortcuts;
+            `spectral` bounds every convolution, the stem included.
         image_shape: (H, W, C) of the images; with `spectral` the network fits this size alone.
         block: the kind of block.
     Raises:
@@ -154,8 +170,8 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int, settings: Network
 def _shortcut(inputs: int, outputs: int, stride: int, settings: Network, size: Size) -> nn.Module:
     if stride == 1 and inputs == outputs:
         return nn.Identity()
-    if settings.shortcut == "pool":
-        return PoolShortcut(inputs, outputs, stride)
+    if settings.shortcut != "conv":
+        return {"pool": PoolShortcut, "pad": PadShortcut}[settings.shortcut](inputs, outputs, stride)
     return nn.Sequential(_conv(inputs, outputs, 1, stride, settings, size), nn.BatchNorm2d(outputs))
 
 

@@ -48,8 +48,8 @@ class Data(_Strict):
 class Network(_Strict):
     """The backbone: a name from `models.NAMES` and its width (channels of the first stage).
 
-    `activation`, `shortcut: pool` and `spectral` are the options of DDU (arXiv 2102.11582); `shortcut: pad` is that of the
-    published CIFAR family; `features` is the number of features, where it is not the network's own.
+    `activation`, `shortcut: pool` and `spectral` are the options of DDU (arXiv 2102.11582), and `shortcut: pad` is
+    that of the published CIFAR family; `features` is the number of features, where it is not the network's own.
     """
 
     name: str

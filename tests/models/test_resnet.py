@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from ood_core import networks
 from ood_core.checks import InputError
-from ood_core.models import backbone
-from ood_core.models.resnet import PoolShortcut
+from ood_core.models import backbone, cost
+from ood_core.models.resnet import PadShortcut, PoolShortcut
 from ood_core.recipes.schema import Network
 from tests.spine import images, recipe
 
@@ -84,6 +84,25 @@ def test_pooled_shortcuts_by_hand():
     assert out[0, 0].tolist() == [[2.0, 3.5], [6.5, 8.0]]  # means of 0 1 3 4; 2 5; 6 7; 8
     assert out[0, 1:].abs().max() == 0
     assert torch.equal(PoolShortcut(1, 2, 1)(x)[:, :1], x)
+
+
+def test_padded_shortcuts_by_hand():
+    x = torch.arange(9.0).reshape(1, 1, 3, 3)
+    out = PadShortcut(1, 3, 2)(x)
+    assert out[0, 0].tolist() == [[0.0, 2.0], [6.0, 8.0]]
+    assert out[0, 1:].abs().max() == 0
+    with pytest.raises(InputError, match="'pad' from 8 to 6 channels"):
+        build(width=4, features=6, shortcut="pad")
+
+
+def test_the_cifar_family_as_published_has_no_parameters_on_shortcuts():
+    """He et al. print 0.27M and 1.7M. ResNet-110 by hand: stem, stages of 36 convolutions, norms, ten classes."""
+    convolutions = 9 * (3 * 16 + 36 * 16**2 + 16 * 32 + 35 * 32**2 + 32 * 64 + 35 * 64**2)
+    found = cost(Network(name="resnet110", shortcut="pad"), (32, 32, 3))[0] + 64 * 10 + 10
+    assert found == convolutions + 2 * (37 * 16 + 36 * 32 + 36 * 64) + 650 == 1_727_962
+    assert cost(Network(name="resnet20", shortcut="pad"), (32, 32, 3))[0] + 650 == 269_722
+    net = build("resnet20", (9, 12), 2, width=4, shortcut="pad")
+    assert net(torch.randn(2, 2, 9, 12)).shape == (2, net.dim)
 
 
 def test_pooled_networks_have_no_shortcut_parameters_and_the_same_shapes():
