@@ -100,6 +100,7 @@ class Scorer(ABC):
     memory: ClassVar[int] = 256 * 2**20
     sample: ClassVar[int] = 1000
     in_cache: ClassVar[bool] = False  # one pass over the rows is all there is to do: keep its blocks in the cache
+    widens: ClassVar[bool] = True  # rows come to `_score` in float64; False where it computes nothing from them
     by_block: ClassVar[bool] = False  # `_fit` reads its rows by `rows.blocks` alone: `Directions` will do
     as_given: ClassVar[tuple[str, ...]] = ()  # fitted tensors that stay in their own precision: banks of rows
 
@@ -206,9 +207,9 @@ class Scorer(ABC):
         rows = max(1, self.memory // (8 * self._numbers_per_row(self._columns)))
         if self.in_cache and x.device.type == "cpu":
             rows = min(rows, max(1, CACHE // (8 * self._columns)))
-        scores = torch.cat([self._score(placed(block).to(dtype)) for block in torch.split(x, rows)])
-        bad = int((~torch.isfinite(scores)).sum())
-        if bad:
+        parts = (placed(block) for block in torch.split(x, rows))
+        scores = torch.cat([self._score(part.to(dtype) if self.widens else part) for part in parts]).to(dtype)
+        if not bool(scores.sum().isfinite()) and (bad := int((~torch.isfinite(scores)).sum())):
             raise InputError(
                 f"{self.name} gives NaN or infinity for {bad} of {len(scores)} rows, expected finite scores.\n"
                 + self.advice

@@ -73,6 +73,7 @@ class MaxLogit(Scorer):
     in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Hendrycks et al. 2022, arXiv 1911.11132"
+    widens: ClassVar[bool] = False
 
     layer: str = "logits"
 
