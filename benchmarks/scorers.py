@@ -3,8 +3,8 @@
     python benchmarks/scorers.py                    # everything: about five minutes on two quiet cores
     python benchmarks/scorers.py --size 0.02 --out /tmp/try.json     # a trial of the script, worth nothing as numbers
 
-Run it with nothing else on the machine, from a clean checkout: the file names the commit, and a test refuses one that was
-written from changed files, on fewer rows or without a contender.
+Run it with nothing else on the machine, from a clean checkout: the file names the commit, and a test refuses one that
+was written from changed files, on fewer rows or without a contender.
 
 Each contender has a process of its own with the same threads; a round runs one work in all of them, one after the
 other, so that whatever disturbs the machine disturbs all alike. Rounds are kept, and the page made of the file
@@ -106,7 +106,7 @@ def measure(threads: int, size: float, rounds: dict[str, int]) -> list[dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=OUT, help=f"file to write (default: {OUT})")
-    parser.add_argument("--size", type=float, default=1.0, help="share of the rows (default: 1); less to try the script")
+    parser.add_argument("--size", type=float, default=1.0, help="share of the rows, 1 unless the script is tried")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=0, help="at so many threads only (default: at 2, then at 1)")
     given = parser.parse_args()
