@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.nn import functional as F
 
 from ood_core import networks
@@ -141,6 +142,21 @@ def test_heads_against_their_formulas():
         assert torch.allclose(module.formula().logits(h), expected, atol=1e-6)
         assert torch.equal(module(h)[2], module.bias)  # a zero vector has a stated answer
         assert module(h.bfloat16()).dtype == torch.float32
+
+
+def test_a_temperature_divides_the_logits_of_an_l2_head_alone():
+    h = torch.randn(5, 7)
+    plain, warm = (head(Head(name="l2", temperature=t), 7, 3) for t in (1.0, 0.25))
+    for module in (plain, warm):
+        networks.initialise(module, 0)
+        module.bias.data.fill_(0.5)
+    assert torch.equal(warm(h), 4 * plain(h))
+    assert torch.allclose(warm.formula().logits(h), warm(h), atol=1e-6)
+    assert float((warm(h).detach() - 2).abs().max()) <= 4 * float(
+        warm.weight.detach().norm(dim=1).max()
+    )  # the stated bound
+    with pytest.raises(ValidationError, match=r"temperature is 0\.5 with name linear, expected it for an l2 head"):
+        Head(name="linear", temperature=0.5)
 
 
 def test_l2_gradient_is_orthogonal_to_the_feature_and_linear_is_not():

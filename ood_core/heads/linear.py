@@ -35,9 +35,27 @@ class LinearHead(nn.Module):
 
 
 class L2Head(LinearHead):
-    """logits = W z + b with z = h / max(||h||_2, 1e-12), no temperature. Source: arXiv 2209.08378, 2306.04072."""
+    """logits = (W z + b) / T with z = h / max(||h||_2, 1e-12). Source: arXiv 2209.08378, 2306.04072, which have T = 1.
+
+    Without T, |logit_c - b_c| <= ||w_c||, so confidence grows only as weight decay lets W grow. T is part of the head:
+    it is there in training and after, and `formula` has W / T and b / T.
+    """
 
     kind = "unit"
+
+    def __init__(self, settings: Head, dim: int, classes: int) -> None:
+        super().__init__(settings, dim, classes)
+        self.temperature = settings.temperature
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits = super().forward(features)
+        return logits if self.temperature == 1 else logits / self.temperature
+
+    def formula(self) -> outputs.Head:
+        """The head as scorers take it, detached from the module."""
+        found = super().formula()
+        bias = None if found.bias is None else found.bias / self.temperature
+        return outputs.Head("unit", found.weight / self.temperature, bias)
 
     def on(self, features: Tensor) -> Tensor:
         return outputs.unit(features)

@@ -78,6 +78,10 @@ class Head(_Strict):
     def _bias_fits(self) -> Head:
         if not self.bias and self.name != "linear":
             raise ValueError(f"bias is false with name {self.name}, expected it for a linear head only")
+        if self.temperature != 1 and self.name != "l2":
+            raise ValueError(
+                f"temperature is {self.temperature} with name {self.name}, expected it for an l2 head only"
+            )
         return self
 
 
