@@ -141,7 +141,7 @@ class Store:
         path = self.folder / key / "run.json"
         try:
             info = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, OSError) as error:
             raise ArtifactError(
@@ -168,9 +168,19 @@ class Store:
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
         """Hold a run for this process; another one that asks for it waits and then finds the result."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.folder / f"{key}.lock"):
+        lock = filelock.FileLock(self.folder / f"{key}.lock")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise InputError(
+                f"{self.folder} cannot hold runs ({error.strerror}), expected a folder that can be written to.\n"
+                "Set OOD_RUNS to another folder."
+            ) from error
+        try:
             yield
+        finally:
+            lock.release()
 
     def checkpoints(self, key: str) -> FileCheckpoints:
         """Where training of this run leaves its state."""

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import claims, parallel, paths, rankings, recipes, recorded, tables
+from . import claims, data, parallel, paths, rankings, recipes, recorded, tables
 from .checks import InputError, choice
-from .measure import COLUMNS, embedding, parse_score_name
+from .measure import COLUMNS, Sets, embedding, parse_score_name
 from .measure import jobs as measurements
 from .runs import Planned, look_up, setup, train_along, train_key
 from .store import Run, Store
@@ -213,6 +213,7 @@ def run_or_load(
     found = store or Store()
     planned = plan(page, request.scale, request.seeds, found, only)
     todo = sorted((item for item in planned if item.state != "stored"), key=lambda item: item.seed)
+    data.present(place for item in todo for place in Sets.places(item.recipe))
     if parallel.rank() > 0:
         train_along(planned, found, request.torch_device, stop, request.compiled)
     else:

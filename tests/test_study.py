@@ -156,6 +156,25 @@ def test_another_epoch_to_record_trains_again_to_the_same_bits(made):
     )
 
 
+def test_all_missing_image_sets_are_named_before_anything_trains(made, monkeypatch):
+    monkeypatch.delenv("OOD_DATA", raising=False)
+    made(changed(near=["digits-89", "svhn"], far=["noise", "elsewhere/val"]))
+    with pytest.raises(InputError) as caught:
+        study.run_or_load("made", seeds=1)
+    said = str(caught.value)
+    assert said.startswith("2 image sets were not found, expected under $OOD_DATA (not set):")
+    assert "svhn/test: Set OOD_DATA" in said
+    assert "elsewhere/val: It is not registered" in said
+    assert list(Store().runs()) == []
+
+
+def test_a_store_that_cannot_be_made_is_refused_in_words(made, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "file" / "runs"))
+    with pytest.raises(InputError, match=r"cannot hold runs .*\nSet OOD_RUNS to another folder"):
+        study.run_or_load("made", seeds=1)
+
+
 def test_two_pages_share_a_run(made, tmp_path):
     study.run_or_load("made", seeds=1)
     other = changed(near=[], far=["inverted"], scores=["max_logit"], record=[])

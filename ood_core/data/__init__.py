@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from .. import paths
 from ..checks import ArtifactError, InputError, choice
 from ..recipes.schema import Data
 from . import imageset, schemes, sources
@@ -30,6 +32,7 @@ __all__ = [
     "megabytes",
     "names",
     "parse",
+    "present",
     "sheet",
     "train_part",
     "training",
@@ -114,6 +117,23 @@ def fetch(name: str, split: str | None = None) -> list[ImageSet]:
         sources.fetch(name, one)
     load.cache_clear()
     return [load(name, one) for one in wanted]
+
+
+def present(places: Iterable[tuple[str, str]]) -> None:
+    """Refuse before any work where sets are missing, all of them at once.
+
+    Args:
+        places: names and splits.
+    Raises:
+        InputError: names each set that is not there, and says how to get it.
+    """
+    missing = [place for place in dict.fromkeys(places) if where(*place) == "missing"]
+    if missing:
+        lines = [f"{name}/{split}: {advice(name, split)}" for name, split in missing]
+        raise InputError(
+            f"{len(missing)} image sets were not found, expected under $OOD_DATA ({paths.data() or 'not set'}):\n- "
+            + "\n- ".join(lines)
+        )
 
 
 def training(asked: Data, seed: int) -> tuple[ImageSet, ImageSet | None]:

@@ -63,6 +63,12 @@ class Sets:
     test: ImageSet
     ood: dict[str, ImageSet]
 
+    @staticmethod
+    def places(recipe: Recipe) -> list[tuple[str, str]]:
+        """Name and split of every image set that a recipe reads."""
+        own = [(recipe.data.id_set, "train"), (recipe.data.id_set, "test")]
+        return own + [data.parse(name) for name, _ in ood_sets(recipe) if name != REST]
+
     @classmethod
     def load(cls, recipe: Recipe, seed: int) -> Sets:
         train, validation = data.training(recipe.data, seed)
