@@ -141,8 +141,15 @@ def test_missing_arguments(arguments):
     assert call(*arguments).exit_code == 2
 
 
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # of a pixel
+    path.write_bytes(bytes(content))
+
+
 BAD = {
     "corrupt": (lambda path: path.write_bytes(path.read_bytes()[:2000]), "mine-test.npz is damaged"),
+    "one bit": (flipped, "mine-test.npz is damaged"),
     "not images": (lambda path: np.savez(path, pixels=np.zeros(3)), "holds pixels, expected `images`"),
     "floats": (lambda path: np.savez(path, images=np.zeros((3, 8, 8, 1))), "are float64 (3, 8, 8, 1), expected uint8"),
     "channels first": (

@@ -44,6 +44,17 @@ def test_the_cosine_ignores_length_down_to_the_smallest():
         assert torch.allclose(score(scale * rows, distance="cosine"), plain, rtol=1e-12)
 
 
+def test_unit_rows_rank_alike_by_distance_and_by_cosine_where_class_means_are_equally_long():
+    """||x - m||^2 = 1 + ||m||^2 - 2 x.m: what differs on raw features is their length."""
+    rows = torch.nn.functional.normalize(torch.randn(50, 2, dtype=torch.float64), dim=1)
+    train = Outputs(features=torch.tensor([[0.6, 0.0], [0.0, 0.6]], dtype=torch.float64), labels=torch.tensor([0, 1]))
+    both = [score(rows, train, distance=name).argsort().tolist() for name in ("euclidean", "cosine")]
+    assert both[0] == both[1]
+    lengths = torch.linspace(0.1, 9, 50, dtype=torch.float64)[:, None]
+    both = [score(lengths * rows, train, distance=name).argsort().tolist() for name in ("euclidean", "cosine")]
+    assert both[0] != both[1]
+
+
 def test_a_zero_vector_is_at_cosine_distance_one():
     assert score(torch.zeros(1, 2), distance="cosine").item() == -1
     centred = Outputs(features=torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), labels=torch.tensor([0, 0]))

@@ -31,6 +31,11 @@ def test_by_hand():
     assert score("gen", logits, gamma=1, M=1) == pytest.approx([-3 / 16, -1 / 4])
 
 
+def test_a_probability_of_zero_adds_nothing():
+    """0 log 0 = 0: a NaN would stand at one end of every ranking."""
+    assert score("entropy", [[1e4, 0.0], [1e4, 1e4], [-1e300, 1e300]]) == pytest.approx([0, -math.log(2), 0])
+
+
 def test_gen_takes_the_largest_probabilities():
     # Terms p (1 - p): 0.09, 0.21, 0.16; 0.0384, 0.0564, 0.09; 0.0384, 0.0196, 0.0196.
     rows = [[math.log(p) for p in row] for row in ([0.1, 0.7, 0.2], [0.04, 0.06, 0.9], [0.96, 0.02, 0.02])]
