@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import pytest
 import yaml
 
@@ -49,11 +50,16 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def runs() -> Path:
-    """The checkout's run store with every tiny run in it: trained here, so that each run records the commit."""
+    """The checkout's run store with every tiny run in it: trained here, so that each run records the commit.
+
+    Test processes take turns, so that the second one finds what the first has trained.
+    """
     from ood_core import paths
 
+    paths.runs().mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "ood_core", "run", "--all", "--scale", "tiny"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    with filelock.FileLock(paths.runs() / "tests.lock"):
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return paths.runs()
 
 

@@ -25,9 +25,14 @@ def _same_start() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the built site stay in one process, so that it is built once, and begin first, being the longest."""
-    of_the_site = {id(i) for i in items if {"site", "checkout", "runs"} & set(getattr(i, "fixturenames", ()))}
+    """Tests of the built site stay in one process, so that it is built once; those of the runs alone in another.
+
+    Both begin first, being the longest.
+    """
     for item in items:
-        if id(item) in of_the_site:
+        asked = set(getattr(item, "fixturenames", ()))
+        if {"site", "checkout"} & asked:
             item.add_marker(pytest.mark.xdist_group("site"))
-    items.sort(key=lambda item: id(item) not in of_the_site)
+        elif "runs" in asked:
+            item.add_marker(pytest.mark.xdist_group("runs"))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
