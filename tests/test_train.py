@@ -29,12 +29,14 @@ def test_it_learns():
     assert not found.network.training
 
 
-def test_one_step_by_hand():
-    """One epoch of one batch: momentum, weight decay and learning rate as SGD defines them."""
+@pytest.mark.parametrize("head", ["l2", "isomax_plus"])
+def test_one_step_by_hand(head):
+    """One epoch of one batch: weight decay, on prototypes and scales too, and learning rate as SGD defines them."""
     from ood_core.networks import network
 
     made = recipe(
         data={"id_set": "digits"},
+        head={"name": head},
         optimiser={"batch": 48, "lr": 0.05, "weight_decay": 0.01},
         schedule={"epochs": 1},
     )
