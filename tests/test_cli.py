@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 from click.testing import CliRunner
@@ -203,3 +204,35 @@ def test_help_names_every_page():
     result = CliRunner().invoke(cli.main, ["run", "--help"])
     for page in recipes.pages():
         assert page in result.output
+
+
+def test_tensorboard_shows_what_the_store_has(call, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own, on what it imports
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = tmp_path / "board"
+    for _ in range(2):  # the second time from the store, in place of the first
+        assert call("run", "made", "--seeds", "1", "--jobs", "1", "--tensorboard", board).exit_code == 0
+    runs = {run.info["recipe"]["id"]: run for run in Store().runs()}
+    assert sorted(path.name for path in board.iterdir()) == sorted(f"{r}-0-{runs[r].key[:8]}" for r in ("ce", "l2"))
+    (place,) = board.glob("l2-0-*")
+    seen = EventAccumulator(str(place)).Reload()
+    history = runs["l2"].history()
+    for name in ("loss", "accuracy", "lr"):
+        found = seen.Scalars(f"training/{name}")
+        assert [event.step for event in found] == history["epoch"].tolist()
+        assert [event.value for event in found] == pytest.approx(history[name].tolist(), rel=1e-6)
+    rows = runs["l2"].rows()
+    mine = rows[(rows["metric"] == "auroc") & (rows["scorer"] == "feature_norm") & (rows["ood_set"] == "noise")]
+    found = seen.Scalars("auroc/test/noise/features/feature_norm")
+    assert [event.step for event in found] == mine["epoch"].tolist() == [0, 1, 2]
+    assert [event.value for event in found] == pytest.approx(mine["value"].tolist(), rel=1e-6)
+
+
+def test_tensorboard_that_is_not_installed_is_said_before_training(call, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    done = call("run", "made", "--tensorboard", tmp_path)
+    assert done.exit_code == 1
+    assert 'pip install ".[tensorboard]"' in done.output
+    assert list(Store().runs()) == []

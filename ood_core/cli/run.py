@@ -7,12 +7,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 from tqdm import tqdm
 
 from .. import parallel, study
+from . import tensorboard
 from .options import PAGE, SCALE, as_json, page_seeds, show
 from .planning import Outlook, asked, duration
 
@@ -28,6 +30,9 @@ from .planning import Outlook, asked, duration
 @click.option(
     "--compile", "compiled", is_flag=True, help="Train through torch.compile; it takes minutes to begin with."
 )
+@click.option(
+    "--tensorboard", "board", type=click.Path(file_okay=False, path_type=Path), help="Write the runs there as well."
+)
 @as_json
 def run_command(
     page: str | None,
@@ -38,6 +43,7 @@ def run_command(
     device: str,
     jobs: int | None,
     compiled: bool,
+    board: Path | None,
     as_json: bool,
 ) -> None:
     """Train and measure what a page needs; stored runs are kept, interrupted ones go on.
@@ -57,6 +63,8 @@ def run_command(
     if only and every:
         raise click.UsageError("--recipe belongs to one page, and --all asks for every page")
     pages = asked(page, every, scale)
+    if board is not None:
+        tensorboard.check()
     request = study.Request.check(page=pages[0], scale=scale, device=device)
     with parallel.processes(request.torch_device) as on:
         if parallel.size() > 1 and (jobs or 1) > 1:
@@ -66,6 +74,10 @@ def run_command(
         found = {name: _run(name, seeds or page_seeds(name, scale), asking) for name in pages}
         if parallel.rank() > 0:
             return
+    if board is not None:
+        tensorboard.write(
+            ((recipe, seed, run) for results in found.values() for (recipe, seed), run in results.stored.items()), board
+        )
     done = [
         {"page": name, "scale": scale, **{str(column): value for column, value in row.items()}}
         for name, results in found.items()
