@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -245,8 +246,12 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
+@lru_cache
 def _commit() -> str:
-    """The checkout's commit, with `+` where it has uncommitted changes; "unknown" outside git."""
+    """The checkout's commit, with `+` where it has uncommitted changes; "unknown" outside git.
+
+    Taken once, when this process first asks: what it has imported is of then.
+    """
     try:
         command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
         done = subprocess.run(command, cwd=paths.repository(), capture_output=True, text=True, check=True)  # noqa: S603

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,15 +83,25 @@ class Results:
 
     Attributes:
         request: page, scale, seeds, device.
-        rows: tidy rows of this page's recipes, `recipe` first.
-        stored: the runs behind them, by (recipe, seed).
+        asked: the page's recipes, by id.
+        stored: their runs, by (recipe, seed).
         fresh: those of them that were trained or measured by this call.
     """
 
     request: Request
-    rows: pd.DataFrame
+    asked: dict[str, recipes.Recipe]
     stored: dict[tuple[str, int], Run]
     fresh: frozenset[tuple[str, int]]
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """Tidy rows of this page's recipes, `recipe` first."""
+        frames = []
+        for (name, _), run in self.stored.items():
+            recipe, rows = self.asked[name], run.rows()
+            wanted = {job.key(run.key) for epoch in recipe.recorded_epochs() for job in measurements(recipe, epoch)}
+            frames.append(rows[rows["key"].isin(wanted)].assign(recipe=name)[["recipe", *COLUMNS]])
+        return _together(self.request.page, frames)
 
     def scores(self, recipe: str, seed: int = 0) -> dict[tuple[str, str, str, str], NDArray[np.float64]]:
         """Scores of one run by (scorer, layer, params, set); the set is "" for ID test images."""
@@ -219,18 +230,13 @@ def run_or_load(
     else:
         run_all(todo, found, request.torch_device, request.jobs, progress or Progress(), stop, request.compiled)
         parallel.tell("")
-    frames, stored = [], {}
+    stored = {}
     for item in planned:
         run = found.get(item.key)
         assert run is not None
         stored[item.recipe.id, item.seed] = run
-        wanted = {
-            job.key(run.key) for epoch in item.recipe.recorded_epochs() for job in measurements(item.recipe, epoch)
-        }
-        rows = run.rows()
-        frames.append(rows[rows["key"].isin(wanted)].assign(recipe=item.recipe.id)[["recipe", *COLUMNS]])
     fresh = frozenset((item.recipe.id, item.seed) for item in todo)
-    return Results(request, _together(page, frames), stored, fresh)
+    return Results(request, {item.recipe.id: item.recipe for item in planned}, stored, fresh)
 
 
 def recorded_rows(page: str, scale: str) -> pd.DataFrame | None:

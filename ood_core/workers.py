@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing.context import BaseContext
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -56,7 +57,7 @@ def run_all(
             run(planned, store, device, tell, stop, compiled)
             progress.done(planned)
         return
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     told, stopping = context.Queue(), context.Event()
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(min(jobs, len(todo)), context, _start, (told, stopping)) as pool:
@@ -99,6 +100,15 @@ def _pass_on(told: Queue[Any], todo: Sequence[Planned], progress: Progress) -> N
         except queue.Empty:
             return
         progress.epoch(todo[index], epoch, loss)
+
+
+def _context() -> BaseContext:
+    """Processes forked from one that has the imports, which takes no time; started anew where there is no fork."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 _told: Queue[Any]
