@@ -8,8 +8,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 PROCESSES = 2  # a kernel takes 0.6 GB
-# They say nothing of parallel reading, which Sphinx takes for a no. The one numbers chapters once all pages are read, the
-# other acts on LaTeX alone.
+# They say nothing of parallel reading, which Sphinx takes for a no. The one numbers chapters once all pages are read,
+# the other acts on LaTeX alone.
 SILENT = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex")
 
 
