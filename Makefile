@@ -18,7 +18,7 @@ book: $(VENV)/.book ## run every recipe at tiny scale and build the site; minute
 	@echo "Open $(CURDIR)/book/_build/html/index.html"
 
 test: $(VENV)/.test ## run all tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 clean: ## remove the environment and the built site; runs/ stays, it holds training
 	rm -rf $(VENV) book/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

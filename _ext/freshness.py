@@ -17,7 +17,8 @@ from sphinx.environment import BuildEnvironment
 
 # Folders, and files that one page is made of, from the repository root.
 SPEED = ("book/reference/speed.json", "book/reference/training.json", "book/reference/training-cuda.json")
-INPUTS = ("ood_core", "book/claims", "book/reported", "book/results", *SPEED)
+INPUTS = ("ood_core", "book/results", *SPEED)
+STATED = ("book/claims", "book/reported")  # one file for each paper in each
 
 
 def digest(paths: Iterable[Path], root: Path) -> str:
@@ -32,9 +33,11 @@ def digest(paths: Iterable[Path], root: Path) -> str:
 
 
 def inputs_of(app: Sphinx, page: str) -> str:
-    """The digest of everything that one page is made from."""
+    """The digest of everything that one page is made from: of claims, a paper's page shows its own, and others all."""
     root = Path(app.srcdir).parent
-    return digest([Path(app.env.doc2path(page)), *(root / name for name in INPUTS)], root)
+    part, _, name = page.rpartition("/")
+    stated = [f"{folder}/{name}.yml" for folder in STATED] if part == "papers" else STATED
+    return digest([Path(app.env.doc2path(page)), *(root / given for given in (*INPUTS, *stated))], root)
 
 
 def remember(app: Sphinx, page: str, _source: list[str]) -> None:

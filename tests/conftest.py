@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.building import checkout, runs, site  # noqa: F401 (fixtures of the built book)
+from tests.building import builds, runs, shared, site  # noqa: F401 (fixtures of the built book)
 from tests.made_page import made  # noqa: F401 (a fixture for every test)
 
 settings.register_profile("repeat", deadline=None, derandomize=True)  # the same examples on every machine
@@ -25,14 +25,5 @@ def _same_start() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the built site stay in one process, so that it is built once; those of the runs alone in another.
-
-    Both begin first, being the longest.
-    """
-    for item in items:
-        asked = set(getattr(item, "fixturenames", ()))
-        if {"site", "checkout"} & asked:
-            item.add_marker(pytest.mark.xdist_group("site"))
-        elif "runs" in asked:
-            item.add_marker(pytest.mark.xdist_group("runs"))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """What needs the trained runs or the built site begins first, being the longest."""
+    items.sort(key=lambda item: {"runs", "site", "builds"}.isdisjoint(getattr(item, "fixturenames", ())))

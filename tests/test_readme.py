@@ -74,14 +74,7 @@ def test_python_runs_as_written(page: str, tmp_path: Path, monkeypatch: pytest.M
         assert (tmp_path / "ddu.safetensors").is_file()
 
 
-@pytest.mark.parametrize(
-    ("command", "page"),
-    [
-        pytest.param(command, page, marks=pytest.mark.xdist_group("site" if "jupyter-book" in command else "runs"))
-        for command, page in COMMANDS.items()
-    ],
-    ids=list(COMMANDS),
-)
+@pytest.mark.parametrize(("command", "page"), COMMANDS.items(), ids=list(COMMANDS))
 def test_commands_exist_and_run(command: str, page: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
     settings = dict(word.split("=", 1) for word in shlex.split(command) if re.match(r"[A-Z_]+=", word))
