@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -47,6 +47,43 @@ class Contender:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
+
+
+def serve(
+    name: str,
+    make: Callable[[], dict[str, Any]],
+    prepare: Callable[[str, Any], Any],
+    run: Callable[[Any], Any],
+    drop: Callable[[], None] = lambda: None,
+) -> None:
+    """Be a contender: answer orders on standard input, to prepare a work, run it, or drop it.
+
+    Args:
+        make: the contender's works by name, each a call that gets ready and gives what is run.
+        prepare: given a work's name and what is run; loads and plans what is loaded and planned once.
+        run: one round; what it gives is the answer.
+        drop: called once a work is gone.
+    """
+    out, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
+    try:
+        mine = make()
+    except ImportError as error:
+        print(f"{name} is left out: {error}", file=sys.stderr)
+        mine = {}
+    print(json.dumps(list(mine)), file=out, flush=True)
+    ready: Any = None
+    for line in sys.stdin:
+        order, work = json.loads(line)
+        answer: Any = None
+        if order == "prepare":
+            ready = mine[work]()
+            answer = prepare(work, ready)
+        elif order == "run":
+            answer = run(ready)
+        else:
+            ready = None
+            drop()
+        print(json.dumps(answer), file=out, flush=True)
 
 
 def provenance(packages: Iterable[str]) -> dict[str, Any]:

@@ -25,42 +25,27 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import works
-from benchmarks.processes import Contender, provenance
+from benchmarks.processes import Contender, provenance, serve
 
 THREADS = (2, 1)
 OUT = Path(__file__).resolve().parent.parent / "book" / "reference" / "speed.json"
 PACKAGES = ("ood-core", "torch", "numpy", "scikit-learn", "pytorch-ood", "faiss-cpu")
 
 
-def serve(name: str, threads: int, size: float) -> None:
-    """Answer orders on standard input: prepare a work, run it, drop it."""
-    out, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
-    try:
-        mine = works.contender(name, threads, size)
-    except ImportError as error:
-        print(f"{name} is left out: {error}", file=sys.stderr)
-        mine = {}
-    print(json.dumps(list(mine)), file=out, flush=True)
-    run = None
-    for line in sys.stdin:
-        order, work = json.loads(line)
-        answer: Any = None
-        if order == "prepare":
-            run = mine[work]()
-            if works.WORKS[work].get("warm", True):
-                run()  # what is loaded, planned or allocated once
-        elif order == "run":
-            assert run is not None
-            works.give_back()
-            before = works.memory("VmRSS")
-            works.reset_peak()
-            wall, cpu = time.perf_counter(), time.process_time()
-            run()
-            answer = [time.perf_counter() - wall, time.process_time() - cpu, works.memory("VmHWM") - before]
-        else:
-            run = None
-            works.give_back()
-        print(json.dumps(answer), file=out, flush=True)
+def prepare(work: str, run: Any) -> None:
+    """One run before the rounds, where a work is short enough."""
+    if works.WORKS[work].get("warm", True):
+        run()  # what is loaded, planned or allocated once
+
+
+def timed(run: Any) -> list[float]:
+    """Wall and processor seconds of one run, and MB of its peak above what was there before."""
+    works.give_back()
+    before = works.memory("VmRSS")
+    works.reset_peak()
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    return [time.perf_counter() - wall, time.process_time() - cpu, works.memory("VmHWM") - before]
 
 
 def measure(threads: int, size: float, rounds: dict[str, int]) -> list[dict[str, Any]]:
@@ -111,7 +96,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="at so many threads only (default: at 2, then at 1)")
     given = parser.parse_args()
     if given.serve:
-        serve(given.serve, given.threads, given.size)
+        asked = (given.serve, given.threads, given.size)
+        serve(given.serve, lambda: works.contender(*asked), prepare, timed, works.give_back)
         return
     began = time.perf_counter()
     start = provenance(PACKAGES)  # the load before the benchmark is its own

@@ -24,37 +24,18 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import loops
-from benchmarks.processes import Contender, provenance
+from benchmarks.processes import Contender, provenance, serve
 
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "reference"
 OUT = {"cpu": FOLDER / "training.json", "cuda": FOLDER / "training-cuda.json"}
 PACKAGES = ("ood-core", "torch", "torchvision", "numpy", "pillow")
 
 
-def serve(given: argparse.Namespace, threads: int) -> None:
-    """Answer orders on standard input: prepare a work, run it, drop it."""
-    out, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
-    try:
-        mine = loops.contender(given.serve, given.nets, given.device, threads, given.size, given.workers)
-    except ImportError as error:
-        print(f"{given.serve} is left out: {error}", file=sys.stderr)
-        mine = {}
-    print(json.dumps(list(mine)), file=out, flush=True)
-    run = None
-    for line in sys.stdin:
-        order, work = json.loads(line)
-        answer: Any = None
-        if order == "prepare":
-            run = mine[work]()
-            loops.COMPILING.clear()
-            run()  # what is loaded, planned or allocated once
-            answer = sum(loops.COMPILING)
-        elif order == "run":
-            assert run is not None
-            answer = run()
-        else:
-            run = None
-        print(json.dumps(answer), file=out, flush=True)
+def prepare(_work: str, run: Any) -> float:
+    """One run before the rounds; the seconds of compiling in it."""
+    loops.COMPILING.clear()
+    run()  # what is loaded, planned or allocated once
+    return sum(loops.COMPILING)
 
 
 def measure(given: argparse.Namespace, threads: int) -> tuple[list[dict[str, Any]], dict[str, list[float]]]:
@@ -115,7 +96,8 @@ def main() -> None:
     if given.workers is None:
         given.workers = min(8, cores) if given.device == "cuda" else 0
     if given.serve:
-        serve(given, threads)
+        asked = (given.nets, given.device, threads, given.size, given.workers)
+        serve(given.serve, lambda: loops.contender(given.serve, *asked), prepare, lambda run: run())
         return
     began = time.perf_counter()
     start = provenance(PACKAGES)  # the load before the benchmark is its own

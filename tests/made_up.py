@@ -76,3 +76,16 @@ def l2_norm_rows(l2_near=0.95, ce_near=0.89, l2_far=0.9, ce_far=0.8, accuracy=0.
         for layer in ("features", "unit"):
             rows += auroc(recipe, 0.05 + noise, metric="nc2_norm_means", **{**train, "layer": layer})
     return pd.DataFrame(rows)
+
+
+# what every benchmark's file says of where and when
+MEASURED = {
+    "created": "2026-01-01T00:00:00+00:00",
+    "commit": "abc",
+    "processor": "p",
+    "cores": 2,
+    "load": [0.0, 0.1, 0.2],
+    "versions": {"torch": "9.9"},
+    "size": 1.0,
+    "seconds": 7,
+}

@@ -9,16 +9,10 @@ import pytest
 from ood_core import reference
 from ood_core.reference import speed
 from tests.building import ROOT
+from tests.made_up import MEASURED
 
 FOUND = {
-    "created": "2026-01-01T00:00:00+00:00",
-    "commit": "abc",
-    "processor": "p",
-    "cores": 2,
-    "load": [0.0, 0.1, 0.2],
-    "versions": {"torch": "9.9"},
-    "size": 1.0,
-    "seconds": 7,
+    **MEASURED,
     "targets": {
         "sums": {
             "ceiling": {"at_most": 1.5},

@@ -10,16 +10,10 @@ from benchmarks import loops
 from ood_core import reference
 from ood_core.reference import speed, training
 from tests.building import ROOT
+from tests.made_up import MEASURED
 
 FOUND = {
-    "created": "2026-01-01T00:00:00+00:00",
-    "commit": "abc",
-    "processor": "p",
-    "cores": 2,
-    "load": [0.0, 0.1, 0.2],
-    "versions": {"torch": "9.9"},
-    "size": 1.0,
-    "seconds": 7,
+    **MEASURED,
     "ceilings": {"matmul float32": [1e9], "matmul bfloat16": [1e9, 4e9, 2e9], "copy": [1e8, 1e8]},
     "costs": {
         "net: train": {"images": 100, "flop": 5_000_000, "bytes": 10_000, "precision": "bfloat16"},

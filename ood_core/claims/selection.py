@@ -233,11 +233,9 @@ def _same_sets(found: pd.DataFrame, selector: Mapping[str, Any]) -> tuple[str, .
             f"selector {dict(selector)} matches one number twice for seed {seed}, expected one row each.\n"
             "Remove rows of superseded runs."
         )
-    if (counts == 0).any(axis=None):
-        row, column = np.argwhere(counts.to_numpy() == 0)[0]
-        seed, name = counts.index[row][0], counts.columns[column]
-        raise InputError(
-            f"selector {dict(selector)} has no row of OOD set {name!r} for seed {seed}, expected the same sets for "
-            "every seed.\nScore every seed on the same sets."
-        )
-    return tuple(names)
+    row, column = np.argwhere(counts.to_numpy() == 0)[0]
+    seed, name = counts.index[row][0], counts.columns[column]
+    raise InputError(
+        f"selector {dict(selector)} has no row of OOD set {name!r} for seed {seed}, expected the same sets for "
+        "every seed.\nScore every seed on the same sets."
+    )
