@@ -6,9 +6,9 @@ import ctypes
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from . import data, parallel, paths, recipes, train
 from .checks import InputError
-from .measure import COLUMNS, Job, Seen, Sets, jobs, rows
+from .measure import COLUMNS, Job, Passed, Seen, Sets, jobs, rows
 from .networks import network
 from .recipes import Recipe
 from .store import Run, Store
@@ -54,14 +54,37 @@ def _keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+STATES = ("stored", "to measure", "to train")
+
+
 @dataclass(frozen=True)
 class Planned:
-    """One run that a request needs, and whether the store has it: `stored`, `to measure` or `to train`."""
+    """One run that a request needs, and whether the store has it: `stored`, `to measure` or `to train`.
 
-    recipe: Recipe
+    Attributes:
+        recipes: who asks for it; they train alike, each measures what its page shows.
+    """
+
+    recipes: tuple[Recipe, ...]
     seed: int
     key: str
     state: str
+
+    @property
+    def recipe(self) -> Recipe:
+        """The first of them, for what they have in common."""
+        return self.recipes[0]
+
+
+def merged(planned: Iterable[Planned]) -> list[Planned]:
+    """Each run once, with everyone who asks for it."""
+    found: dict[str, Planned] = {}
+    for item in planned:
+        known = found.setdefault(item.key, item)
+        if known is not item:
+            state = max(known.state, item.state, key=STATES.index)
+            found[item.key] = replace(known, recipes=known.recipes + item.recipes, state=state)
+    return list(found.values())
 
 
 def train_key(recipe: Recipe, seed: int) -> str:
@@ -72,7 +95,7 @@ def train_key(recipe: Recipe, seed: int) -> str:
 def look_up(recipe: Recipe, seed: int, store: Store) -> Planned:
     """What a recipe and a seed need; reads no image of a registered set."""
     key = train_key(recipe, seed)
-    return Planned(recipe, seed, key, _state(store.get(key), recipe))
+    return Planned((recipe,), seed, key, _state(store.get(key), recipe))
 
 
 def _missing(run: Run, rows: pd.DataFrame, recipe: Recipe) -> dict[int, list[Job]]:
@@ -106,23 +129,24 @@ def run(
     stop: Callable[[], bool] = lambda: False,
     compiled: bool = False,
 ) -> Run:
-    """The stored run with every row the recipe asks for, trained or measured as far as it is missing.
+    """The stored run with every row its recipes ask for, trained or measured as far as it is missing.
 
     Holds the run's lock: another process that asks for the same run waits, and then finds it.
 
     Args:
         on_epoch, stop, compiled: as in `train.fit`.
     """
-    recipe, seed, key = planned.recipe, planned.seed, planned.key
+    seed, key = planned.seed, planned.key
     with store.lock(key):
         stored = store.get(key)
-        state = _state(stored, recipe)
+        state = max((_state(stored, recipe) for recipe in planned.recipes), key=STATES.index)
         if stored is not None and state == "stored":
             return stored
-        sets = Sets.load(recipe, seed)
+        recipe = _recording(planned.recipes)
+        sets = [Sets.load(one, seed) for one in planned.recipes]
         if stored is not None and state == "to measure":
             weights, early, history = stored.weights(), stored.early_weights(), stored.history()
-            todo = _missing(stored, stored.rows(), recipe)
+            todo = _todo(planned.recipes, lambda one: _missing(stored, stored.rows(), one))
             info = dict(stored.info)
         else:
             kept = store.checkpoints(key)
@@ -130,7 +154,7 @@ def run(
             trained = train.fit(
                 recipe,
                 seed,
-                sets.train,
+                sets[0].train,
                 device=device,
                 checkpoints=kept,
                 record=lambda net, epoch: kept.record(epoch, net.state_dict()),
@@ -140,22 +164,46 @@ def run(
             )
             weights, history = trained.network.state_dict(), pd.DataFrame(trained.history)
             early = {epoch: kept.recorded(epoch) for epoch in recipe.kept_epochs() if epoch < recipe.epochs}
-            todo = {epoch: jobs(recipe, epoch) for epoch in recipe.recorded_epochs()}
-            info = _provenance(planned, sets, trained, device)
+            todo = _todo(planned.recipes, lambda one: {epoch: jobs(one, epoch) for epoch in one.recorded_epochs()})
+            info = _provenance(planned, sets[0], trained, device)
         started = time.perf_counter()
-        net = network(recipe, sets.train, seed, device).eval()
+        net = network(recipe, sets[0].train, seed, device).eval()
         found: list[dict[str, Any]] = []
         scores = stored.scores() if stored is not None else {}
-        for epoch, missing in todo.items():
+        for epoch, asked in todo.items():
             net.load_state_dict(weights if epoch == recipe.epochs else early[epoch])
-            seen = Seen(net, sets, recipe, seed, epoch)
-            found += rows(seen, missing, key)
-            scores |= seen.scores
+            passed: Passed = {}
+            for place, missing in asked:
+                seen = Seen(net, sets[place], planned.recipes[place], seed, epoch, passed)
+                found += rows(seen, missing, key)
+                scores |= seen.scores
         frame = pd.DataFrame(found, columns=KEYED)
         info["measured"] = [*info.get("measured", ()), _measuring(frame, started, device)]
         return store.put(
             info, frame if stored is None else _merged(stored.rows(), frame), history, scores, weights, early
         )
+
+
+def _recording(asking: Sequence[Recipe]) -> Recipe:
+    """The first recipe, with every epoch that one of them records."""
+    first = asking[0]
+    record = tuple(sorted({fraction for recipe in asking for fraction in recipe.evaluate.record}))
+    return first.model_copy(update={"evaluate": first.evaluate.model_copy(update={"record": record})})
+
+
+def _todo(
+    asking: Sequence[Recipe], jobs_of: Callable[[Recipe], dict[int, list[Job]]]
+) -> dict[int, list[tuple[int, list[Job]]]]:
+    """By epoch, the jobs of each recipe, by its place, without those that an earlier one has."""
+    found: dict[int, list[tuple[int, list[Job]]]] = {}
+    known: set[Job] = set()
+    for place, recipe in enumerate(asking):
+        for epoch, asked in jobs_of(recipe).items():
+            new = [job for job in asked if job not in known]
+            known.update(new)
+            if new:
+                found.setdefault(epoch, []).append((place, new))
+    return dict(sorted(found.items()))
 
 
 def train_along(

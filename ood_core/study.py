@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from . import claims, data, parallel, paths, rankings, recipes, recorded, tables
 from .checks import InputError, choice
 from .measure import COLUMNS, Sets, embedding, parse_score_name
 from .measure import jobs as measurements
-from .runs import Planned, look_up, setup, train_along, train_key
+from .runs import Planned, look_up, merged, setup, train_along, train_key
 from .store import Run, Store
 from .workers import Progress, run_all
 
@@ -30,11 +30,13 @@ __all__ = [
     "Request",
     "Results",
     "export",
+    "merged",
     "plan",
     "record",
     "recorded_rows",
     "recorded_runs",
     "run_or_load",
+    "run_or_load_all",
     "scoreboard",
     "setup",
     "status",
@@ -221,22 +223,56 @@ def run_or_load(
         InterruptedTraining: `stop` said so.
     """
     request = Request.check(page=page, scale=scale, seeds=seeds, device=device, jobs=jobs, compiled=compiled)
-    found = store or Store()
-    planned = plan(page, request.scale, request.seeds, found, only)
-    todo = sorted((item for item in planned if item.state != "stored"), key=lambda item: item.seed)
-    data.present(place for item in todo for place in Sets.places(item.recipe))
+    return run_or_load_all([request], only=only, store=store, progress=progress, stop=stop)[page]
+
+
+def run_or_load_all(
+    requests: Sequence[Request],
+    *,
+    only: Collection[str] = (),
+    store: Store | None = None,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Results]:
+    """`run_or_load` of several pages, by page; a run that they share passes its images through the network once.
+
+    Args:
+        requests: at least one, alike in device, jobs and `compiled`.
+        only: recipes to take, by id, from the pages that have them; a page without any is left out.
+        store, progress, stop: as in `run_or_load`.
+    Raises:
+        InputError: a recipe of `only` that no page has; and what `run_or_load` raises.
+    """
+    found, first = store or Store(), requests[0]
+    have = {request.page: [*recipes.load(request.page, request.scale)] for request in requests}
+    known = dict.fromkeys(name for names in have.values() for name in names)
+    chosen = {choice("recipe", name, known) for name in only}
+    planned = {}
+    for request in requests:
+        names = [name for name in have[request.page] if name in chosen]
+        if names or not only:
+            planned[request.page] = plan(request.page, request.scale, request.seeds, found, names)
+    once = merged(item for items in planned.values() for item in items)
+    todo = sorted((item for item in once if item.state != "stored"), key=lambda item: item.seed)
+    data.present(place for item in todo for recipe in item.recipes for place in Sets.places(recipe))
+    progress = progress or Progress()
+    progress.begin(once)
     if parallel.rank() > 0:
-        train_along(planned, found, request.torch_device, stop, request.compiled)
+        train_along(todo, found, first.torch_device, stop, first.compiled)
     else:
-        run_all(todo, found, request.torch_device, request.jobs, progress or Progress(), stop, request.compiled)
+        run_all(todo, found, first.torch_device, first.jobs, progress, stop, first.compiled)
         parallel.tell("")
-    stored = {}
-    for item in planned:
-        run = found.get(item.key)
-        assert run is not None
-        stored[item.recipe.id, item.seed] = run
-    fresh = frozenset((item.recipe.id, item.seed) for item in todo)
-    return Results(request, {item.recipe.id: item.recipe for item in planned}, stored, fresh)
+    new = {item.key for item in todo}
+    results = {}
+    for request in (request for request in requests if request.page in planned):
+        items, stored = planned[request.page], {}
+        for item in items:
+            run = found.get(item.key)
+            assert run is not None
+            stored[item.recipe.id, item.seed] = run
+        fresh = frozenset((item.recipe.id, item.seed) for item in items if item.key in new)
+        results[request.page] = Results(request, {item.recipe.id: item.recipe for item in items}, stored, fresh)
+    return results
 
 
 def recorded_rows(page: str, scale: str) -> pd.DataFrame | None:

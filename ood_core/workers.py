@@ -29,6 +29,9 @@ POLL_SECONDS = 0.2
 class Progress:
     """Told what happens; this one says nothing."""
 
+    def begin(self, planned: Sequence[Planned]) -> None:
+        """These runs were asked for, those that are stored among them."""
+
     def epoch(self, planned: Planned, epoch: int, loss: float) -> None:
         """A run has finished an epoch."""
 

@@ -35,7 +35,7 @@ COMMANDS = [
 def call(made, monkeypatch):
     """Commands that know the tests' own page beside the real ones."""
     for command in ("recipes", "run", "verify"):
-        page = next(p for p in cli.main.commands[command].params if p.name == "page")
+        page = next(p for p in cli.main.commands[command].params if p.name in ("page", "pages"))
         monkeypatch.setattr(page.type, "choices", (*page.type.choices, "made"))
 
     def invoke(*arguments):
@@ -124,11 +124,11 @@ def test_all_runs_every_page_of_the_scale(call):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["run"], 2, "name one page, or pass --all"),
-        (["plan"], 2, "name one page, or pass --all"),
-        (["plan", "made", "--all"], 2, "name one page, or pass --all"),
+        (["run"], 2, "name a page, or pass --all"),
+        (["plan"], 2, "name a page, or pass --all"),
+        (["plan", "made", "--all"], 2, "name a page, or pass --all"),
         (["plan", "made", "--scale", "paper"], 1, "paper"),
-        (["run", "made", "--all"], 2, "name one page, or pass --all"),
+        (["run", "made", "--all"], 2, "name a page, or pass --all"),
         (["run", "no-such"], 2, "'no-such' is not"),
         (["run", "../made"], 2, "'../made' is not"),
         (["run", "made", "--scale", "huge"], 2, "'huge' is not one of"),
@@ -162,7 +162,7 @@ from ood_core.cli import run
 recipes.FOLDER = Path(sys.argv[1])
 recipes.page.cache_clear()
 for name in ("recipes", "run", "verify"):
-    page = next(p for p in cli.main.commands[name].params if p.name == "page")
+    page = next(p for p in cli.main.commands[name].params if p.name in ("page", "pages"))
     page.type.choices = (*page.type.choices, "made")
 run.tqdm = type("Told", (run.tqdm,), {"update": lambda self, n=1: print("tick", flush=True)})
 cli.main(["run", "made", "--seeds", "1", "--jobs", sys.argv[2]], prog_name="python -m ood_core")

@@ -175,11 +175,50 @@ def test_a_store_that_cannot_be_made_is_refused_in_words(made, monkeypatch, tmp_
         study.run_or_load("made", seeds=1)
 
 
-def test_two_pages_share_a_run(made, tmp_path):
+@pytest.fixture
+def other(made, tmp_path):
+    """A second page with another set, score and epochs, whose one run is the first page's `ce`."""
+    page = changed(near=[], far=["inverted"], scores=["max_logit", "msp"], record=[])
+    page["recipes"] = {"base": {"title": "the same network under another name"}}
+    (tmp_path / "recipes" / "other.yml").write_text(yaml.safe_dump(page))
+
+
+def test_pages_asked_together_pass_images_once_and_get_the_same_rows(other, monkeypatch, tmp_path):
+    alone = {page: study.run_or_load(page, seeds=1).rows for page in ("made", "other")}
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "together"))
+    passed = []
+    original = measure.job.extract
+
+    def counting(net, images):
+        passed.append((images.name, len(images)))
+        return original(net, images)
+
+    monkeypatch.setattr(measure.job, "extract", counting)
+    told = Told()
+    together = study.run_or_load_all([study.Request(page=page, seeds=1) for page in alone], progress=told)
+    assert [name for name, what in told.seen if what == "done"] == ["ce", "l2"]
+    order = ["recipe", "epoch", "ood_set", "split", "layer", "scorer", "metric"]
+    for page, rows in alone.items():
+        pd.testing.assert_frame_equal(
+            rows.sort_values(order, ignore_index=True), together[page].rows.sort_values(order, ignore_index=True)
+        )
+        assert all(len(run.info["measured"]) == 1 for run in together[page].stored.values())
+    # two networks at each epoch: training and test images, two OOD sets; the other page's set at the first and last
+    epochs = together["made"].asked["ce"].recorded_epochs()
+    assert len(passed) == 2 * len(epochs) * (2 + 2) + 2
+
+
+def test_recipes_asked_of_several_pages_are_those_that_each_has(other):
+    asked = [study.Request(page=page, seeds=1) for page in ("made", "other")]
+    assert set(study.run_or_load_all(asked, only=["base"])) == {"other"}
+    both = study.run_or_load_all(asked, only=["base", "l2"])
+    assert {page: set(found.asked) for page, found in both.items()} == {"made": {"l2"}, "other": {"base"}}
+    with pytest.raises(InputError, match="recipe is 'no', expected one of: ce, l2, base"):
+        study.run_or_load_all(asked, only=["no"])
+
+
+def test_two_pages_share_a_run(other):
     study.run_or_load("made", seeds=1)
-    other = changed(near=[], far=["inverted"], scores=["max_logit"], record=[])
-    other["recipes"] = {"base": {"title": "the same network under another name"}}
-    (tmp_path / "recipes" / "other.yml").write_text(yaml.safe_dump(other))
     assert [p.state for p in study.plan("other", "tiny", 1)] == ["to measure"]
     shared = study.run_or_load("other", seeds=1)
     rows = shared.rows

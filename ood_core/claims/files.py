@@ -15,7 +15,8 @@ from .schema import Claim, Page, Reported, ReportedPage, repeated_name
 from .tabulated import Printed
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml's parser is five times as fast, and in every wheel of PyYAML; a build from source may lack it.
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """YAML without silent repeats: a key that stands twice in one mapping is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -23,7 +24,8 @@ class _Loader(yaml.SafeLoader):
         if not getattr(node, "merged", False) and (repeated := repeated_name(keys)):
             raise yaml.constructor.ConstructorError(None, None, f"key {repeated!r} stands twice", node.start_mark)
         node.merged = True  # type: ignore[attr-defined]  # merging `<<` prepends keys that may be overridden
-        return super().construct_mapping(node, deep=deep)
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        return found
 
 
 Model = TypeVar("Model", bound=BaseModel)

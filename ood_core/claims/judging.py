@@ -32,7 +32,7 @@ def judge(claims: Iterable[Claim], rows: pd.DataFrame, scale: str | None = None)
         InputError: missing columns, rows of several scales, or a selector that matches more than one number.
     """
     scale = _scale(rows, scale)
-    table = rows if rows.empty else selection.indexed(rows)
+    table = None if rows.empty else selection.Table(rows)
     judged = [_claim(claim, table, scale) for claim in claims]
     return _corrected(judged)
 
@@ -54,15 +54,15 @@ def _scale(rows: pd.DataFrame, scale: str | None) -> str:
     return str(choice("scale", scales[0], SCALES))
 
 
-def _claim(claim: Claim, rows: pd.DataFrame, scale: str) -> Verdict:
+def _claim(claim: Claim, rows: selection.Table | None, scale: str) -> Verdict:
     if reason := claim.not_run.get(scale, "" if claim.parts else "no parts are stated"):  # type: ignore[call-overload]
         return Verdict(claim, scale, NOT_RUN, note=reason, holm=(NOT_RUN, ""))
-    if rows.empty:
+    if rows is None:
         return Verdict(claim, scale, NOT_RUN, note="no run of this page is recorded at this scale", holm=(NOT_RUN, ""))
     return _combined(claim, scale, tuple(_part(part, claim, rows) for part in claim.parts))
 
 
-def _part(part: Part, claim: Claim, rows: pd.DataFrame) -> Result:
+def _part(part: Part, claim: Claim, rows: selection.Table) -> Result:
     if part.each is None:
         return _leaf(part, part.name, claim, rows)
     try:
@@ -87,7 +87,7 @@ def _gathered(result: Result) -> Result:
     return replace(result, word=word, answer=answer, holm=holm, n=n)
 
 
-def _leaf(part: Part, name: str, claim: Claim, rows: pd.DataFrame) -> Result:
+def _leaf(part: Part, name: str, claim: Claim, rows: selection.Table) -> Result:
     try:
         a = selection.pick(rows, part.a)
         b = None if part.b is None else selection.pick(rows, part.b)

@@ -34,7 +34,60 @@ class Series:
     absent: tuple[int, ...]  # seeds of the recipe without this number
 
 
-def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
+class Table:
+    """Tidy rows of one scale as arrays, text as codes: a page's claims make hundreds of selections from them.
+
+    Attributes:
+        seed, epoch, value, n: the columns of these names, (N,).
+    """
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.seed, self.epoch = rows["seed"].to_numpy(dtype=np.int64), rows["epoch"].to_numpy(dtype=np.int64)
+        self.value, self.n = rows["value"].to_numpy(dtype=float), rows["n"].to_numpy(dtype=float)
+        self._text: dict[str, tuple[np.ndarray, list[str]]] = {}
+        for column in ("recipe", "ood_set", *FIXED):
+            codes, values = pd.factorize(rows[column])
+            self._text[column] = codes, [str(value) for value in values]
+        codes, names = self._text["recipe"]
+        self._places = {name: np.flatnonzero(codes == code) for code, name in enumerate(names)}
+
+    def of(self, recipe: str) -> np.ndarray:
+        """Places of a recipe's rows. Raises NotRecorded where there is none."""
+        if recipe not in self._places:
+            raise NotRecorded(f"no run of recipe {recipe} is recorded")
+        return self._places[recipe]
+
+    def values(self, column: str, at: np.ndarray) -> list[str]:
+        """The values of a column of text at some places, each once, in the order in which the table names them."""
+        return self.coded(column, at)[0]
+
+    def coded(self, column: str, at: np.ndarray) -> tuple[list[str], np.ndarray]:
+        """`values`, and for each place which of them it has."""
+        codes, names = self._text[column]
+        found, which = np.unique(codes[at], return_inverse=True)
+        return [names[code] for code in found], which
+
+    def matching(self, at: np.ndarray, selector: Mapping[str, Any]) -> np.ndarray:
+        """Those of some places that have every value a selector asks for. Raises NotRecorded where none has."""
+        for column, wanted in selector.items():
+            if column in NO_COLUMNS:
+                continue
+            codes, names = self._text[column]
+            if column == "params" and isinstance(wanted, dict):
+                asked = [code for code, text in enumerate(names) if text and json.loads(text) == wanted]
+            else:
+                listed = wanted if isinstance(wanted, list) else [wanted]
+                asked = [code for code, text in enumerate(names) if text in listed]
+            narrower = at[np.isin(codes[at], asked)]
+            if not len(narrower):
+                have = sorted(value or "(empty)" for value in self.values(column, at))
+                shown = ", ".join(have[:8]) + (", ..." if len(have) > 8 else "")
+                raise NotRecorded(f"nothing is recorded with {column} {wanted!r}; there is: {shown}")
+            at = narrower
+        return at
+
+
+def pick(rows: Table, selector: Mapping[str, Any]) -> Series:
     """Numbers by seed for one selector; per seed the mean over the OOD sets it matches (a mean of AUROCs).
 
     `form` takes of that mean x its natural `log`, its `logit` log(x / (1 - x)), or the `log_area`: the area under log x
@@ -45,7 +98,7 @@ def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
     the line through their numbers in the listed order, one step a recipe.
 
     Args:
-        rows: tidy rows of one scale with a `recipe` column.
+        rows: of one scale.
         selector: column -> value as in a claims file.
     Raises:
         NotRecorded: nothing matches, or a matching value is NaN or infinite.
@@ -60,37 +113,49 @@ def pick(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
         assert b is not None
         absent = (left.values.keys() ^ right.values.keys()) | {*left.absent, *right.absent}
         return Series(dict(zip(together, map(float, a - b), strict=True)), left.sets, tuple(sorted(absent)))
-    whole = rows[rows["recipe"] == selector["recipe"]]
-    if whole.empty:
-        raise NotRecorded(f"no run of recipe {selector['recipe']} is recorded")
-    found = _matching(whole, selector)
+    whole = rows.of(selector["recipe"])
     form = selector.get("form", "")
-    found = _at_epoch(found, whole, "all" if form == "log_area" else selector["epoch"])
+    found = _at_epoch(
+        rows, rows.matching(whole, selector), selector, "all" if form == "log_area" else selector["epoch"]
+    )
     for column in FIXED:
-        seen = sorted(map(str, found[column].unique()))
-        if len(seen) > 1 and not isinstance(selector.get(column), list):
+        several = sorted(rows.values(column, found))
+        if len(several) > 1 and not isinstance(selector.get(column), list):
             raise InputError(
-                f"selector {dict(selector)} matches several values of {column}: {', '.join(map(repr, seen))}, "
+                f"selector {dict(selector)} matches several values of {column}: {', '.join(map(repr, several))}, "
                 f"expected one.\nAdd {column} to the selector."
             )
-    bad = found[~np.isfinite(found["value"].to_numpy(dtype=float))]
+    bad = found[~np.isfinite(rows.value[found])]
     if len(bad):
-        seeds = ", ".join(map(str, sorted(bad["seed"].unique())))
-        raise NotRecorded(f"{selector['metric']} is NaN or infinite for seed {seeds} of recipe {selector['recipe']}")
-    sets = _same_sets(found, selector)
-    if form == "log_area":
-        values = _log_areas(found)
-    elif selector["epoch"] == "all":
-        table = found.pivot_table(index="seed", columns="epoch", values="value", aggfunc="mean")
-        values = {int(seed): table.loc[seed].dropna().to_dict() for seed in table.index}
+        which = ", ".join(map(str, np.unique(rows.seed[bad])))
+        raise NotRecorded(f"{selector['metric']} is NaN or infinite for seed {which} of recipe {selector['recipe']}")
+    sets = _same_sets(rows, found, selector)
+    seeds, at = np.unique(rows.seed[found], return_inverse=True)
+    values: dict[int, Any]
+    if form == "log_area" or selector["epoch"] == "all":
+        epochs, when = np.unique(rows.epoch[found], return_inverse=True)
+        table = _means(rows.value[found], at * len(epochs) + when, len(seeds) * len(epochs)).reshape(len(seeds), -1)
+        if form == "log_area":
+            rest = _log_areas(table, epochs, rows.n[found].min())
+            values = dict(zip(seeds.tolist(), rest.tolist(), strict=True))
+        else:
+            values = {
+                int(seed): {int(e): float(v) for e, v in zip(epochs, row, strict=True) if not np.isnan(v)}
+                for seed, row in zip(seeds, table, strict=True)
+            }
     else:
-        means = found.groupby("seed")["value"].mean()
-        formed = _formed(means.to_numpy(dtype=float), form, found["n"].min())
-        values = dict(zip(map(int, means.index), map(float, formed), strict=True))
-    return Series(values, sets, tuple(sorted(set(map(int, whole["seed"])) - values.keys())))
+        formed = _formed(_means(rows.value[found], at, len(seeds)), form, rows.n[found].min())
+        values = dict(zip(seeds.tolist(), formed.tolist(), strict=True))
+    return Series(values, sets, tuple(sorted({*np.unique(rows.seed[whole]).tolist()} - values.keys())))
 
 
-def _across(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
+def _means(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """The mean of each group, NaN for one without values."""
+    counts = np.bincount(group, minlength=groups)
+    return np.asarray(np.bincount(group, values, groups) / np.where(counts, counts, np.nan))
+
+
+def _across(rows: Table, selector: Mapping[str, Any]) -> Series:
     """One number a seed from several recipes; seeds that one of them lacks are left out."""
     alone = {key: wanted for key, wanted in selector.items() if key != "across"}
     found = [pick(rows, {**alone, "recipe": name}) for name in selector["recipe"]]
@@ -113,14 +178,11 @@ def _across(rows: pd.DataFrame, selector: Mapping[str, Any]) -> Series:
     return Series(values, found[0].sets, tuple(sorted(known - set(common))))
 
 
-def sets_of(rows: pd.DataFrame, selector: Mapping[str, Any]) -> list[str]:
-    """OOD sets a selector matches, in the order of the rows. Raises as `pick` where nothing matches."""
+def sets_of(rows: Table, selector: Mapping[str, Any]) -> list[str]:
+    """OOD sets a selector matches, in the order of the table. Raises as `pick` where nothing matches."""
     names = selector["recipe"] if isinstance(selector["recipe"], list) else [selector["recipe"]]
-    whole = rows[rows["recipe"].isin(names)]
-    if whole.empty:
-        raise NotRecorded(f"no run of recipe {selector['recipe']} is recorded")
-    found = _matching(whole, selector)
-    return [str(name) for name in found["ood_set"].unique()]
+    whole = np.sort(np.concatenate([rows.of(name) for name in names]))
+    return rows.values("ood_set", rows.matching(whole, selector))
 
 
 def pairs(a: Series, b: Series | None) -> tuple[list[int], np.ndarray, np.ndarray | None, list[float], str]:
@@ -157,85 +219,58 @@ def _formed(values: np.ndarray, form: str, n: float) -> np.ndarray:
     return np.asarray(np.log(values))
 
 
-def _log_areas(found: pd.DataFrame) -> dict[int, float]:
-    table = found.pivot_table(index="seed", columns="epoch", values="value", aggfunc="mean")
-    if table.isna().any(axis=None) or len(table.columns) < 2:
+def _log_areas(table: np.ndarray, epochs: np.ndarray, n: float) -> np.ndarray:
+    """The area under the log of each row's numbers over epochs, by their distance."""
+    if np.isnan(table).any() or len(epochs) < 2:
         raise NotRecorded("an area needs two epochs or more, the same for every seed")
-    epochs = table.columns.to_numpy(dtype=float)
-    logs = _formed(table.to_numpy(dtype=float), "log", found["n"].min())
-    areas = np.trapezoid(logs, epochs, axis=1) / (epochs[-1] - epochs[0])
-    return dict(zip(map(int, table.index), map(float, areas), strict=True))
+    logs = _formed(table, "log", n)
+    return np.asarray(np.trapezoid(logs, epochs.astype(float), axis=1) / (epochs[-1] - epochs[0]))
 
 
-def indexed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same rows with text as categories: a page's claims make hundreds of selections from them."""
-    return rows.astype(dict.fromkeys(("recipe", "ood_set", *FIXED), "category"))
-
-
-def _matching(rows: pd.DataFrame, selector: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows that have every value a selector asks for."""
-    keep = np.ones(len(rows), dtype=bool)
-    for column, wanted in selector.items():
-        if column in NO_COLUMNS:
-            continue
-        if column == "params" and isinstance(wanted, dict):
-            texts = rows["params"].unique()
-            asked = [text for text in texts if text and json.loads(text) == wanted]
-        else:
-            asked = wanted if isinstance(wanted, list) else [wanted]
-        narrower = keep & rows[column].isin(asked).to_numpy()
-        if not narrower.any():
-            have = sorted({str(value) or "(empty)" for value in rows[column][keep]})
-            shown = ", ".join(have[:8]) + (", ..." if len(have) > 8 else "")
-            raise NotRecorded(f"nothing is recorded with {column} {wanted!r}; there is: {shown}")
-        keep = narrower
-    return rows[keep]
-
-
-def _at_epoch(found: pd.DataFrame, whole: pd.DataFrame, epoch: str | float) -> pd.DataFrame:
-    """Rows at `last` (the last epoch of the recipe's runs), `first`, or the recorded epoch nearest to a fraction."""
-    last = whole.groupby("seed")["epoch"].max()
+def _at_epoch(rows: Table, found: np.ndarray, selector: Mapping[str, Any], epoch: str | float) -> np.ndarray:
+    """Places at `last` (the last epoch of the recipe's runs), `first`, or the recorded epoch nearest to a fraction."""
+    whole = rows.of(selector["recipe"])
+    seeds, at = np.unique(rows.seed[whole], return_inverse=True)
+    last = np.zeros(len(seeds), dtype=np.int64)
+    np.maximum.at(last, at, rows.epoch[whole])
     if last.min() < last.max():
-        ends = ", ".join(f"seed {seed}: {end}" for seed, end in last.items())
+        ends = ", ".join(f"seed {seed}: {end}" for seed, end in zip(seeds, last, strict=True))
         raise InputError(
-            f"runs of recipe {whole['recipe'].iloc[0]} end at different epochs ({ends}), expected one last epoch.\n"
+            f"runs of recipe {selector['recipe']} end at different epochs ({ends}), expected one last epoch.\n"
             "Finish the shorter runs, or leave their rows out."
         )
     if epoch == "all":
         return found
-    recorded = np.sort(found["epoch"].unique())
+    recorded = np.unique(rows.epoch[found])
     if epoch == "last":
-        chosen = int(last.iloc[0])
+        chosen = int(last[0])
         if chosen not in recorded:
             raise NotRecorded(f"nothing is recorded at the last epoch, {chosen}; there is: {recorded.tolist()}")
     elif epoch == "first":
-        chosen = int(whole["epoch"].min())
-        if chosen not in recorded or chosen == int(last.iloc[0]):
+        chosen = int(rows.epoch[whole].min())
+        if chosen not in recorded or chosen == last[0]:
             raise NotRecorded(f"nothing is recorded at the first epoch of the runs; there is: {recorded.tolist()}")
     else:
-        gaps = np.abs(recorded - float(epoch) * int(last.iloc[0]))
+        gaps = np.abs(recorded - float(epoch) * int(last[0]))
         chosen = int(recorded[gaps <= gaps.min() + ROUNDING][0])  # of two equally near, the earlier
-    return found[found["epoch"] == chosen]
+    return np.asarray(found[rows.epoch[found] == chosen])
 
 
-def _same_sets(found: pd.DataFrame, selector: Mapping[str, Any]) -> tuple[str, ...]:
+def _same_sets(rows: Table, found: np.ndarray, selector: Mapping[str, Any]) -> tuple[str, ...]:
     """The OOD sets, the same for every seed and epoch and each there once; a mean over fewer sets is another number."""
-    keys = ["seed", "epoch"]
-    names = sorted(map(str, found["ood_set"].unique()))
-    places = len(found[keys].drop_duplicates())
-    if len(found) == places * len(names) and not found.duplicated([*keys, "ood_set"]).any():
-        return tuple(names)
-    found = found.astype({"ood_set": str})
-    counts = found.pivot_table(index=keys, columns="ood_set", values="value", aggfunc="size", fill_value=0)
-    if (counts > 1).any(axis=None):
-        seed = counts.index[(counts > 1).any(axis=1)][0][0]
+    names, which = rows.coded("ood_set", found)
+    places, when = np.unique(np.stack([rows.seed[found], rows.epoch[found]]), axis=1, return_inverse=True)
+    counts = np.bincount(when * len(names) + which, minlength=places.shape[1] * len(names)).reshape(-1, len(names))
+    if (counts > 1).any():
+        seed = places[0, (counts > 1).any(axis=1)][0]
         raise InputError(
             f"selector {dict(selector)} matches one number twice for seed {seed}, expected one row each.\n"
             "Remove rows of superseded runs."
         )
-    row, column = np.argwhere(counts.to_numpy() == 0)[0]
-    seed, name = counts.index[row][0], counts.columns[column]
-    raise InputError(
-        f"selector {dict(selector)} has no row of OOD set {name!r} for seed {seed}, expected the same sets for "
-        "every seed.\nScore every seed on the same sets."
-    )
+    if (counts == 0).any():
+        place, name = np.argwhere(counts == 0)[0]
+        raise InputError(
+            f"selector {dict(selector)} has no row of OOD set {names[name]!r} for seed {places[0, place]}, expected "
+            "the same sets for every seed.\nScore every seed on the same sets."
+        )
+    return tuple(sorted(names))

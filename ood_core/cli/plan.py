@@ -29,7 +29,7 @@ def plan_command(page: str | None, every: bool, scale: str, seeds: int | None, a
       python -m ood_core plan l2-norm
       python -m ood_core plan --all --scale small --json
     """
-    found = list(planned(asked(page, every, scale), scale, seeds))
+    found = list(planned(asked([page], every, scale), scale, seeds))
     table: list[dict[str, Any]] = []
     for name, recipe, runs in found:
         outlook = Outlook.of(runs)

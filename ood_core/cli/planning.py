@@ -25,7 +25,7 @@ class Outlook:
 
     @classmethod
     def of(cls, planned: Iterable[study.Planned]) -> Outlook:
-        runs = {p.key: p for p in planned}.values()
+        runs = study.merged(planned)
         states = [p.state for p in runs]
         minutes = sum(p.recipe.minutes for p in runs if p.state == "to train")
         return cls(states.count("stored"), states.count("to measure"), states.count("to train"), minutes)
@@ -39,11 +39,12 @@ class Outlook:
         return self.to_measure + self.to_train
 
 
-def asked(page: str | None, every: bool, scale: str) -> list[str]:
-    """The one page named, or with --all every page of the scale; exactly one of the two."""
-    if bool(page) == every:
-        raise click.UsageError("name one page, or pass --all for every page")
-    return [page] if page else pages_at(scale)
+def asked(named: Iterable[str | None], every: bool, scale: str) -> list[str]:
+    """The pages named, each once, or with --all every page of the scale; exactly one of the two."""
+    pages = [*dict.fromkeys(page for page in named if page)]
+    if bool(pages) == every:
+        raise click.UsageError("name a page, or pass --all for every page")
+    return pages or pages_at(scale)
 
 
 def planned(pages: Iterable[str], scale: str, seeds: int | None) -> Iterator[tuple[str, Recipe, list[study.Planned]]]:

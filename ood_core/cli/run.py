@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from .planning import Outlook, asked, duration
 
 
 @click.command("run")
-@click.argument("page", type=PAGE, required=False)
+@click.argument("pages", type=PAGE, nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
 @click.option("--scale", type=SCALE, default="tiny", show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
-@click.option("--recipe", "only", multiple=True, help="Only this recipe of the page; can be given several times.")
+@click.option("--recipe", "only", multiple=True, help="Only this recipe of the pages; can be given several times.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes of one thread each.  [default: all cores; GPU: 1]")
 @click.option(
@@ -35,7 +35,7 @@ from .planning import Outlook, asked, duration
 )
 @as_json
 def run_command(
-    page: str | None,
+    pages: tuple[str, ...],
     every: bool,
     scale: str,
     seeds: int | None,
@@ -46,7 +46,9 @@ def run_command(
     board: Path | None,
     as_json: bool,
 ) -> None:
-    """Train and measure what a page needs; stored runs are kept, interrupted ones go on.
+    """Train and measure what pages need; stored runs are kept, interrupted ones go on.
+
+    What several pages ask of one network is measured together, in one pass over the images.
 
     Ctrl-C ends after the current epoch and leaves a checkpoint; press it twice to stop at once. Compiled networks pay
     on a GPU and in long training; all seeds of one network compile once in each process. Under torchrun all processes
@@ -57,21 +59,24 @@ def run_command(
       python -m ood_core run l2-norm
       python -m ood_core run l2-norm --scale tiny --seeds 10 --jobs 1
       python -m ood_core run l2-norm --scale small --recipe ce --recipe l2
+      python -m ood_core run l2-norm compare --recipe ce
       python -m ood_core run --all
       torchrun --nproc_per_node 4 -m ood_core run l2-norm --scale small --recipe ce
     """
     if only and every:
-        raise click.UsageError("--recipe belongs to one page, and --all asks for every page")
-    pages = asked(page, every, scale)
+        raise click.UsageError("--recipe belongs to the pages that are named, and --all asks for every page")
+    names = asked(pages, every, scale)
     if board is not None:
         tensorboard.check()
-    request = study.Request.check(page=pages[0], scale=scale, device=device)
+    request = study.Request.check(page=names[0], scale=scale, device=device, jobs=jobs or 1, compiled=compiled)
     with parallel.processes(request.torch_device) as on:
         if parallel.size() > 1 and (jobs or 1) > 1:
             raise click.UsageError("--jobs trains several runs at once, and torchrun one run in several processes")
         workers = jobs or (1 if on.type == "cuda" or parallel.size() > 1 else os.cpu_count() or 1)
-        asking: dict[str, Any] = {"scale": scale, "device": device, "jobs": workers, "compiled": compiled, "only": only}
-        found = {name: _run(name, seeds or page_seeds(name, scale), asking) for name in pages}
+        own = {name: {"page": name, "seeds": seeds or page_seeds(name, scale)} for name in names}
+        requests = [request.model_copy(update={**own[name], "jobs": workers}) for name in names]
+        with _Bars(f"{', '.join(names)} at {scale}", workers) as bars, _graceful_stop() as stop:
+            found = study.run_or_load_all(requests, only=only, progress=bars, stop=stop)
         if parallel.rank() > 0:
             return
     if board is not None:
@@ -87,33 +92,31 @@ def run_command(
     show(done if as_json else [{column: row[column] for column in kept} for row in done], as_json)
 
 
-def _run(name: str, seeds: int, asking: dict[str, Any]) -> study.Results:
-    """One page, with a line before and bars in the first process."""
-    outlook = Outlook.of(study.plan(name, asking["scale"], seeds, only=asking["only"]))
-    minutes = outlook.minutes / min(asking["jobs"], max(1, outlook.to_do))
-    if parallel.rank() == 0:
-        click.echo(
-            f"{name} at {asking['scale']}: {outlook.runs} runs, {outlook.stored} stored, {outlook.to_do} to do"
-            + (f", about {duration(minutes)} with {asking['jobs']} at a time" if minutes else ""),
-            err=True,
-        )
-    with _Bars(outlook.to_do) as bars, _graceful_stop() as stop:
-        return study.run_or_load(name, seeds=seeds, progress=bars, stop=stop, **asking)
-
-
 class _Bars(study.Progress):
-    """One bar over all runs and one for each run in work; none where stderr is not a terminal or another one speaks."""
+    """A line before; a bar over all runs and one for each in work, where stderr is a terminal and in one process."""
 
-    def __init__(self, total: int) -> None:
-        self.overall = tqdm(total=total, unit="run", disable=True if parallel.rank() else None, desc="all runs")
+    def __init__(self, names: str, jobs: int) -> None:
+        self.names, self.jobs = names, jobs
+        self.overall: tqdm[Any] | None = None
         self.current: dict[str, tqdm[Any]] = {}
 
     def __enter__(self) -> _Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for bar in (*self.current.values(), self.overall):
+        for bar in (*self.current.values(), *([self.overall] if self.overall is not None else [])):
             bar.close()
+
+    def begin(self, planned: Sequence[study.Planned]) -> None:
+        outlook = Outlook.of(planned)
+        minutes = outlook.minutes / min(self.jobs, max(1, outlook.to_do))
+        if parallel.rank() == 0:
+            click.echo(
+                f"{self.names}: {outlook.runs} runs, {outlook.stored} stored, {outlook.to_do} to do"
+                + (f", about {duration(minutes)} with {self.jobs} at a time" if minutes else ""),
+                err=True,
+            )
+        self.overall = tqdm(total=outlook.to_do, unit="run", disable=True if parallel.rank() else None, desc="all runs")
 
     def epoch(self, planned: study.Planned, epoch: int, loss: float) -> None:
         if planned.key not in self.current:
@@ -128,7 +131,8 @@ class _Bars(study.Progress):
     def done(self, planned: study.Planned) -> None:
         if planned.key in self.current:
             self.current.pop(planned.key).close()
-        self.overall.update()
+        if self.overall is not None:
+            self.overall.update()
 
 
 @contextmanager

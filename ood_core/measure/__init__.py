@@ -13,7 +13,7 @@ from ..checks import choice
 from ..recipes import Recipe
 from . import activity, clusters, cost, covariances, detection, embedding, hidden, latency, posteriors, standard
 from .detection import CORRECT, parse_score_name
-from .job import COLUMNS, Job, Measure, Moment, Seen, Sets
+from .job import COLUMNS, Job, Measure, Moment, Passed, Seen, Sets
 
 __all__ = [
     "COLUMNS",
@@ -22,6 +22,7 @@ __all__ = [
     "Job",
     "Measure",
     "Moment",
+    "Passed",
     "Seen",
     "Sets",
     "jobs",

@@ -51,6 +51,9 @@ class Job:
         return "|".join(map(str, parts))
 
 
+Passed = dict[tuple[str, int], Outputs]
+
+
 @dataclass(frozen=True)
 class Sets:
     """The image sets of a recipe: the part trained on, ID validation and test images, and OOD sets by name.
@@ -140,20 +143,23 @@ class Seen:
         net: the network, in eval mode.
         recipe, seed, epoch, sets: what it was trained from.
         scores: scores that measures leave to be stored, by `scorer|layer|params|set`.
+        passed: outputs by set and number of images; recipes that share the network and epoch share them too.
     """
 
-    def __init__(self, net: Network, sets: Sets, recipe: Recipe, seed: int, epoch: int) -> None:
+    def __init__(
+        self, net: Network, sets: Sets, recipe: Recipe, seed: int, epoch: int, passed: Passed | None = None
+    ) -> None:
         self.net, self.sets, self.recipe, self.seed, self.epoch = net, sets, recipe, seed, epoch
         self.last = epoch == recipe.epochs
         self.scores: Scores = {}
         self.kept: dict[Any, Any] = {}  # what several jobs of one measure share, a fitted scorer for instance
+        self.passed: Passed = {} if passed is None else passed
         self._few = None if self.last else recipe.evaluate.early_images
-        self._ood: dict[str, Outputs] = {}
 
     @cached_property
     def train(self) -> Outputs:
         """Training images, without augmentation: what scorers are fitted on."""
-        return self.sample if self._few is not None else extract(self.net, self.sets.train)
+        return self.sample if self._few is not None else self._pass("train", self.sets.train)
 
     @cached_property
     def sample(self) -> Outputs:
@@ -161,19 +167,23 @@ class Seen:
         count = self.recipe.evaluate.collapse_images
         if self._few is None:
             return self.train[:count]
-        return extract(self.net, self.sets.train.part(slice(count), "sample"))
+        return self._pass("train", self.sets.train.part(slice(count), "sample"))
 
     @cached_property
     def test(self) -> Outputs:
         """ID test images."""
-        return extract(self.net, self.first(self.sets.test))
+        return self._pass("test", self.first(self.sets.test))
 
     def ood(self, name: str) -> Outputs:
         """Images of one OOD set, without labels: its classes are not the network's."""
-        if name not in self._ood:
-            unlabelled = replace(self.first(self.sets.ood[name]), labels=None)
-            self._ood[name] = extract(self.net, unlabelled)
-        return self._ood[name]
+        return self._pass(f"ood {name}", replace(self.first(self.sets.ood[name]), labels=None))
+
+    def _pass(self, name: str, images: ImageSet) -> Outputs:
+        """A set that holds the first so many images of its kind, through the network."""
+        key = name, len(images)
+        if key not in self.passed:
+            self.passed[key] = extract(self.net, images)
+        return self.passed[key]
 
     def first(self, images: ImageSet) -> ImageSet:
         """What is read of a set at this epoch: the first images before the last, where the recipe says so."""
