@@ -87,7 +87,7 @@ def _inner(seen: Seen, name: str) -> dict[str, Tensor]:
     """`inner` of the ID test images ("") or an OOD set, once for all jobs."""
     key = ("inner", name)
     if key not in seen.kept:
-        seen.kept[key] = inner(seen.net, seen.first(seen.sets.ood[name] if name else seen.sets.test))
+        seen.kept[key] = inner(seen.net, seen.ood_images(name) if name else seen.first(seen.sets.test))
     found: dict[str, Tensor] = seen.kept[key]
     return found
 

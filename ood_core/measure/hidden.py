@@ -156,7 +156,7 @@ def _bound(seen: Seen, job: Job) -> list[Row]:
 
     Of ID test images, gap and bound of the last layer are left to be stored, as shares of the norm.
     """
-    sets = [("test", seen.first(seen.sets.ood[job.ood_set]))] if job.ood_set else _id_sets(seen)
+    sets = [("test", seen.ood_images(job.ood_set))] if job.ood_set else _id_sets(seen)
     rows: list[Row] = []
     broken, pairs = {"": 0, RANDOM: 0}, {"": 0, RANDOM: 0}
     for split, images in sets:

@@ -175,8 +175,12 @@ class Seen:
         return self._pass("test", self.first(self.sets.test))
 
     def ood(self, name: str) -> Outputs:
-        """Images of one OOD set, without labels: its classes are not the network's."""
-        return self._pass(f"ood {name}", replace(self.first(self.sets.ood[name]), labels=None))
+        """One OOD set, passed through the network."""
+        return self._pass(f"ood {name}", self.ood_images(name))
+
+    def ood_images(self, name: str) -> ImageSet:
+        """What is read of an OOD set at this epoch, without labels: its classes are not the network's."""
+        return replace(self.first(self.sets.ood[name]), labels=None)
 
     def _pass(self, name: str, images: ImageSet) -> Outputs:
         """A set that holds the first so many images of its kind, through the network."""

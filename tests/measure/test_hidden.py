@@ -40,6 +40,16 @@ def value(found, **where):
     return row["value"]
 
 
+@pytest.mark.parametrize("network", [None, {"name": "resnet8", "width": 4}])
+def test_classes_of_an_ood_set_are_not_those_of_the_network(network):
+    plain, other = seen_by(network=network), seen_by(network=network)
+    ood = other.sets.ood["noise"]
+    other.sets.ood["noise"] = dataclasses.replace(
+        ood, labels=ood.labels + 90, classes=tuple(f"class {c}" for c in range(100))
+    )
+    assert rows_of(plain) == rows_of(other)
+
+
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "gelu"])
 def test_the_linear_maps_give_the_logits_from_every_layer(activation):
     net = seen_by(activation).net.double()
