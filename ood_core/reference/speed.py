@@ -72,12 +72,12 @@ def ratios(found: dict[str, Any]) -> list[dict[str, Any]]:
             compared.append(
                 {
                     "work": work,
-                    "threads": threads,
+                    "met": "yes" if met else "no",  # near the front: a phone shows the first columns
                     "against": other,
+                    "threads": threads,
                     "ratio of": of,
                     "ratio": float(shown),
                     "target": f"at least {target['faster']} times faster" if faster else f"at most {target['at_most']}",
-                    "met": "yes" if met else "no",
                 }
             )
     return compared
