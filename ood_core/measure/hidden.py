@@ -73,38 +73,44 @@ def linear_maps(net: MLP, weight: Tensor, x: Tensor) -> Iterator[tuple[Tensor, T
         c = (wide * slope[:, None, :]) @ net.matrices[index]
 
 
-def layers(seen: Seen, images: ImageSet) -> dict[str, list[Layer]]:
+def layers(seen: Seen, name: str, images: ImageSet) -> dict[str, list[Layer]]:
     """Every hidden layer on some images, by protocol: "" with the network's signs, `RANDOM` with random ones.
 
     A multilayer perceptron gives all of its layers from the first to the last; another network with a linear head its
     features, of which the head is the linear map.
     """
     blocks: dict[str, dict[str, list[Layer]]] = {"": {}, RANDOM: {}}
-    for name, a, c, labels in _maps(seen, images):
-        draw = generator(seen.seed, "signs", name)
+    for layer, a, c, labels in _maps(seen, name, images):
+        draw = generator(seen.seed, "signs", layer)
         signs = torch.randint(0, 2, c.shape[-2:], generator=draw).to(a) * 2 - 1
         for protocol, coefficients in (("", c), (RANDOM, signs)):
-            blocks[protocol].setdefault(name, []).append(_layer(name, a, coefficients, labels))
+            blocks[protocol].setdefault(layer, []).append(_layer(layer, a, coefficients, labels))
     order = sorted(blocks[""])
-    return {protocol: [_joined(found[name]) for name in order] for protocol, found in blocks.items()}
+    return {protocol: [_joined(found[layer]) for layer in order] for protocol, found in blocks.items()}
 
 
-def _maps(seen: Seen, images: ImageSet) -> Iterator[tuple[str, Tensor, Tensor, Tensor | None]]:
+def _maps(seen: Seen, name: str, images: ImageSet) -> Iterator[tuple[str, Tensor, Tensor, Tensor | None]]:
     """Name, a, C and labels of each block of images and each layer."""
     head: Head = seen.net.head.formula()  # type: ignore[operator]  # every head has one
-    net = seen.net.backbone
+    net, weight = seen.net.backbone, head.weight.double()
     wide = copy.deepcopy(net).double() if isinstance(net, MLP) else None
-    weight = head.weight.double()
+    features = None if wide is not None else _outputs(seen, name).features.double().cpu()
     for start in range(0, len(images), BLOCK):
         part = slice(start, start + BLOCK)
         labels = None if images.labels is None else torch.from_numpy(images.labels[part])
-        x = seen.net.prepare(torch.from_numpy(images.images[part]))
-        if wide is not None:
-            for depth, (a, c) in enumerate(linear_maps(wide, weight.to(x.device), x.double())):
+        if features is not None:
+            yield "features", features[part], weight.cpu(), labels
+        elif wide is not None:
+            x = seen.net.prepare(torch.from_numpy(images.images[part])).double()
+            for depth, (a, c) in enumerate(linear_maps(wide, weight.to(x.device), x)):
                 yield f"hidden.{len(wide.layers) - depth}", a.cpu(), c.cpu(), labels
-        else:
-            with torch.no_grad():
-                yield "features", net(x).double().cpu(), weight.cpu(), labels
+
+
+def _outputs(seen: Seen, name: str) -> Outputs:
+    """What other measures have passed through the network already: a split of `_id_sets`, or an OOD set."""
+    if name == "train":
+        return seen.sample
+    return seen.test if name == "test" else seen.ood(name)
 
 
 def _layer(name: str, a: Tensor, c: Tensor, labels: Tensor | None) -> Layer:
@@ -140,7 +146,7 @@ def _of(seen: Seen, name: str, images: ImageSet) -> dict[str, list[Layer]]:
     """`layers`, once for all measures of a network."""
     key = ("hidden", name)
     if key not in seen.kept:
-        seen.kept[key] = layers(seen, images)
+        seen.kept[key] = layers(seen, name, images)
     found: dict[str, list[Layer]] = seen.kept[key]
     return found
 
