@@ -207,8 +207,13 @@ class Scorer(ABC):
         rows = max(1, self.memory // (8 * self._numbers_per_row(self._columns)))
         if self.in_cache and x.device.type == "cpu":
             rows = min(rows, max(1, CACHE // (8 * self._columns)))
-        parts = (placed(block) for block in torch.split(x, rows))
-        scores = torch.cat([self._score(part.to(dtype) if self.widens else part) for part in parts]).to(dtype)
+        # One tensor for all scores and one for widened rows: small results between large blocks that come and go would
+        # leave holes that no next block fits into, up to the size of all rows.
+        scores = x.new_empty(len(x), dtype=dtype)
+        wide = x.new_empty((min(rows, len(x)), x.shape[1]), dtype=dtype) if self.widens else None
+        for block, into in zip(torch.split(x, rows), torch.split(scores, rows), strict=True):
+            part = placed(block)
+            into.copy_(self._score(part if wide is None else wide[: len(part)].copy_(part)))
         if not bool(scores.sum().isfinite()) and (bad := int((~torch.isfinite(scores)).sum())):
             raise InputError(
                 f"{self.name} gives NaN or infinity for {bad} of {len(scores)} rows, expected finite scores.\n"

@@ -56,3 +56,20 @@ def test_fits_see_their_rows_in_pieces(made):
     small, large = grown(made)
     assert small < 24
     assert large < 60
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit there")
+def test_scoring_leaves_no_holes_between_blocks():
+    """Rows are widened in blocks of half a megabyte: a result kept behind each of them would cost all 230 MB."""
+    script = (
+        SCRIPT.partition("train, new =")[0]
+        + """
+rows = outputs(60_000)
+scorer = scorers.make("feature_norm").fit(rows)
+before = peak()
+scorer.score(rows)
+print(peak() - before)
+"""
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 60
