@@ -30,6 +30,7 @@ __all__ = [
     "Request",
     "Results",
     "export",
+    "final",
     "merged",
     "plan",
     "record",
@@ -146,7 +147,7 @@ class Results:
     @property
     def final(self) -> pd.DataFrame:
         """The rows of each recipe's last epoch."""
-        return self.rows[self.rows["epoch"] == self.rows.groupby("recipe")["epoch"].transform("max")]
+        return final(self.rows)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -273,6 +274,11 @@ def run_or_load_all(
         fresh = frozenset((item.recipe.id, item.seed) for item in items if item.key in new)
         results[request.page] = Results(request, {item.recipe.id: item.recipe for item in items}, stored, fresh)
     return results
+
+
+def final(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those rows of each recipe that are of its last epoch."""
+    return rows[rows["epoch"] == rows.groupby("recipe")["epoch"].transform("max")]
 
 
 def recorded_rows(page: str, scale: str) -> pd.DataFrame | None:

@@ -15,13 +15,16 @@ from .html import Html, cell, csv_link, row, small, table
 SHORT = 12  # characters of a run key or a commit; the CSV has them whole
 
 
-def metrics_table(rows: pd.DataFrame, metric: str = "auroc", names: Mapping[str, str] | None = None) -> Html:
+def metrics_table(
+    rows: pd.DataFrame, metric: str = "auroc", names: Mapping[str, str] | None = None, name: str = ""
+) -> Html:
     """Mean ± standard deviation over seeds of one metric at the last epoch, in per cent: recipe x scorer x OOD set.
 
     Args:
         rows: tidy rows of one scale with a `recipe` column.
         metric: a fraction that has an OOD set, such as auroc or fpr_at_tpr.
         names: recipe -> how to call it.
+        name: of the CSV file, the metric's if left out.
     Returns:
         the table; `frame` has a row per recipe, scorer and set with mean, sd (n - 1), n as fractions.
     Raises:
@@ -50,13 +53,13 @@ def metrics_table(rows: pd.DataFrame, metric: str = "auroc", names: Mapping[str,
         cells += [
             cell(escape(str(scorer)) + small(f"{layer} {settings(str(params))}".strip()), f"{scorer} {layer} {params}")
         ]
-        for name in sets["ood_set"]:
-            cells.append(_mean_sd(by_set.loc[name]) if name in by_set.index else cell("", ""))
+        for ood in sets["ood_set"]:
+            cells.append(_mean_sd(by_set.loc[ood]) if ood in by_set.index else cell("", ""))
         counts = sorted(part["n"].unique())
         lines.append(row([*cells, cell("–".join(map(str, counts)), counts[0])]))
-    headers = ["recipe", "scorer", *(f"{name} ({group})" for group, name in sets.itertuples(index=False)), "seeds"]
+    headers = ["recipe", "scorer", *(f"{ood} ({group})" for group, ood in sets.itertuples(index=False)), "seeds"]
     label = f"{metric} in per cent, mean ± standard deviation over seeds"
-    return Html(f"<div>{table(headers, lines, label)}{csv_link(frame, metric)}</div>", frame)
+    return Html(f"<div>{table(headers, lines, label)}{csv_link(frame, name or metric)}</div>", frame)
 
 
 def provenance_table(runs: pd.DataFrame) -> Html:
