@@ -207,7 +207,8 @@ class Scorer(ABC):
         rows = max(1, self.memory // (8 * self._numbers_per_row(self._columns)))
         if self.in_cache and x.device.type == "cpu":
             rows = min(rows, max(1, CACHE // (8 * self._columns)))
-        parts = (placed(block) for block in torch.split(x, rows))
+        blocks = max(1, -(-len(x) // rows))  # of one size: a few rows in the last would read a bank for themselves
+        parts = (placed(block) for block in x.tensor_split(blocks))
         scores = torch.cat([self._score(part.to(dtype) if self.widens else part) for part in parts]).to(dtype)
         if not bool(scores.sum().isfinite()) and (bad := int((~torch.isfinite(scores)).sum())):
             raise InputError(
