@@ -219,3 +219,16 @@ def test_the_scorer_gives_the_same_scores(monkeypatch):
     with_bfloat16 = scorer.score(x)
     monkeypatch.setattr(coarse, "fast", lambda: False)
     np.testing.assert_allclose(with_bfloat16, scorer.score(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("lost", [0.0, 2.0**-9])
+def test_the_bound_counts_what_was_lost_on_either_side(lost):
+    """The query's and the bank's residuals may point along the other row, and count twice in a squared distance."""
+    x = torch.full((2, COLUMNS), (1 + 0.99 * 2**-8) / 8, dtype=torch.float64)
+    values = torch.full((2, 1), -1.0)
+    away = torch.linalg.vector_norm(x - x.bfloat16(), dim=1, keepdim=True)
+    length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    worst = length.square() - 1 - 2 * away - 2 * length * lost - 2**-8 * 2
+    floors = coarse._floors(x, values, lost)
+    assert (floors <= worst).all()
+    assert (floors >= worst - 5e-4).all()
