@@ -208,10 +208,12 @@ class Scorer(ABC):
         if self.in_cache and x.device.type == "cpu":
             rows = min(rows, max(1, CACHE // (8 * self._columns)))
         # One tensor for all scores and one for widened rows: small results between large blocks that come and go would
-        # leave holes that no next block fits into, up to the size of all rows.
+        # leave holes that no next block fits into, up to the size of all rows. The blocks are of one size: a few rows
+        # in the last would read a whole bank for themselves.
+        blocks = max(1, -(-len(x) // rows))
         scores = x.new_empty(len(x), dtype=dtype)
-        wide = x.new_empty((min(rows, len(x)), x.shape[1]), dtype=dtype) if self.widens else None
-        for block, into in zip(torch.split(x, rows), torch.split(scores, rows), strict=True):
+        wide = x.new_empty((-(-len(x) // blocks), x.shape[1]), dtype=dtype) if self.widens else None
+        for block, into in zip(x.tensor_split(blocks), scores.tensor_split(blocks), strict=True):
             part = placed(block)
             into.copy_(self._score(part if wide is None else wide[: len(part)].copy_(part)))
         if not bool(scores.sum().isfinite()) and (bad := int((~torch.isfinite(scores)).sum())):

@@ -4,6 +4,7 @@
 in float32, only names a few more candidates than asked for; their distances are computed again from the differences in
 float64. An a-priori bound on the product's rounding then shows, row by row, that no other row of the bank can be
 nearer. Rows without that proof go through a float64 product, and those still without it to the plain computation.
+Large searches begin with bfloat16 products and more candidates, where the processor is quick at them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..outputs import NORM_EPS
+from . import coarse
 from .rows import working_dtype
 
 AS_GIVEN = ("bank", "lengths")  # what `prepare` leaves in the rows' own precision
 SPARE = 14  # candidates above k: room between the k-th distance and the best row that was not a candidate
 GROUP = 16  # columns that share one minimum in the search for the smallest
+TRIAL = 256  # rows that tell whether bfloat16 has digits enough for a bank
+TOGETHER = 64  # rows that have as many more candidates measured as one of them needs
 CACHE = 2**17  # numbers that a processor's cache holds: differences are read again as soon as they are made
 RANGE = {torch.float32: (1e-15, 1e15), torch.float64: (1e-120, 1e120)}  # radii whose squares are safe in products
 
@@ -56,11 +60,16 @@ def lengths(bank: Tensor, memory: int) -> Tensor:
 
 def rows_of(state: dict[str, Tensor], index: slice | Tensor) -> Tensor:
     """Rows of a prepared bank in its own precision, divided by their lengths where `prepare` was told to."""
-    rows = state["bank"][index]
+    rows = _at(state["bank"], index)
     if "lengths" not in state:
         return rows
-    divisor = state["lengths"][index]
+    divisor = _at(state["lengths"], index)
     return (rows.to(divisor.dtype) / divisor).to(rows.dtype)
+
+
+def _at(rows: Tensor, index: slice | Tensor) -> Tensor:
+    """rows[index], copied as whole rows and not number by number."""
+    return rows.index_select(0, index) if isinstance(index, Tensor) else rows[index]
 
 
 def _blocks(state: dict[str, Tensor], memory: int) -> Iterator[Tensor]:
@@ -81,23 +90,49 @@ def nearest(x: Tensor, state: dict[str, Tensor], k: int, memory: int) -> tuple[T
         memory: bytes to use; about half of them for products, a quarter for differences.
     """
     bank = state["bank"]
-    distances, index = x.new_empty(len(x), k), torch.empty(len(x), k, dtype=torch.int64, device=x.device)
-    left = torch.arange(len(x), device=x.device)
-    radius = float(state["norms"].max().sqrt())
-    for dtype in _stages(x, radius) if k + SPARE < len(bank) else ():
-        rows = x[left]
-        found, limit = _candidates(rows, state, k + SPARE, radius, dtype, memory)
-        near, order = _differences(rows, state, found, memory).sort(dim=1)
-        rounding = 1 + 2 * (x.shape[1] + 8) * torch.finfo(x.dtype).eps
-        proven = (near[:, k - 1] / radius).square() * rounding <= limit
-        distances[left[proven]] = near[proven, :k]
-        index[left[proven]] = found.gather(1, order)[proven, :k]
-        left = left[~proven]
-        if not len(left):
-            return distances, index
-    for part in left.split(rows_at_once(len(bank), x.shape[1], memory)):
-        distances[part], index[part] = _plain(x[part], state, k, memory)
-    return distances, index
+    known = _Known(x, k, float(state["norms"].max().sqrt()))
+    stages = _stages(x, known.radius) if k + SPARE < len(bank) else []
+    if torch.float32 in stages and coarse.pays(x, len(bank), k, memory):
+        _settle_coarsely(known, x, state, memory)
+    for dtype in stages:
+        left = known.left()
+        if len(left):
+            rows = x[left]
+            found, floor = _candidates(rows, state, k + SPARE, known.radius, dtype, memory)
+            known.settle(left, _differences(rows, state, found, memory), found, floor)
+    left = known.left()
+    for part in left.split(rows_at_once(len(bank), x.shape[1], memory)) if len(left) else ():
+        known.distances[part], known.index[part] = _plain(x[part], state, k, memory)
+    return known.distances, known.index
+
+
+class _Known:
+    """The k nearest of each row of x among what was measured, and for which rows they are proven to be the nearest."""
+
+    def __init__(self, x: Tensor, k: int, radius: float) -> None:
+        self.k, self.radius = k, radius
+        self.rounding = 1 + 2 * (x.shape[1] + 8) * torch.finfo(x.dtype).eps
+        self.distances = x.new_full((len(x), k), torch.inf)
+        self.index = torch.zeros(len(x), k, dtype=torch.int64, device=x.device)
+        self.proven = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+
+    def settle(self, rows: Tensor, near: Tensor, found: Tensor, floor: Tensor) -> Tensor:
+        """Add distances `near` to `found`, with a floor under all other squared distances in units of the radius.
+
+        Returns the squared k-th distances in these units, from above.
+        """
+        near, order = torch.cat([self.distances[rows], near], dim=1).sort(dim=1)
+        found = torch.cat([self.index[rows], found], dim=1).gather(1, order)
+        self.distances[rows], self.index[rows] = near[:, : self.k], found[:, : self.k]
+        reach: Tensor = (near[:, self.k - 1] / self.radius).square() * self.rounding
+        self.proven[rows] = reach <= floor
+        return reach
+
+    def left(self) -> Tensor:
+        """Rows without a proof, for which what was measured is forgotten."""
+        rows = torch.nonzero(~self.proven).flatten()
+        self.distances[rows] = torch.inf
+        return rows
 
 
 def rows_at_once(bank_rows: int, columns: int, memory: int) -> int:
@@ -107,7 +142,7 @@ def rows_at_once(bank_rows: int, columns: int, memory: int) -> int:
 
 def numbers_per_query(bank_rows: int, columns: int) -> int:
     """Numbers that a query takes: large products are quick, so that a block of queries should meet 8192 rows."""
-    return 6 * columns + 2 * min(bank_rows, 8192)
+    return 6 * columns + 2 * min(bank_rows, 2048)
 
 
 def _stages(x: Tensor, radius: float) -> list[torch.dtype]:
@@ -115,6 +150,41 @@ def _stages(x: Tensor, radius: float) -> list[torch.dtype]:
     ieee = torch.get_float32_matmul_precision() == "highest"  # else products may run in TF32 or bfloat16
     types = [torch.float32] * ieee + [torch.float64] * (x.dtype == torch.float64)
     return [dtype for dtype in types if RANGE[dtype][0] < radius < RANGE[dtype][1]]
+
+
+def _settle_coarsely(known: _Known, x: Tensor, state: dict[str, Tensor], memory: int) -> None:
+    """Settle rows by bfloat16 candidates: the first few, and the others where that settled most of those."""
+    centre, norms = state["centre"], state["norms"] / known.radius**2
+    wide = torch.promote_types(state["bank"].dtype, torch.float32)
+
+    def block(part: slice) -> Tensor:
+        return (rows_of(state, part).to(wide) - centre.to(wide)).div_(known.radius).float()
+
+    everyone = torch.arange(len(x), device=x.device)
+    pieces = -(-(len(x) - TRIAL) // coarse.at_once(x.shape[1], known.k, memory))
+    for rows in (everyone[:TRIAL], *everyone[TRIAL:].tensor_split(pieces)):
+        query = (x[rows] - centre) / known.radius
+        _settle_from(coarse.candidates(query, norms, block, known.k, memory), known, rows, x[rows], state, memory)
+        if int(known.proven[rows].sum()) < len(rows) / 2:
+            return
+
+
+def _settle_from(
+    candidates: coarse.Candidates, known: _Known, rows: Tensor, x: Tensor, state: dict[str, Tensor], memory: int
+) -> None:
+    """Settle the rows x = x[rows] from as few of their candidates as prove them."""
+
+    def measure(at: Tensor, count: int) -> Tensor:
+        found, none = candidates.take(count, at)
+        near = _differences(x[at], state, found, memory).masked_fill_(none, torch.inf)
+        return known.settle(rows[at], near, found, candidates.floor(at))
+
+    reach = measure(torch.arange(len(x), device=x.device), known.k + SPARE)
+    # What is now known of the k-th distance tells how many more a proof takes, and where there is none.
+    more = (candidates.floors < reach[:, None]).sum(dim=1)
+    at = torch.nonzero((more > 0) & (reach <= candidates.last)).flatten()
+    for part in at[more[at].argsort()].split(TOGETHER) if len(at) else ():
+        measure(part, int(more[part].max()))
 
 
 def _candidates(

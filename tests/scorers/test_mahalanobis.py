@@ -7,6 +7,7 @@ from sklearn.covariance import EmpiricalCovariance
 
 from ood_core import Outputs, scorers
 from ood_core.checks import InputError
+from ood_core.scorers import rows as by_rows
 
 from .cases import outputs
 
@@ -111,3 +112,12 @@ def test_refusals(name):
         fit(name, flat, y, ridge=0)
     with pytest.raises(InputError, match=r"overflows[\s\S]*Scale the layer down"):
         fit(name, h.double() * 1e160, y)
+
+
+@pytest.mark.parametrize("columns", [by_rows.WIDE - 1, by_rows.WIDE, by_rows.WIDE + 1, 391])
+def test_the_scatter_is_the_whole_product(columns):
+    x = torch.randn(90, columns, dtype=torch.float64)
+    mean = x.mean(dim=0)
+    got = by_rows.scatter_of(iter(x.split(40)), mean, "it")
+    assert torch.equal(got, got.T)
+    np.testing.assert_allclose(got, (x - mean).T @ (x - mean), rtol=1e-12, atol=1e-12)

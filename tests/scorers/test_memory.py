@@ -18,11 +18,11 @@ def outputs(rows):
     x, logits = torch.empty(rows, 512).normal_().relu_(), torch.empty(rows, 5).normal_()
     return Outputs(features=x, logits=logits, labels=torch.arange(rows) % 5)
 
-train, new = outputs(20_000), outputs(100)
-for budget in map(int, sys.argv[1:]):
+train, new = outputs(20_000), outputs(int(sys.argv[1]))
+for budget in map(int, sys.argv[2:]):
     small = scorers.make(NAME)
     small.memory = budget * 2**20
-    small.fit(train[:3000]).score(new)  # what is loaded on first use is no memory of the scorer's
+    small.fit(train[:3000]).score(new[:100])  # what is loaded on first use is no memory of the scorer's
     before = peak()
     scorer = scorers.make(NAME)
     scorer.memory, scorer.sample = budget * 2**20, 100
@@ -31,9 +31,9 @@ for budget in map(int, sys.argv[1:]):
 """
 
 
-def grown(made: str) -> list[float]:
-    """MB above the inputs with budgets of 16 and 256 MB, for 40 MB of training rows."""
-    command = [sys.executable, "-c", SCRIPT.replace("NAME", made), "16", "256"]
+def grown(made: str, queries: int = 100, budgets: tuple[int, ...] = (16, 256)) -> list[float]:
+    """MB above the inputs with budgets in MB, for 40 MB of training rows."""
+    command = [sys.executable, "-c", SCRIPT.replace("NAME", made), *map(str, (queries, *budgets))]
     given_back = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # freed blocks count as freed, whatever their order left behind
     environment = {**os.environ, **given_back}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -46,6 +46,15 @@ def test_neighbours_stay_within_the_budget_above_their_inputs(name):
     """Their float64 copy would be 80 MB, their unit vectors 40 MB."""
     small, large = grown(f'"{name}"')
     assert small < 32
+    assert large < 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit there")
+@pytest.mark.parametrize("name", ["knn", "knn_nan"])
+def test_large_searches_stay_within_the_budget_too(name):
+    """Large enough for the candidates from bfloat16."""
+    small, large = grown(f'"{name}"', 4000, (128, 256))
+    assert small < 150
     assert large < 300
 
 
