@@ -232,3 +232,25 @@ def test_the_bound_counts_what_was_lost_on_either_side(lost):
     floors = coarse._floors(x, values, lost)
     assert (floors <= worst).all()
     assert (floors >= worst - 5e-4).all()
+
+
+def test_the_worst_rounding_of_any_block_is_counted(monkeypatch):
+    """Rows of the first block are exact in bfloat16, one of a later block is not."""
+    bank = torch.randint(-2, 3, (3 * coarse.COLUMNS, COLUMNS)).float()
+    bank[0], bank[-1] = 0.0, 3 + 2**-7  # neither decides the radius, the origin is the centre
+    bank[1 : 1 + COLUMNS], radius = 16 * torch.eye(COLUMNS), 32.0
+    counted = []
+    floors = coarse._floors
+    monkeypatch.setattr(coarse, "_floors", lambda *given: counted.append(given[2]) or floors(*given))
+    norms = (bank / radius).double().square().sum(dim=1)
+    coarse.candidates(torch.randn(5, COLUMNS).double(), norms, lambda part: bank[part] / radius, K, MEMORY)
+    away = torch.linalg.vector_norm(bank[-1] - bank[-1].bfloat16()) / radius
+    assert away > 0
+    assert counted == [pytest.approx(float(away))]
+
+
+def test_a_query_beyond_the_bound_has_no_floor():
+    x = torch.ones(2, COLUMNS, dtype=torch.float64) * torch.tensor([[1.0], [coarse.LONGEST]])
+    floors = coarse._floors(x, torch.zeros(2, 3), 0.0)
+    assert floors[0].isfinite().all()
+    assert floors[1].eq(-torch.inf).all()
