@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tarfile
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -56,16 +57,20 @@ def retrieve(url: str, filename: str | Path, chunk_size: int = CHUNK) -> None:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """While open, torchvision downloads with `retrieve`; a torchvision without that function keeps its own way."""
+    """While open, torchvision downloads with `retrieve` and unpacks nothing outside of its folder.
+
+    A torchvision without that function, or a Python without that filter (before 3.11.4), keeps its own way.
+    """
     from .._torchvision import torchvision
 
     utils: Any = torchvision().datasets.utils
-    own = getattr(utils, "_urlretrieve", None)
-    if own is None:
+    # torchvision names no filter for archives; Python 3.12 and 3.13 warn of that, 3.14 takes this one by itself.
+    ours: list[tuple[Any, str, Any]] = [(utils, "_urlretrieve", retrieve)]
+    if hasattr(tarfile, "data_filter"):
+        ours.append((tarfile.TarFile, "extraction_filter", staticmethod(tarfile.data_filter)))
+    with ExitStack() as restored:
+        for owner, name, value in ours:
+            if hasattr(owner, name):
+                restored.callback(setattr, owner, name, vars(owner)[name])
+                setattr(owner, name, value)
         yield
-        return
-    utils._urlretrieve = retrieve
-    try:
-        yield
-    finally:
-        utils._urlretrieve = own
