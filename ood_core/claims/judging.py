@@ -77,13 +77,18 @@ def _part(part: Part, claim: Claim, rows: selection.Table) -> Result:
     return _gathered(Result(part, part.name, "", parts=tuple(children)))
 
 
+def _seeds(parts: Iterable[Result]) -> int:
+    """The fewest seeds behind a part that was run: one that was not says so itself."""
+    return min((r.n for r in parts if r.word != NOT_RUN), default=0)
+
+
 def _gathered(result: Result) -> Result:
     """The word of a part that is repeated for each OOD set, from its own parts."""
     k = result.part.at_least
     how, k = ("listed", 0) if k is None else ("at_least", k)
     word, answer = combine([(r.word, r.answer) for r in result.parts], how, k)
     holm = combine([r.holm for r in result.parts], how, k)
-    n = min((r.n for r in result.parts), default=0)
+    n = _seeds(result.parts)
     return replace(result, word=word, answer=answer, holm=holm, n=n)
 
 
@@ -122,7 +127,7 @@ def _combined(claim: Claim, scale: str, parts: tuple[Result, ...]) -> Verdict:
     counted = [result for result in parts if result.part.counts] or list(parts)
     word, answer = _by_groups(claim, [(r.part, (r.word, r.answer)) for r in counted])
     holm = _by_groups(claim, [(r.part, r.holm) for r in counted])
-    n = min((r.n for r in counted), default=0)
+    n = _seeds(counted)
     reasons = [r.note for r in counted if r.word == word] if word in (NOT_RUN, DESCRIPTIVE) else []
     note = "numbers only" if claim.combine == "listed" and word == DESCRIPTIVE else next(iter(reasons), "")
     if word == OPEN and OPEN not in [r.word for r in counted]:
