@@ -114,7 +114,7 @@ def test_tables_say_what_the_frames_hold(rows):
     text = tables.guide(summary, against, names).html
     assert "Best mean over near and far: cross-entropy &lt;b&gt; with <code>knn</code>, 90.0 % [89.0, 91.0]." in text
     assert "1 of 4 detectors have an interval that reaches as far" in text
-    assert "1 detectors are better than the baseline, 1 are worse, and 1 are open" in text
+    assert "Against the baseline, after Holm's correction: 1 better, 1 worse, 1 open" in text
     with pytest.raises(InputError, match="the summary is empty"):
         tables.guide(summary.iloc[:0], against)
 

@@ -247,6 +247,17 @@ def test_zeros_count_in_the_mean_of_a_logarithmic_panel():
     assert line((0.0, 3.0, 6.0)) == pytest.approx(np.log10(3), abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.03, 40.0, {0.1, 1, 10}), (0.12, 0.9, {0.2, 0.5}), (0.35, 0.45, {0.36, 0.4, 0.44}), (0.7, 1.4, {0.9, 1.2})],
+)
+def test_a_logarithmic_axis_has_numbers_whatever_it_spans(low, high, expected):
+    rows = pd.concat([seeds((low,) * 3), seeds((high,) * 3, epoch=5)])
+    root = ElementTree.fromstring(plots.through_training({"a": rows}, log=["a"], **TEXTS).svg)
+    bottom = max(y for _, _, y in ticks(root))  # where the epochs stand
+    assert {value for value, _, y in ticks(root) if y < bottom - 5} == expected
+
+
 def test_several_ood_sets_are_averaged_per_seed():
     one = plots.through_training({"a": CURVES}, **TEXTS).svg
     twins = pd.concat([CURVES.assign(value=CURVES["value"] + d, ood_set=str(d)) for d in (-0.5, 0.5)])

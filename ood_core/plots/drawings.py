@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -190,12 +192,21 @@ def _dress(axes: Axes, title: str, log: bool) -> None:
     axes.grid()
     if log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(numticks=5))
-        # plain numbers: powers would be set in another font
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_ticks(axes.yaxis)
     else:
         axes.yaxis.set_major_locator(MaxNLocator(4))
+
+
+def log_ticks(axis: Axis) -> None:
+    """Plain numbers at powers of ten, or at numbers between them where fewer than two powers are in sight."""
+    low, high = axis.get_view_interval()
+    if math.floor(math.log10(high)) > math.ceil(math.log10(low)):
+        axis.set_major_locator(LogLocator(numticks=5))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if high > 5 * low else MaxNLocator(3))
+    # powers would be set in another font
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _legend(drawing: Drawing, axes: Axes) -> None:

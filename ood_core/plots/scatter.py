@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ..checks import InputError
+from .drawings import log_ticks
 from .svg import COLOURS, MARKERS, Figure, figure
 
 
@@ -63,8 +64,7 @@ def scatter(
             for axis, name in ((axes.xaxis, "x"), (axes.yaxis, "y")):
                 if name in log:
                     getattr(axes, f"set_{name}scale")("log")
-                    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-                    axis.set_minor_formatter(NullFormatter())
+                    log_ticks(axis)
                 else:
                     axis.set_major_locator(MaxNLocator(4))
         for axes in grid[len(panels) :]:

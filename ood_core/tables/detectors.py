@@ -126,8 +126,8 @@ def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = No
         "Best scorer of each objective: "
         + "; ".join(f"{_called(found, names)} ({100 * found['both']:.1f})" for found in own.to_dict("records"))
         + ".",
-        f"After Holm's correction {len(wins)} detectors are better than the baseline, {len(loses)} are worse, and "
-        f"{len(against) - len(wins) - len(loses)} are open.",
+        f"Against the baseline, after Holm's correction: {len(wins)} better, {len(loses)} worse, "
+        f"{len(against) - len(wins) - len(loses)} open.",
     ]
     free = summary[summary["fit_seconds"].fillna(0) < 0.05]
     if len(free):
