@@ -26,7 +26,7 @@ def by_seed(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
     Raises:
         InputError: no such metric, or a detector without near or without far sets.
     """
-    last = _last(rows)
+    last = final(rows)
     found = last[(last["metric"] == metric) & last["ood_group"].isin(GROUPS)]
     if found.empty:
         raise InputError(f"metric {metric!r} has no rows for near and far sets.\nName one such as auroc.")
@@ -44,7 +44,7 @@ def summary(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
     Columns: the detector, near, far, both, low, high (NaN for one seed), n, fit_seconds, score_microseconds (means over
     seeds, NaN where no cost was measured).
     """
-    last = _last(rows)
+    last = final(rows)
     lines = []
     for key, part in by_seed(rows, metric).groupby(DETECTOR, sort=False):
         found = stats.t_interval(part["both"].to_numpy(copy=True))
@@ -98,7 +98,7 @@ def with_collapse(rows: pd.DataFrame, collapse: str = "nc1", layer: str = "featu
     Returns:
         one row a scorer: scorer, layer, params, within, objectives, pooled, networks.
     """
-    last = _last(rows)
+    last = final(rows)
     found = last[(last["metric"] == collapse) & (last["layer"] == layer) & (last["split"] == "train")]
     per_network = found.groupby(["recipe", "seed"])["value"].mean().rename("collapse")
     seeds = by_seed(rows).join(per_network, on=["recipe", "seed"]).dropna(subset=["collapse"])
@@ -114,7 +114,8 @@ def with_collapse(rows: pd.DataFrame, collapse: str = "nc1", layer: str = "featu
     return pd.DataFrame(lines)
 
 
-def _last(rows: pd.DataFrame) -> pd.DataFrame:
+def final(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those rows of each recipe that are of its last epoch."""
     return rows[rows["epoch"] == rows.groupby("recipe")["epoch"].transform("max")]
 
 

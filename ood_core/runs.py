@@ -95,7 +95,8 @@ def train_key(recipe: Recipe, seed: int) -> str:
 def look_up(recipe: Recipe, seed: int, store: Store) -> Planned:
     """What a recipe and a seed need; reads no image of a registered set."""
     key = train_key(recipe, seed)
-    return Planned((recipe,), seed, key, _state(store.get(key), recipe))
+    run = store.get(key)
+    return Planned((recipe,), seed, key, _state(run, None if run is None else run.rows(), recipe))
 
 
 def _missing(run: Run, rows: pd.DataFrame, recipe: Recipe) -> dict[int, list[Job]]:
@@ -107,15 +108,14 @@ def _missing(run: Run, rows: pd.DataFrame, recipe: Recipe) -> dict[int, list[Job
     return {epoch: found for epoch, found in missing.items() if found}
 
 
-def _state(run: Run | None, recipe: Recipe) -> str:
+def _state(run: Run | None, rows: pd.DataFrame | None, recipe: Recipe) -> str:
     """`to train` where there is no run, or where the recipe lists an epoch of which neither weights nor rows are kept.
 
     Where the weights of earlier epochs were too large to keep, a scorer or image set that arrives after training is
     measured on the trained network alone.
     """
-    if run is None:
+    if run is None or rows is None:
         return "to train"
-    rows = run.rows()
     if not set(recipe.recorded_epochs()) <= {*rows["epoch"], *run.early_epochs()}:
         return "to train"
     return "to measure" if _missing(run, rows, recipe) else "stored"
@@ -139,14 +139,15 @@ def run(
     seed, key = planned.seed, planned.key
     with store.lock(key):
         stored = store.get(key)
-        state = max((_state(stored, recipe) for recipe in planned.recipes), key=STATES.index)
+        before = None if stored is None else stored.rows()
+        state = max((_state(stored, before, recipe) for recipe in planned.recipes), key=STATES.index)
         if stored is not None and state == "stored":
             return stored
         recipe = _recording(planned.recipes)
         sets = [Sets.load(one, seed) for one in planned.recipes]
-        if stored is not None and state == "to measure":
+        if stored is not None and before is not None and state == "to measure":
             weights, early, history = stored.weights(), stored.early_weights(), stored.history()
-            todo = _todo(planned.recipes, lambda one: _missing(stored, stored.rows(), one))
+            todo = _todo(planned.recipes, lambda one: _missing(stored, before, one))
             info = dict(stored.info)
         else:
             kept = store.checkpoints(key)
@@ -179,9 +180,7 @@ def run(
                 scores |= seen.scores
         frame = pd.DataFrame(found, columns=KEYED)
         info["measured"] = [*info.get("measured", ()), _measuring(frame, started, device)]
-        return store.put(
-            info, frame if stored is None else _merged(stored.rows(), frame), history, scores, weights, early
-        )
+        return store.put(info, frame if before is None else _merged(before, frame), history, scores, weights, early)
 
 
 def _recording(asking: Sequence[Recipe]) -> Recipe:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import claims, data, parallel, paths, rankings, recipes, recorded, tables
 from .checks import InputError, choice
+from .comparison import final
 from .measure import COLUMNS, Sets, embedding, parse_score_name
 from .measure import jobs as measurements
 from .runs import Planned, look_up, merged, setup, train_along, train_key
@@ -259,7 +260,7 @@ def run_or_load_all(
     progress = progress or Progress()
     progress.begin(once)
     if parallel.rank() > 0:
-        train_along(todo, found, first.torch_device, stop, first.compiled)
+        train_along(once, found, first.torch_device, stop, first.compiled)
     else:
         run_all(todo, found, first.torch_device, first.jobs, progress, stop, first.compiled)
         parallel.tell("")
@@ -274,11 +275,6 @@ def run_or_load_all(
         fresh = frozenset((item.recipe.id, item.seed) for item in items if item.key in new)
         results[request.page] = Results(request, {item.recipe.id: item.recipe for item in items}, stored, fresh)
     return results
-
-
-def final(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those rows of each recipe that are of its last epoch."""
-    return rows[rows["epoch"] == rows.groupby("recipe")["epoch"].transform("max")]
 
 
 def recorded_rows(page: str, scale: str) -> pd.DataFrame | None:
