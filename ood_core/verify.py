@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
@@ -90,21 +91,18 @@ def _verify(run: Run) -> Finding:
     except ArtifactError as error:
         return Finding(run.key, recipe, seed, 0, str(error).partition("\n")[0])
     last = rows[(rows["split"] == "test") & (rows["epoch"] == rows["epoch"].max())]
+    columns = (last[name] for name in ("scorer", "layer", "params", "ood_set", "metric"))
+    kept = dict(zip(zip(*columns, strict=True), last["value"], strict=True))
     count, wrong = 0, []
     correct = scores[CORRECT] > 0 if CORRECT in scores else None
     for name, ood in scores.items():
-        scorer, layer, params, ood_set = parse_score_name(name)
+        *score, ood_set = parse_score_name(name)
         if not ood_set:
             continue
-        again = metrics.evaluate(scores["|".join((scorer, layer, params, ""))], ood, correct=correct)
-        kept = last[
-            (last["scorer"] == scorer)
-            & (last["layer"] == layer)
-            & (last["params"] == params)
-            & (last["ood_set"] == ood_set)
-        ].set_index("metric")["value"]
+        again = metrics.evaluate(scores["|".join((*score, ""))], ood, correct=correct)
+        count += len(again)
         for metric, value in again.items():
-            count += 1
-            if metric not in kept.index or not np.isclose(kept[metric], value, rtol=0, atol=1e-9):
-                wrong.append(f"{scorer} on {ood_set}: {metric} is {kept.get(metric)}, the scores give {value}")
+            was = kept.get((*score, ood_set, metric))
+            if was is None or not (abs(was - value) < 1e-9 or (isnan(was) and isnan(value))):
+                wrong.append(f"{score[0]} on {ood_set}: {metric} is {was}, the scores give {value}")
     return Finding(run.key, recipe, seed, count, _few(wrong))

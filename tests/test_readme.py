@@ -83,7 +83,7 @@ def test_commands_exist_and_run(command: str, page: str, request: pytest.Fixture
             assert run("make", "-n", *rest, *(f"{name}={value}" for name, value in settings.items()))
         case ["python", "-m", "ood_core", *rest] if any(dear in command for dear in TOO_DEAR):
             parse(main, rest)
-        case ["python", "-m", "ood_core", "verify", _]:  # a page: `verify` alone is run, and checks all of them
+        case ["python", "-m", "ood_core", "verify", _, *_]:  # a page: `verify` alone is run, and checks all of them
             parse(main, words[3:])
         case ["torchrun", "--nproc_per_node", _, "-m", "ood_core", *rest]:
             parse(main, rest)

@@ -12,13 +12,13 @@ STEPS, BATCH = 2, 8
 
 
 def distinct():
-    """One recipe for each combination of what a step does: network, head, loss, precision, colours, labels."""
+    """One recipe for each combination of what a step does: network, kind of head and loss, precision, colours, labels."""
     found = {}
     for page in recipes.pages():
         for scale in recipes.page(page).scales:
             for name, recipe in recipes.load(page, scale).items():
                 taken = (recipe.data.id_set, recipe.data.labels, recipe.data.colour, recipe.precision)
-                key = str((taken, recipe.network, recipe.head, recipe.loss))
+                key = str((taken, recipe.network, recipe.head.name, recipe.loss.name))
                 found.setdefault(key, pytest.param(recipe, id=f"{page}-{scale}-{name}"))
     return list(found.values())
 
