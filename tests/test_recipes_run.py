@@ -12,7 +12,7 @@ STEPS, BATCH = 2, 8
 
 
 def distinct():
-    """One recipe for each combination of what a step does: network, kind of head and loss, precision, colours, labels."""
+    """One recipe for each combination of what a step does: network, head, loss, precision, colours, labels."""
     found = {}
     for page in recipes.pages():
         for scale in recipes.page(page).scales:

@@ -209,7 +209,9 @@ def test_a_row_says_reported_ours_and_verdict(judged):
     assert "mean of noise, photos" in row_of(shown, ("B2", "far: L2 minus no L2paired"))[1]
     accuracy = row_of(shown, ("B3", "Little accuracy"))
     assert accuracy[3].startswith("−0.2 points")
-    assert "2 sets: 2 hold" in row_of(shown, ("B5", "some far set: norm minus Gaussian densitynon"))[3]
+    assert "2 sets: 2 hold" in row_of(shown, ("B5", "some far set: norm minus Gaussian densitysame test"))[3]
+    assert "same test" not in row_of(shown, ("B5", "some near set: norm minus Gaussian densitynon"))[1]
+    assert shown.html.count("same test") == 1, "what averages over other sets is another test"
 
 
 def test_a_verdict_that_holm_takes_back_says_so():

@@ -163,15 +163,18 @@ def _claim_rows(
     key[2], key[3] = (values[0]["value"] if values else ""), (_sort_value(alone) if alone else "")
     first = [escape(top["claim"]), stated, printed or "not reported", ours, _verdict(top)]
     lines = [row([cell(first[0], key[0], "th"), *map(cell, first[1:], key[1:])], "claim")]
+    above = ""  # the remark of the last part that is always shown: said once where many parts ask the same
     for index, part in enumerate(parts if alone is None else []):
         numbers, word = _numbers(part), _verdict(part)
         below = _below(parts, index)
         if below:  # a heading: what its sets say
             numbers = escape(_tally_text(Counter(p["verdict"] for p in below), "set")) + _seeds(part)
             word = "" if part["verdict"] == "descriptive" else word
-        about = f'<span class="part-name level-{part["level"]}">{escape(part["part"])}</span>' + small(_remark(part))
+        counts, remark = part["counts"] and part["level"] == 1, _remark(part)
+        about = f'<span class="part-name level-{part["level"]}">{escape(part["part"])}</span>'
+        about += small("same test" if counts and remark == above != "" else remark)
+        above = remark if counts else above
         texts = [escape(top["claim"]), about, "", numbers, word]
-        counts = part["counts"] and part["level"] == 1
         cells = [cell(texts[0], key[0], "th"), *map(cell, texts[1:], key[1:])]
         lines.append(row(cells, "part" if counts else "part listed"))
     return lines

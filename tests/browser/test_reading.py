@@ -77,6 +77,20 @@ def test_a_table_sorts_by_mouse_and_keyboard(visit: Visitor, page: str) -> None:
     assert orders[0][0] == orders[1][-1] != orders[1][0]
 
 
+def test_a_long_table_scrolls_under_its_header(visit: Visitor) -> None:
+    page = visit.open("compare/compare")
+    boxes = page.locator(".table-scroll")
+    long = next(box for box in boxes.all() if box.locator("tbody tr").count() > 100)
+    height = page.viewport_size["height"] if page.viewport_size else 0
+    assert 0 < long.bounding_box()["height"] <= 0.8 * height
+    long.evaluate("box => box.scrollTop = 500")
+    assert long.evaluate("box => box.scrollTop") == 500
+    header, edge = long.locator("thead th").first.bounding_box(), long.bounding_box()
+    assert abs(header["y"] - edge["y"]) < 2, "the header went with the rows"
+    claims = visit.open("papers/isomax").locator(".table-scroll:has(.claims)").first
+    assert claims.evaluate("box => box.scrollHeight <= box.clientHeight + 1"), "claims are read whole"
+
+
 def test_search_finds_a_paper(visit: Visitor) -> None:
     page = visit.open("index")
     page.locator("button.search-button__button:visible, button.search-button-field:visible").first.click()
