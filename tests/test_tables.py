@@ -105,6 +105,7 @@ def test_no_text_becomes_markup(kind):
     for _, attributes in Page(made).elements:
         assert set(attributes) <= {
             *("class", "tabindex", "role", "aria-label", "aria-hidden", "scope", "data-sort", "type"),
+            *("colspan", "hidden"),
             *("download", "href", "title"),
         }
 
@@ -197,6 +198,11 @@ def row_of(shown, start):
     return [cell["text"] for cell in found["cells"]]
 
 
+def printed(*places):
+    about = {"claim": "B1", "quantity": "q", "status": "verified", "unit": "%", "read": "from the page"}
+    return [claims.Reported(value=float(i), where=where, **about) for i, where in enumerate(places, 1)]
+
+
 def test_a_row_says_reported_ours_and_verdict(judged):
     shown = tables.claims_table(judged, claims.reported("l2-norm", ROOT))
     near = row_of(shown, ("B2", "near: L2 minus no L2paired"))
@@ -206,6 +212,10 @@ def test_a_row_says_reported_ours_and_verdict(judged):
     assert "Holm" in near[4]
     assert "60 epochs (ResNet-18)" in row_of(shown, ("B5", "The short schedule"))[2]
     assert row_of(shown, ("B1", "The norm tells"))[2] == "not reported"
+    several = row_of(
+        tables.claims_table([judged[0]], printed("table 1", "table 1", "table 2")), ("B1", "The norm tells")
+    )
+    assert several[2] == "1 %2 %table 13 %table 2", "where it stands is said once for neighbours"
     assert "mean of noise, photos" in row_of(shown, ("B2", "far: L2 minus no L2paired"))[1]
     accuracy = row_of(shown, ("B3", "Little accuracy"))
     assert accuracy[3].startswith("−0.2 points")

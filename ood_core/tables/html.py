@@ -28,11 +28,11 @@ class Html:
         return self.html
 
 
-def cell(content: str, key: Any = None, tag: str = "td", css: str = "") -> str:
-    """A cell around HTML that is already escaped; `key` is what sorting compares."""
-    sort = "" if key is None else f' data-sort="{escape(str(key))}"'
-    scope = ' scope="row"' if tag == "th" else ""
-    return f"<{tag}{scope}{sort}{f' class={chr(34)}{css}{chr(34)}' if css else ''}>{content}</{tag}>"
+def cell(content: str, key: Any = None, tag: str = "td", css: str = "", extra: str = "") -> str:
+    """A cell around HTML that is already escaped; `key` is what sorting compares, `extra` are further attributes."""
+    texts = [tag, 'scope="row"' if tag == "th" else "", f'class="{css}"' if css else "", extra]
+    texts += [] if key is None else [f'data-sort="{escape(str(key))}"']
+    return f"<{' '.join(text for text in texts if text)}>{content}</{tag}>"
 
 
 def row(cells: Iterable[str], css: str = "") -> str:

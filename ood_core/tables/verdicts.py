@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sized
 from html import escape
+from itertools import groupby
 from typing import Any, Protocol
 
 import pandas as pd
@@ -159,7 +160,10 @@ def _claim_rows(
     stated += small(f"{origin}: {top['source']}") + small(top["note"])
     ours = _numbers(alone) + small(_remark(alone)) if alone else escape(_counted(parts)) + _seeds(top)
     values = [e for e in entries if e["value"] is not None]
-    printed = "".join(f"<div>{escape(_value(e['value']))} {escape(e['unit'])}{small(e['where'])}</div>" for e in values)
+    printed = "".join(
+        "".join(f"<div>{escape(_value(e['value']))} {escape(e['unit'])}</div>" for e in group) + small(where)
+        for where, group in groupby(values, key=lambda entry: str(entry["where"]))
+    )
     key[2], key[3] = (values[0]["value"] if values else ""), (_sort_value(alone) if alone else "")
     first = [escape(top["claim"]), stated, printed or "not reported", ours, _verdict(top)]
     lines = [row([cell(first[0], key[0], "th"), *map(cell, first[1:], key[1:])], "claim")]
@@ -174,8 +178,9 @@ def _claim_rows(
         about = f'<span class="part-name level-{part["level"]}">{escape(part["part"])}</span>'
         about += small("same test" if counts and remark == above != "" else remark)
         above = remark if counts else above
-        texts = [escape(top["claim"]), about, "", numbers, word]
-        cells = [cell(texts[0], key[0], "th"), *map(cell, texts[1:], key[1:])]
+        # Nothing is reported of a part: what it asks takes that room, and an empty cell keeps the columns for sorting.
+        wide, none = cell(about, key[1], extra='colspan="2"'), cell("", key[2], extra="hidden")
+        cells = [cell(escape(top["claim"]), key[0], "th"), wide, none, cell(numbers, key[3]), cell(word, key[4])]
         lines.append(row(cells, "part" if counts else "part listed"))
     return lines
 
