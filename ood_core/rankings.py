@@ -18,6 +18,7 @@ from scipy import stats as scipy_stats
 
 from . import stats
 from .checks import InputError
+from .comparison import final
 
 ALL = "all"  # recipe of rows that belong to no single run
 COMBINATION = ["training", "scorer", "layer", "params"]
@@ -90,8 +91,8 @@ def ranks(values: pd.DataFrame) -> Ranks:
 
 def cells(rows: pd.DataFrame, groups: tuple[str, ...] = TESTED) -> pd.DataFrame:
     """AUROC of every combination at the last epoch: seed, training, network, scorer, layer, params, ood_set, value."""
-    found = rows[(rows["metric"] == "auroc") & rows["ood_group"].isin(groups) & (rows["recipe"] != ALL)]
-    found = found[found["epoch"] == found.groupby("recipe")["epoch"].transform("max")]
+    last = final(rows)
+    found = last[(last["metric"] == "auroc") & last["ood_group"].isin(groups) & (last["recipe"] != ALL)]
     return _named(found)[["seed", "network", "ood_set", *COMBINATION, "value"]]
 
 
