@@ -124,11 +124,11 @@ def test_all_runs_every_page_of_the_scale(call):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["run"], 2, "name a page, or pass --all"),
-        (["plan"], 2, "name a page, or pass --all"),
-        (["plan", "made", "--all"], 2, "name a page, or pass --all"),
+        (["run"], 2, "or pass --all for every page; not both"),
+        (["plan"], 2, "or pass --all for every page; not both"),
+        (["plan", "made", "--all"], 2, "or pass --all for every page; not both"),
         (["plan", "made", "--scale", "paper"], 1, "paper"),
-        (["run", "made", "--all"], 2, "name a page, or pass --all"),
+        (["run", "made", "--all"], 2, "or pass --all for every page; not both"),
         (["run", "no-such"], 2, "'no-such' is not"),
         (["run", "../made"], 2, "'../made' is not"),
         (["run", "made", "--scale", "huge"], 2, "'huge' is not one of"),

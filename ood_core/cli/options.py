@@ -13,6 +13,7 @@ from .. import recipes
 from ..checks import InputError
 
 PAGE = click.Choice(recipes.pages())
+PAGES = f"Pages: {', '.join(recipes.pages())}."  # the last line of help
 SCALE = click.Choice(recipes.SCALES)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of a table.")
 

@@ -8,12 +8,12 @@ import click
 
 from .. import data, models
 from ..recipes import Recipe
-from .options import PAGE, SCALE, as_json, show
+from .options import PAGE, PAGES, SCALE, as_json, show
 from .planning import DEVICES, Outlook, asked, duration, network, planned
 
 
-@click.command("plan")
-@click.argument("page", type=PAGE, required=False)
+@click.command("plan", epilog=PAGES)
+@click.argument("page", type=PAGE, required=False, metavar="[PAGE]")
 @click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
 @click.option("--scale", type=SCALE, default="tiny", show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")

@@ -43,7 +43,8 @@ def asked(named: Iterable[str | None], every: bool, scale: str) -> list[str]:
     """The pages named, each once, or with --all every page of the scale; exactly one of the two."""
     pages = [*dict.fromkeys(page for page in named if page)]
     if bool(pages) == every:
-        raise click.UsageError("name a page, or pass --all for every page")
+        names = ", ".join(recipes.pages())
+        raise click.UsageError(f"name a page ({names}), or pass --all for every page; not both")
     return pages or pages_at(scale)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from .options import PAGE, SCALE, as_json, pages_at, show
+from .options import PAGE, PAGES, SCALE, as_json, pages_at, show
 from .planning import Outlook, network, planned
 
 
-@click.command("recipes")
-@click.argument("page", type=PAGE, required=False)
+@click.command("recipes", epilog=PAGES)
+@click.argument("page", type=PAGE, required=False, metavar="[PAGE]")
 @click.option("--scale", type=SCALE, default="tiny", show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
 @as_json

@@ -6,11 +6,11 @@ import click
 
 from .. import study
 from ..checks import InputError
-from .options import PAGE, as_json, page_seeds, show
+from .options import PAGE, PAGES, as_json, page_seeds, show
 
 
-@click.command("record")
-@click.argument("page", type=PAGE)
+@click.command("record", epilog=PAGES)
+@click.argument("page", type=PAGE, metavar="PAGE")
 @click.option("--scale", type=click.Choice(["small", "paper"]), default="small", show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
 @click.option("--recipe", "only", multiple=True, help="Only this recipe of the page; can be given several times.")

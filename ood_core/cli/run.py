@@ -15,12 +15,12 @@ from tqdm import tqdm
 
 from .. import parallel, study
 from . import tensorboard
-from .options import PAGE, SCALE, as_json, page_seeds, show
+from .options import PAGE, PAGES, SCALE, as_json, page_seeds, show
 from .planning import Outlook, asked, duration
 
 
-@click.command("run")
-@click.argument("pages", type=PAGE, nargs=-1)
+@click.command("run", epilog=PAGES)
+@click.argument("pages", type=PAGE, nargs=-1, metavar="[PAGE]...")
 @click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
 @click.option("--scale", type=SCALE, default="tiny", show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")

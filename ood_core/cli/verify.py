@@ -10,11 +10,11 @@ from ..checks import InputError
 from ..store import Store
 from ..verify import Finding, verify_recorded
 from ..verify import verify as verify_runs
-from .options import PAGE, SCALE, as_json, show
+from .options import PAGE, PAGES, SCALE, as_json, show
 
 
-@click.command("verify")
-@click.argument("page", type=PAGE, required=False)
+@click.command("verify", epilog=PAGES)
+@click.argument("page", type=PAGE, required=False, metavar="[PAGE]")
 @click.option("--scale", type=SCALE, help="Only runs of this scale.")
 @click.option("--recorded", "in_git", is_flag=True, help="The runs in book/results/ in place of those in the store.")
 @click.option("--again", is_flag=True, help="With --recorded: measure the recorded weights once more. Takes minutes.")
