@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import stats
+from . import scorers, stats
 from .checks import InputError
 
 DETECTOR = ["recipe", "scorer", "layer", "params"]
@@ -22,6 +22,7 @@ def by_seed(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
     """One row a detector and seed: the mean over the near sets, over the far sets, and of these two (`both`).
 
     They are means of AUROCs, not AUROCs of pooled sets, and near and far weigh the same however many sets each has.
+    `other_layer` is "" where a scorer reads the layer that it reads by default, and the layer's name elsewhere.
 
     Raises:
         InputError: no such metric, or a detector without near or without far sets.
@@ -35,14 +36,14 @@ def by_seed(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
     if missing.any():
         raise InputError("some detector has no near or no far set, expected both.\nMeasure the other group as well.")
     table = table[list(GROUPS)].assign(both=table[list(GROUPS)].mean(axis=1))
-    return table.reset_index().rename_axis(columns=None)
+    return _with_other_layer(table.reset_index().rename_axis(columns=None))
 
 
 def summary(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
     """One row a detector, best mean first: means over seeds with the 95 % t interval of `both`, n, and cost.
 
     Columns: the detector, near, far, both, low, high (NaN for one seed), n, fit_seconds, score_microseconds (means over
-    seeds, NaN where no cost was measured).
+    seeds, NaN where no cost was measured), other_layer as in `by_seed`.
     """
     last = final(rows)
     lines = []
@@ -56,7 +57,7 @@ def summary(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
     for name in ("fit_seconds", "score_microseconds"):
         cost = last[last["metric"] == name].groupby(DETECTOR)["value"].mean().rename(name)
         table = table.join(cost, on=DETECTOR)
-    return table.sort_values("both", ascending=False, kind="stable", ignore_index=True)
+    return _with_other_layer(table.sort_values("both", ascending=False, kind="stable", ignore_index=True))
 
 
 def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc") -> pd.DataFrame:
@@ -70,7 +71,7 @@ def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc")
         InputError: no such baseline.
     """
     seeds = by_seed(rows, metric)
-    at = (seeds["recipe"] == recipe) & (seeds["scorer"] == scorer) & (seeds["params"] == "")
+    at = (seeds["recipe"] == recipe) & (seeds["scorer"] == scorer) & (seeds["params"] + seeds["other_layer"] == "")
     base = seeds[at].set_index("seed")["both"]
     if base.empty or base.index.has_duplicates:
         raise InputError(f"{recipe}/{scorer} is there {len(base)} times a seed, expected once.\nName another baseline.")
@@ -117,6 +118,12 @@ def with_collapse(rows: pd.DataFrame, collapse: str = "nc1", layer: str = "featu
 def final(rows: pd.DataFrame) -> pd.DataFrame:
     """Those rows of each recipe that are of its last epoch."""
     return rows[rows["epoch"] == rows.groupby("recipe")["epoch"].transform("max")]
+
+
+def _with_other_layer(table: pd.DataFrame) -> pd.DataFrame:
+    known = set(scorers.names()) & set(table["scorer"])
+    own = table["scorer"].map({name: scorers.describe(name)["layer"] for name in known}).fillna(table["layer"])
+    return table.assign(other_layer=table["layer"].where(table["layer"] != own, ""))
 
 
 def _spearman(part: pd.DataFrame) -> float:

@@ -9,12 +9,16 @@ from ood_core.checks import InputError
 from tests.made_up import BLANK, around, auroc
 
 
+OWN = {"msp": "logits", "knn": "unit"}
+
+
 def cost(recipe, scorer, seconds):
-    top = BLANK | {"recipe": recipe, "scorer": scorer, "split": "train"}
+    top = BLANK | {"recipe": recipe, "scorer": scorer, "layer": OWN.get(scorer, "features"), "split": "train"}
     return [{**top, "metric": "fit_seconds", "seed": seed, "value": seconds} for seed in range(5)]
 
 
 def detector(recipe, scorer, near, far, half=0.01, **columns):
+    columns = {"layer": OWN.get(scorer, "features"), **columns}
     return [
         *auroc(recipe, around(near, half), scorer=scorer, ood_set="a", ood_group="near", **columns),
         *auroc(recipe, around(far + 0.02, half), scorer=scorer, ood_set="b", ood_group="far", **columns),
@@ -30,8 +34,8 @@ def rows():
         *detector("l2", "msp", 0.8, 0.9, params='{"p":1}'),
         *detector("l2", "norm", 0.6, 0.5),
         *cost("ce", "knn", 0.5),
-        *auroc("ce", around(0.1, 0.01), scorer="msp", ood_set="a", ood_group="near", epoch=2),  # not the last epoch
-        *auroc("ce", around(0.1, 0.01), scorer="msp", ood_set="v", ood_group="validation"),
+        *auroc("ce", around(0.1, 0.01), scorer="msp", layer="logits", ood_set="a", epoch=2),  # not the last epoch
+        *auroc("ce", around(0.1, 0.01), scorer="msp", layer="logits", ood_set="v", ood_group="validation"),
     ]
     return pd.DataFrame(found)
 
@@ -117,6 +121,18 @@ def test_tables_say_what_the_frames_hold(rows):
     assert "Against the baseline, after Holm's correction: 1 better, 1 worse, 1 open" in text
     with pytest.raises(InputError, match="the summary is empty"):
         tables.guide(summary.iloc[:0], against)
+
+
+def test_a_scorer_on_another_layer_says_so_and_stands_for_nothing_else(rows):
+    more = pd.concat([rows, pd.DataFrame(detector("ce", "knn", 0.9, 0.98, layer="features"))])
+    summary = comparison.summary(more)
+    assert summary["other_layer"].tolist() == ["features", "", "", "", ""]
+    text = tables.guide(summary, comparison.against(more, "ce", "knn")).html
+    assert "Best mean over near and far: ce with <code>knn</code> (raw features), 94.0 %" in text
+    assert "l2 with <code>msp</code> (p=1)" in text
+    printed = pd.DataFrame([("knn", "near", 90.0), ("knn", "far", 93.0)], columns=["score", "column", "value"])
+    (found,) = tables.anchor(printed, "d", summary, "ce").frame.to_dict("records")
+    assert found["near_ours"] == pytest.approx(86.0), "the better layer was picked with its test result in sight"
 
 
 def test_one_seed_gives_numbers_without_intervals(rows):

@@ -201,12 +201,20 @@ def log_ticks(axis: Axis) -> None:
     """Plain numbers at powers of ten, or at numbers between them where fewer than two powers are in sight."""
     low, high = axis.get_view_interval()
     if math.floor(math.log10(high)) > math.ceil(math.log10(low)):
-        axis.set_major_locator(LogLocator(numticks=5))
+        axis.set_major_locator(LogLocator(numticks=3 if axis.axis_name == "x" else 5))  # labels lie side by side on x
     else:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if high > 5 * low else MaxNLocator(3))
     # powers would be set in another font
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float) -> str:
+    """A number as short as it can be: 0.001, 5000, 2e4, 1e10."""
+    if 1e-4 < abs(value) < 1e4:
+        return f"{value:g}"
+    digits, _, power = f"{value:e}".partition("e")
+    return f"{float(digits):g}e{int(power)}"
 
 
 def _legend(drawing: Drawing, axes: Axes) -> None:

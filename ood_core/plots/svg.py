@@ -19,9 +19,9 @@ from ..checks import InputError
 
 # Each has a contrast of 3 or more on white and on #14181e; the first three stay apart for colour-blind readers, and
 # series differ by marker and dash as well.
-COLOURS = ("#1f7fc9", "#d55e00", "#0b9a6d", "#7b8190", "#b565b8", "#8a7d1a")
-MARKERS = ("o", "s", "^", "D", "v", "P")
-DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+COLOURS = ("#1f7fc9", "#d55e00", "#0b9a6d", "#7b8190", "#b565b8", "#8a7d1a", "#d0487e")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (9, 2)))
 
 INK = "#010203"  # stands for the page's text colour until the SVG is written
 WIDTH = 5.6  # inches = 403 units of the SVG; 11 units of font are 9.3 px on a phone 390 px wide

@@ -47,8 +47,8 @@ def anchor(printed: pd.DataFrame, where: str, summary: pd.DataFrame | None, reci
         summary: as `comparison.summary` gives it, or None where nothing was run.
         recipe: the objective whose detectors stand beside the printed ones, at default layer and parameters.
     """
-    own = pd.DataFrame(columns=[*DETECTOR, "near", "far", "n"]) if summary is None else summary
-    own = own[(own["recipe"] == recipe) & (own["params"] == "")].drop_duplicates("scorer").set_index("scorer")
+    own = pd.DataFrame(columns=[*DETECTOR, "near", "far", "n", "other_layer"]) if summary is None else summary
+    own = own[(own["recipe"] == recipe) & (own["params"] == "") & (own["other_layer"] == "")].set_index("scorer")
     theirs = printed.pivot_table(index="score", columns="column", values="value", sort=False)
     lines, records = [], []
     for score, row_ in theirs.iterrows():
@@ -156,7 +156,8 @@ def _scorer(found: Mapping[Any, Any]) -> str:
 
 def _called(found: Mapping[Any, Any], names: Names | None) -> str:
     recipe = (names or {}).get(found["recipe"], found["recipe"])
-    about = settings(found["params"])
+    layer = found["other_layer"] and f"{found['other_layer']} features".replace("features features", "raw features")
+    about = ", ".join(text for text in (layer, settings(found["params"])) if text)
     return f"{escape(recipe)} with <code>{escape(found['scorer'])}</code>" + (f" ({escape(about)})" if about else "")
 
 
