@@ -229,6 +229,21 @@ def test_a_verdict_that_holm_takes_back_says_so():
     verdicts = claims.judge([claim(part(), part(name="q", margin=0.50005))], rows)
     page = Page(tables.claims_table(verdicts).html)
     assert "after Holm: inconclusive" in page.body[0]["cells"][4]["text"]
+    assert Page(tables.verdict_box({"tiny": verdicts}).html).body[0]["cells"][2]["text"].endswith("after Holm: inconclusive")
+    answer = Page(tables.scoreboard({"p": {"tiny": verdicts}}).html).body[0]["cells"][1]["text"]
+    assert answer == "At tiny, 5 seeds:✓ holds: t\u00a0†† not after Holm's correction over the page"
+
+
+def test_a_claim_that_waits_for_some_of_its_parts_says_so():
+    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
+    missing = part(name="q", a={"recipe": "other", "metric": "auroc"})
+    waits, absent = claims.judge([claim(part(), missing), claim(missing, id="T2", title="u")], rows)
+    assert waits.records()[0]["verdict"] == absent.records()[0]["verdict"] == "not run"
+    box = Page(tables.verdict_box({"tiny": [waits, absent]}).html).body
+    assert [row["cells"][2]["text"] for row in box] == ["– partly run", "– not run"]
+    assert "partly run" in Page(tables.claims_table([waits]).html).body[0]["cells"][4]["text"]
+    answer = Page(tables.scoreboard({"p": {"tiny": [waits, absent]}}).html).body[0]["cells"][1]["text"]
+    assert answer.endswith("– not run: u– partly run: t") or answer == "Not run yet."
 
 
 @pytest.mark.parametrize(
@@ -300,7 +315,7 @@ def test_a_description_at_a_larger_scale_does_not_hide_a_verdict(judged):
 def test_the_scoreboard_says_which_claims_hold_and_counts_them(everything):
     first, second, third = Page(everything.html).body
     answer = first["cells"][1]["text"]
-    assert answer.startswith("At tiny, 5 seeds:✓ holds: The norm tells ID from OOD; ")
+    assert answer.startswith("At tiny, 5 seeds:✓ holds: The norm tells ID from OOD better than chance; ")
     assert answer.endswith("→ answered: Is the information in the length?")
     assert first["cells"][2]["text"] == "✓6 hold →1 answered"
     assert second["cells"][1]["text"] == "Not run yet: 13 claims stated."

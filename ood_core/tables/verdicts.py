@@ -14,7 +14,7 @@ from .html import SYMBOLS, Html, badge, cell, csv_link, interval, row, small, ta
 
 LIVE = "tiny"
 PLURALS = {"holds": "hold", "does not hold": "do not hold"}
-NOT_RUN = "not run"
+NOT_RUN, PARTLY = "not run", "partly run"
 
 
 class Judged(Protocol):
@@ -61,8 +61,8 @@ def verdict_box(verdicts: Scales) -> Html:
     for place, top in enumerate(first):
         cells = [cell(escape(top["claim"]), place, "th"), cell(escape(top["title"]))]
         for tops in scales.values():
-            here = tops[place] if tops else {"verdict": NOT_RUN, "answer": ""}
-            cells.append(cell(badge(here["verdict"], here["answer"]), _rank(here["verdict"])))
+            here = tops[place] if tops else {"verdict": NOT_RUN, "answer": "", "stands": True}
+            cells.append(cell(badge(here["verdict"], here["answer"]) + _after_holm(here), _rank(here["verdict"])))
         lines.append(row(cells))
     headers = ["id", "claim", *scales]
     grid = table(headers, lines, "Verdicts by claim and scale", "verdicts")
@@ -165,7 +165,7 @@ def _claim_rows(
         for where, group in groupby(values, key=lambda entry: str(entry["where"]))
     )
     key[2], key[3] = (values[0]["value"] if values else ""), (_sort_value(alone) if alone else "")
-    first = [escape(top["claim"]), stated, printed or "not reported", ours, _verdict(top)]
+    first = [escape(top["claim"]), stated, printed or "not reported", ours, _verdict(_partly(top, parts))]
     lines = [row([cell(first[0], key[0], "th"), *map(cell, first[1:], key[1:])], "claim")]
     above = ""  # the remark of the last part that is always shown: said once where many parts ask the same
     for index, part in enumerate(parts if alone is None else []):
@@ -213,10 +213,17 @@ def _remark(part: dict[str, Any]) -> str:
 def _verdict(record: dict[str, Any]) -> str:
     """The badge, and below it whether the verdict survives Holm's correction over the page."""
     p = record.get("p_holm")
-    shown = badge(record["verdict"], record["answer"])
+    shown = badge(record["verdict"], record["answer"]) + _after_holm(record)
     if not record["stands"]:
-        return shown + small(f"after Holm: {record['holm']}")
+        return shown
     return shown + (small(f"Holm\u00a0p\u00a0{'< 0.001' if p < 0.001 else f'= {p:.3f}'}") if p is not None else "")
+
+
+def _after_holm(record: dict[str, Any]) -> str:
+    """What the correction makes of a verdict, "" where it changes nothing; without the parts that failed, some are open."""
+    if record["stands"]:
+        return ""
+    return small(f"after Holm: {'open' if record['holm'] == NOT_RUN else record['holm']}")
 
 
 def _counted(parts: list[dict[str, Any]]) -> str:
@@ -262,12 +269,15 @@ def _short_answer(tops: dict[str, list[dict[str, Any]]], stated: int) -> str:
     ran = [s for s in ran if any(top["verdict"] not in (NOT_RUN, "descriptive") for top in tops[s])] or ran
     if not ran:
         return f"Not run yet: {stated} claims stated." if stated else "Not run yet."
+    here = tops[ran[-1]]
     lines = []
-    for word in SYMBOLS:
-        titles = [top["title"] for top in tops[ran[-1]] if top["verdict"] == word]
+    for word, answer in [*((word, "") for word in SYMBOLS), (NOT_RUN, PARTLY)]:
+        found = [top for top in here if top["verdict"] == word and (top["answer"] == PARTLY) == (answer == PARTLY)]
+        titles = [top["title"] + ("" if top["stands"] else "\u00a0†") for top in found]
         if titles:
-            lines.append(f"<li>{badge(word)}: {escape('; '.join(titles))}</li>")
-    return f"At {escape(ran[-1])}, {_span(tops[ran[-1]])}:<ul>{''.join(lines)}</ul>"
+            lines.append(f"<li>{badge(word, answer)}: {escape('; '.join(titles))}</li>")
+    turned = "" if all(top["stands"] for top in here) else small("† not after Holm's correction over the page")
+    return f"At {escape(ran[-1])}, {_span(here)}:<ul>{''.join(lines)}</ul>{turned}"
 
 
 def _span(tops: list[dict[str, Any]]) -> str:
@@ -279,7 +289,14 @@ def _span(tops: list[dict[str, Any]]) -> str:
 
 
 def _tops(found: Iterable[Judged] | None) -> list[dict[str, Any]]:
-    return [] if found is None else [verdict.records()[0] for verdict in found]
+    records = [] if found is None else [verdict.records() for verdict in found]
+    return [_partly(top, parts) for top, *parts in records]
+
+
+def _partly(top: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The claim's record, which says so if it waits for some of its parts alone."""
+    waits = top["verdict"] == NOT_RUN and any(p["counts"] and p["verdict"] != NOT_RUN for p in parts)
+    return {**top, "answer": PARTLY} if waits else top
 
 
 def _manner(scale: str) -> str:
