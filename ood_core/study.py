@@ -363,20 +363,24 @@ def _told(infos: list[dict[str, Any]]) -> dict[str, Any]:
         values = [info[path[0]] if len(path) == 1 else info[path[0]][path[1]] for info in infos]
         return ", ".join(dict.fromkeys(str(value) for value in values))
 
+    commits = all_of("commit")
     return {
         "runs": len(infos),
         "training_seconds": float(sum(info["seconds"]["train"] for info in infos)),
         "torch": all_of("versions", "torch"),
         "ood_core": all_of("versions", "ood-core"),
         "hardware": all_of("hardware", "name"),
-        "commit": all_of("commit"),
+        "commit": commits if commits.count(", ") < 2 else f"{commits.count(', ') + 1} commits",
         "first": min(info["created"] for info in infos),
         "last": max(info["created"] for info in infos),
     }
 
 
 def export(page: str, scale: str, seeds: int, folder: Path) -> None:
-    """Write what a page shows to `folder`: rows.csv, provenance.json, and claims.csv where the page has claims."""
+    """Write what a page shows to `folder`: rows.csv, provenance.json, and claims.csv where the page has claims.
+
+    Recorded runs of other scales stand in rows-SCALE.csv and provenance-SCALE.json.
+    """
     results = run_or_load(page, scale=scale, seeds=seeds)
     folder.mkdir(parents=True, exist_ok=True)
     results.rows.to_csv(folder / "rows.csv", index=False)
@@ -384,3 +388,9 @@ def export(page: str, scale: str, seeds: int, folder: Path) -> None:
         claims.frame(claims.judge(claims.load(page), results.rows)).to_csv(folder / "claims.csv", index=False)
     info = {f"{recipe}/{seed}": run.info for (recipe, seed), run in results.stored.items()}
     (folder / "provenance.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
+    for other in recipes.page(page).scales:
+        rows = recorded_rows(page, other) if other != scale else None
+        if rows is not None:
+            rows.to_csv(folder / f"rows-{other}.csv", index=False)
+            info = {f"{recipe.id}/{run.info['seed']}": run.info for recipe, run in recorded_runs(page, other)}
+            (folder / f"provenance-{other}.json").write_text(json.dumps(info, indent=1), encoding="utf-8")

@@ -8,7 +8,6 @@ from ood_core import comparison, tables
 from ood_core.checks import InputError
 from tests.made_up import BLANK, around, auroc
 
-
 OWN = {"msp": "logits", "knn": "unit"}
 
 

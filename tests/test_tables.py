@@ -229,7 +229,11 @@ def test_a_verdict_that_holm_takes_back_says_so():
     verdicts = claims.judge([claim(part(), part(name="q", margin=0.50005))], rows)
     page = Page(tables.claims_table(verdicts).html)
     assert "after Holm: inconclusive" in page.body[0]["cells"][4]["text"]
-    assert Page(tables.verdict_box({"tiny": verdicts}).html).body[0]["cells"][2]["text"].endswith("after Holm: inconclusive")
+    assert (
+        Page(tables.verdict_box({"tiny": verdicts}).html)
+        .body[0]["cells"][2]["text"]
+        .endswith("after Holm: inconclusive")
+    )
     answer = Page(tables.scoreboard({"p": {"tiny": verdicts}}).html).body[0]["cells"][1]["text"]
     assert answer == "At tiny, 5 seeds:✓ holds: t\u00a0†† not after Holm's correction over the page"
 

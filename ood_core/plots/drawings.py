@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -201,7 +201,7 @@ def log_ticks(axis: Axis) -> None:
     """Plain numbers at powers of ten, or at numbers between them where fewer than two powers are in sight."""
     low, high = axis.get_view_interval()
     if math.floor(math.log10(high)) > math.ceil(math.log10(low)):
-        axis.set_major_locator(LogLocator(numticks=3 if axis.axis_name == "x" else 5))  # labels lie side by side on x
+        axis.set_major_locator(LogLocator(numticks=3 if isinstance(axis, XAxis) else 5))  # labels lie side by side on x
     else:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if high > 5 * low else MaxNLocator(3))
     # powers would be set in another font

@@ -12,7 +12,7 @@ import pandas as pd
 from ..checks import InputError
 from .html import Html, cell, csv_link, row, small, table
 
-SHORT = 12  # characters of a run key or a commit; the CSV has them whole
+SHORT = 12  # characters of a run key; the CSV has it whole
 
 
 def metrics_table(
@@ -96,6 +96,6 @@ def _provenance(column: Any, value: Any) -> str:
     if isinstance(value, dict):
         value = ", ".join(f"{key} {item}" for key, item in value.items())
     text = str(value)
-    if column in ("run", "commit") and len(text) > SHORT:
+    if column == "run" and len(text) > SHORT:
         return cell(f'<abbr title="{escape(text)}">{escape(text[:SHORT])}</abbr>', text)
     return cell(escape(text))

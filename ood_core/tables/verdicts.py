@@ -61,7 +61,7 @@ def verdict_box(verdicts: Scales) -> Html:
     for place, top in enumerate(first):
         cells = [cell(escape(top["claim"]), place, "th"), cell(escape(top["title"]))]
         for tops in scales.values():
-            here = tops[place] if tops else {"verdict": NOT_RUN, "answer": "", "stands": True}
+            here: dict[str, Any] = tops[place] if tops else {"verdict": NOT_RUN, "answer": "", "stands": True}
             cells.append(cell(badge(here["verdict"], here["answer"]) + _after_holm(here), _rank(here["verdict"])))
         lines.append(row(cells))
     headers = ["id", "claim", *scales]
@@ -220,7 +220,7 @@ def _verdict(record: dict[str, Any]) -> str:
 
 
 def _after_holm(record: dict[str, Any]) -> str:
-    """What the correction makes of a verdict, "" where it changes nothing; without the parts that failed, some are open."""
+    """What the correction makes of a verdict, "" where it changes nothing; parts that have not run leave it open."""
     if record["stands"]:
         return ""
     return small(f"after Holm: {'open' if record['holm'] == NOT_RUN else record['holm']}")
