@@ -238,6 +238,15 @@ def test_a_verdict_that_holm_takes_back_says_so():
     assert answer == "At tiny, 5 seeds:✓ holds: t\u00a0†† not after Holm's correction over the page"
 
 
+def test_an_answer_is_put_in_the_claim_s_words():
+    rows = pd.DataFrame(auroc("l2", around(0.4, 0.01)))
+    asked = claim(part(direction="two_sided", band=0.005), answers={"lower": "unit is better"})
+    box = Page(tables.verdict_box({"tiny": claims.judge([asked], rows)}).html).body
+    assert box[0]["cells"][2]["text"] == "↓ lowerunit is better"
+    with pytest.raises(ValueError, match="none where a claim takes a side"):
+        claim(part(), answers={"lower": "unit is better"})
+
+
 def test_a_claim_that_waits_for_some_of_its_parts_says_so():
     rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
     missing = part(name="q", a={"recipe": "other", "metric": "auroc"})
@@ -320,7 +329,7 @@ def test_the_scoreboard_says_which_claims_hold_and_counts_them(everything):
     first, second, third = Page(everything.html).body
     answer = first["cells"][1]["text"]
     assert answer.startswith("At tiny, 5 seeds:✓ holds: The norm tells ID from OOD better than chance; ")
-    assert answer.endswith("→ answered: Is the information in the length?")
+    assert answer.endswith("→ answered: Is the information in the length? (2 of 4 higher, 2 of 4 lower)")
     assert first["cells"][2]["text"] == "✓6 hold →1 answered"
     assert second["cells"][1]["text"] == "Not run yet: 13 claims stated."
     assert third["cells"][1]["text"] == "Not run yet: 10 claims stated."

@@ -201,6 +201,7 @@ class Claim(_Strict):
     `at_least` (with `k`), `agree` (all parts the same word, else inconclusive: the verdict depends on what differs
     between them) or `listed` (numbers only). `groups` are combined first, each by `all` or `agree`, and then count as
     one part; those in `required` must hold whatever `k` is. `not_run` gives a reason for each scale that cannot run it.
+    `answers` puts the answer of a two-sided claim in words, such as lower: unit features detect better.
     """
 
     id: Text
@@ -215,6 +216,7 @@ class Claim(_Strict):
     min_seeds: int = Field(default=5, ge=2)
     parts: tuple[Part, ...] = Field(default=(), strict=False)
     not_run: dict[Scale, Text] = Field(default_factory=dict)
+    answers: dict[Literal["higher", "lower", "no clear difference"], Text] = Field(default_factory=dict)
     note: str = ""
 
     @model_validator(mode="after")
@@ -233,6 +235,8 @@ class Claim(_Strict):
             raise ValueError(f"required is {list(self.required)}, expected names of groups")
         if self.combine != "listed" and len({part.direction == "two_sided" for part in counted}) > 1:
             raise ValueError("direction two_sided stands beside others, expected all counted parts alike")
+        if self.answers and not all(part.direction == "two_sided" for part in counted):
+            raise ValueError("answers are given, expected none where a claim takes a side")
         if twice := repeated_name([part.name for part in self.parts]):
             raise ValueError(f"parts named {twice!r} stand twice, expected one of each name")
         return self

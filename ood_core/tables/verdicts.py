@@ -61,8 +61,11 @@ def verdict_box(verdicts: Scales) -> Html:
     for place, top in enumerate(first):
         cells = [cell(escape(top["claim"]), place, "th"), cell(escape(top["title"]))]
         for tops in scales.values():
-            here: dict[str, Any] = tops[place] if tops else {"verdict": NOT_RUN, "answer": "", "stands": True}
-            cells.append(cell(badge(here["verdict"], here["answer"]) + _after_holm(here), _rank(here["verdict"])))
+            here: dict[str, Any] = (
+                tops[place] if tops else {"verdict": NOT_RUN, "answer": "", "says": "", "stands": True}
+            )
+            said = small(here["says"] if here["says"] != here["answer"] else "") + _after_holm(here)
+            cells.append(cell(badge(here["verdict"], here["answer"]) + said, _rank(here["verdict"])))
         lines.append(row(cells))
     headers = ["id", "claim", *scales]
     grid = table(headers, lines, "Verdicts by claim and scale", "verdicts")
@@ -273,7 +276,10 @@ def _short_answer(tops: dict[str, list[dict[str, Any]]], stated: int) -> str:
     lines = []
     for word, answer in [*((word, "") for word in SYMBOLS), (NOT_RUN, PARTLY)]:
         found = [top for top in here if top["verdict"] == word and (top["answer"] == PARTLY) == (answer == PARTLY)]
-        titles = [top["title"] + ("" if top["stands"] else "\u00a0†") for top in found]
+        titles = [
+            top["title"] + (f" ({top['says']})" if top["says"] else "") + ("" if top["stands"] else "\u00a0†")
+            for top in found
+        ]
         if titles:
             lines.append(f"<li>{badge(word, answer)}: {escape('; '.join(titles))}</li>")
     turned = "" if all(top["stands"] for top in here) else small("† not after Holm's correction over the page")
@@ -294,9 +300,14 @@ def _tops(found: Iterable[Judged] | None) -> list[dict[str, Any]]:
 
 
 def _partly(top: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The claim's record, which says so if it waits for some of its parts alone."""
-    waits = top["verdict"] == NOT_RUN and any(p["counts"] and p["verdict"] != NOT_RUN for p in parts)
-    return {**top, "answer": PARTLY} if waits else top
+    """The claim's record; it says if it waits for some of its parts alone, and what its parts answer if they differ."""
+    counted = [part for part in parts if part["counts"] and part["level"] == 1]
+    if top["verdict"] == NOT_RUN and any(part["verdict"] != NOT_RUN for part in counted):
+        return {**top, "answer": PARTLY}
+    if top["answer"] == "mixed":
+        answers = Counter(part["answer"] for part in counted)
+        return {**top, "says": ", ".join(f"{count} of {len(counted)} {answer}" for answer, count in answers.items())}
+    return top
 
 
 def _manner(scale: str) -> str:
