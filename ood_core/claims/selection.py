@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import InputError
+from ..rankings import ALL
 from .rules import ROUNDING
 
 NEEDED = (
@@ -54,7 +55,8 @@ class Table:
     def of(self, recipe: str) -> np.ndarray:
         """Places of a recipe's rows. Raises NotRecorded where there is none."""
         if recipe not in self._places:
-            raise NotRecorded(f"no run of recipe {recipe} is recorded")
+            what = "not all runs that are ranked together are" if recipe == ALL else f"no run of recipe {recipe} is"
+            raise NotRecorded(f"{what} recorded")
         return self._places[recipe]
 
     def values(self, column: str, at: np.ndarray) -> list[str]:
