@@ -41,13 +41,14 @@ class Memory:
         start = self._filled.get(key, 0)
         end = start + len(batch)
         array = self._arrays.get(key)
+        if array is not None:
+            _same_shape(key, batch.shape[1:], array.shape[1:])
         if array is None or end > len(array):
             wanted = max(end, self._rows or 0, 0 if array is None else 2 * len(array))
-            grown = torch.empty((wanted, *batch.shape[1:]))
+            grown = torch.empty((wanted, *batch.shape[1:]), dtype=torch.float32)
             if array is not None:
                 grown[:start] = array[:start]
             array = self._arrays[key] = grown
-        _same_shape(key, batch.shape[1:], array.shape[1:])
         array[start:end].copy_(batch)  # one copy, whatever the batch's type and device
         self._filled[key] = end
 

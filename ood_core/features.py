@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from math import ceil, prod
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 from tqdm import tqdm
 
 from . import checks
@@ -44,27 +46,33 @@ def extract(
     Args:
         model: any module that maps a batch to logits (a tensor, a tuple that begins with it, or an object with
             `.logits`).
-        images: a preprocessed float tensor (N, ...), a DataLoader or other iterable that gives x or (x, y), or an
-            `ImageSet` for a network of this package, which prepares pixels itself.
-        labels: (N,) class indices; those of the DataLoader or ImageSet if left out.
-        layer: name of the module whose output is the feature; by default the input of the last linear layer to run.
+        images: a preprocessed float tensor (N, ...), a DataLoader or other iterable that gives x or (x, y) with class
+            indices y, or an `ImageSet` for a network of this package, which prepares pixels itself.
+        labels: (N,) class indices; those of the DataLoader or ImageSet if left out. Beside a DataLoader, only where
+            it gives the images in their order.
+        layer: name of the module whose output is the feature; by default the input of the last linear layer to run
+            whose output is the logits, or of the last one to run where no linear layer gives them as they are.
         layers: further modules whose outputs to keep in `Outputs.layers`.
         pool: what becomes of an output with more than two axes: `mean` or `max` over space (axes 2 and on of
-            (B, D, H, W)) or over tokens (axis 1 of (B, T, D)), or `flatten`.
-        batch_size: images a step, where this function makes the batches; by default 512, and on a CPU as many as have
-            the pixels of 64 images of 32x32, at least 64: its cache holds no more of the activations.
+            (B, D, H, W)) or over tokens (axis 1 of (B, T, D)), or `flatten`. Layers with channels last, (B, H, W, D)
+            as in a Swin transformer, are pooled over the wrong axes: pass `flatten`, or use a hook of your own.
+        batch_size: images a step, at least 1, where this function makes the batches; by default 512, and on a CPU as
+            many as have the pixels of 64 images of 32x32, at least 64: its cache holds no more of the activations.
         device: where to run; by default where the model's parameters are.
         keep_inputs: keep the preprocessed images, for scorers that need gradients.
         into: a new folder for `features.npy`, `logits.npy`, `layers/NAME.npy` and `inputs.npy`; the outputs then map
             these files. The folder appears when the pass is complete. The numbers are the same as in memory.
         progress: show a bar.
     Returns:
-        `Outputs` on the CPU in float32. `head` is the last linear layer if it turns the features into the logits,
-        else None. A contrastive network of this package has neither head nor logits: what its head gives is
-        `layers["projection"]`, and the features are what its head takes.
+        `Outputs` on the CPU in float32. `head` is that linear layer if it turns the features into the logits, up to
+        the rounding of the type in which the model computed, else None. A contrastive network of this package has
+        neither head nor logits: what its head gives is `layers["projection"]`, and the features are what its head
+        takes.
     Raises:
-        InputError: no images, an unknown layer or pool, no linear layer to start from, logits of another shape,
-            labels that do not fit the images or their order, a folder that is not empty, a full disk.
+        InputError: no images, images that are no floating-point tensors or differ in size where they are kept, batches
+            other than x or (x, y), an unknown layer or pool, no linear layer to start from, logits of another shape,
+            labels that do not fit the images or their order, a batch size below 1, a device that is not there, a
+            folder that is not empty, a full disk.
     Example:
         >>> import torch
         >>> from ood_core import extract
@@ -76,21 +84,23 @@ def extract(
         True
     """
     choice("pool", pool, POOLS)
+    _iterable(images)
     _known(model, (*layers, *([layer] if layer else [])))
     rows = _rows(images)
     if labels is not None:
         labels = _matching(labels, images, rows)
     start = next((p.device for p in model.parameters()), torch.device("cpu"))
-    target = torch.device(device) if device is not None else start
-    batch_size = batch_size or _batch_size(images, target)
+    target = _device(device) if device is not None else start
+    batch_size = _batch_size(images, target) if batch_size is None else _whole(batch_size)
     wanted = [("features",), *(("layers", name) for name in layers)]
     seen_labels: list[Tensor] = []
     head_module: nn.Module | None = None
+    eps = 0.0
     last: Key = ("logits",)
     with Memory(rows) if into is None else Files(into) as kept:
         with _as_it_was(model, start):
             model.to(target).eval()
-            with _watch(model, layer, layers) as caught:
+            with _watch(model, layer, layers, pool) as caught:
                 steps = tqdm(
                     _batches(model, images, batch_size),
                     total=_steps(images, rows, batch_size),
@@ -98,17 +108,21 @@ def extract(
                     unit="batch",
                 )
                 for batch, batch_labels in steps:
-                    caught.clear()
+                    caught.clear(len(batch))
                     inputs = batch.to(target, non_blocking=True)
-                    given = _given(model(inputs))
-                    if head_module is None:
-                        head_module = caught.get(("head",))
-                        last = ("layers", "projection") if _projects(head_module) else ("logits",)
-                    for key in wanted:
-                        kept.add(key, _pooled(model, key, caught, pool, len(given)))
-                    kept.add(last, given)
-                    if keep_inputs:
+                    if keep_inputs:  # before the model runs: its first operation may work in place
                         kept.add(("inputs",), inputs)
+                    given = _given(model(inputs))
+                    ran = _gives(caught.ran, head_module, given)
+                    if ran is not None and ran.taken is not None:
+                        caught.values["features",] = ran.taken
+                    for key in wanted:
+                        kept.add(key, _pooled(model, key, caught.values, len(given)))
+                    if head_module is None and ran is not None:
+                        head_module = ran.module
+                        last = ("layers", "projection") if _projects(head_module) else ("logits",)
+                        eps = _eps(caught.values["features",].pooled, ran.output, given)
+                    kept.add(last, given)
                     if batch_labels is not None:
                         seen_labels.append(batch_labels)
         whole = kept.finish()
@@ -121,10 +135,39 @@ def extract(
         features=features,
         logits=logits,
         labels=labels,
-        head=None if logits is None else _head(head_module, features, logits),
+        head=None if logits is None else _head(head_module, features, logits, eps),
         inputs=whole.get(("inputs",)),
         layers={key[1]: rows for key, rows in whole.items() if key[0] == "layers"},
     )
+
+
+def _iterable(images: Any) -> None:
+    """Refuse (x, y), which would be read as two batches of images."""
+    if isinstance(images, tuple) and len(images) == 2 and isinstance(images[0], Tensor):
+        raise InputError(
+            "images are a tuple of two, expected a tensor, an ImageSet, a DataLoader or other batches.\n"
+            "Pass labels apart, extract(model, x, labels=y), or batches as a list."
+        )
+
+
+def _whole(batch_size: Any) -> int:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
+        raise InputError(
+            f"batch_size is {batch_size!r}, expected a whole number of at least 1.\n"
+            "Leave it out for a size that fits the device."
+        )
+    return int(batch_size)
+
+
+def _device(device: torch.device | str) -> torch.device:
+    """The device, tried out: without it, torch fails in its own words once the model is to move."""
+    try:
+        return torch.empty(0, device=device).device
+    except (AssertionError, RuntimeError) as error:
+        raise InputError(
+            f"device is {str(device)!r}, which torch cannot use ({str(error).splitlines()[0]}), expected one that is "
+            "there.\nPass 'cpu', or leave it out to run where the model is."
+        ) from error
 
 
 def _known(model: nn.Module, names: Sequence[str]) -> None:
@@ -162,13 +205,23 @@ def _steps(images: Any, rows: int | None, batch_size: int) -> int | None:
 
 def _matching(labels: Any, images: Any, rows: int | None) -> Tensor:
     """Labels checked before the pass, which can take hours."""
-    if isinstance(images, DataLoader) and isinstance(images.sampler, RandomSampler):
+    if isinstance(images, DataLoader) and not _in_order(images):
         raise InputError(
-            "labels came beside a DataLoader that shuffles, expected an order that both share.\n"
-            "Pass shuffle=False, or let the loader give (x, y)."
+            "labels came beside a DataLoader that shuffles or has a sampler of its own, expected an order that both "
+            "share.\nPass shuffle=False, or let the loader give (x, y)."
         )
     y = checks.tensor("labels", labels)
     return checks.labels("labels", y, len(y) if rows is None and y.ndim else rows or 0)
+
+
+def _in_order(loader: DataLoader[Any]) -> bool:
+    """Whether rows come as the data set has them; a subclass of torch's samplers may reorder, so none is trusted."""
+    batches, sampler = loader.batch_sampler, loader.sampler
+    if batches is not None:
+        if type(batches) is not BatchSampler:
+            return False
+        sampler = batches.sampler
+    return type(sampler) is SequentialSampler and loader.in_order
 
 
 def _batches(model: nn.Module, images: Any, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -183,22 +236,33 @@ def _batches(model: nn.Module, images: Any, batch_size: int) -> Iterator[tuple[T
             y = None if images.labels is None else torch.from_numpy(images.labels[at : at + batch_size])
             yield prepare(torch.from_numpy(images.images[at : at + batch_size])), y
     elif isinstance(images, Tensor):
-        if not images.is_floating_point():
-            raise InputError(
-                f"images have dtype {images.dtype}, expected preprocessed floating-point images.\n"
-                "Apply the preprocessing that the model was trained with."
-            )
+        _floating(images)
         for part in images.split(batch_size):
             yield part, None
     else:
         for item in images:
-            x, y, *_ = (*item, None) if isinstance(item, list | tuple) else (item, None)
+            parts = tuple(item) if isinstance(item, list | tuple) else (item,)
+            if len(parts) not in (1, 2):
+                raise InputError(
+                    f"a batch holds {len(parts)} items, expected a tensor x or a pair (x, y).\n"
+                    "Pick two, for example ((x, y) for x, index, y in loader)."
+                )
+            x, y = parts if len(parts) == 2 else (*parts, None)
             if not isinstance(x, Tensor):
                 raise InputError(
                     f"a batch is a {type(x).__name__}, expected a tensor x or a pair (x, y).\n"
                     "Map it first, for example ((b['pixel_values'], b['labels']) for b in loader)."
                 )
-            yield x, None if y is None else torch.as_tensor(y)
+            _floating(x)
+            yield x, None if y is None else checks.labels("the second item of a batch, its labels,", y, len(x))
+
+
+def _floating(images: Tensor) -> None:
+    if not images.is_floating_point():
+        raise InputError(
+            f"images have dtype {images.dtype}, expected preprocessed floating-point images.\n"
+            "Apply the preprocessing that the model was trained with."
+        )
 
 
 @contextmanager
@@ -213,30 +277,63 @@ def _as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
             module.training = mode
 
 
+class _Value(NamedTuple):
+    """What a layer took or gave, pooled to (B, D); None where that has no such axes. `shape` is the unpooled one."""
+
+    pooled: Tensor | None
+    shape: tuple[int, ...] | str
+
+
+class _Ran(NamedTuple):
+    """A linear layer that ran: what it took where that may be the feature, what it gave where that may be logits."""
+
+    module: nn.Module
+    taken: _Value | None
+    output: Tensor | None
+
+
+@dataclass
+class _Caught:
+    """What the hooks keep of one batch."""
+
+    rows: int = 0
+    values: dict[Key, _Value] = field(default_factory=dict)
+    ran: list[_Ran] = field(default_factory=list)
+
+    def clear(self, rows: int) -> None:
+        """Forget the last batch; the next one has so many rows."""
+        self.rows = rows
+        self.values.clear()
+        self.ran.clear()
+
+
 @contextmanager
-def _watch(model: nn.Module, layer: str | None, layers: Sequence[str]) -> Iterator[dict[Key, Any]]:
-    """Catch the input of the last linear layer to run (and that layer), or the named layers' outputs.
+def _watch(model: nn.Module, layer: str | None, layers: Sequence[str], pool: str) -> Iterator[_Caught]:
+    """Catch the linear layers that may give the logits, with their inputs, and the named layers' outputs.
 
     A module with a `formula` stands for the linear layers inside it.
     """
-    caught: dict[Key, Any] = {}
+    caught = _Caught()
 
-    def linear_ran(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        caught["head",] = module
-        if layer is None:
-            caught["features",] = inputs[0]
+    def linear_ran(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        taken = _value(next(iter((*inputs, *named.values()))), pool) if layer is None else None
+        logits = output if isinstance(output, Tensor) and output.ndim == 2 and len(output) == caught.rows else None
+        if caught.ran and caught.ran[-1].output is None:  # neither the last to run nor the one that gives the logits
+            caught.ran.pop()
+        caught.ran.append(_Ran(module, taken, logits))
 
     heads = [module for module in model.modules() if hasattr(module, "formula")]
     inside = {part for head in heads for part in head.modules()}
     linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module not in inside]
-    handles = [module.register_forward_pre_hook(linear_ran) for module in (*linear, *heads)]
+    handles = [module.register_forward_hook(linear_ran, with_kwargs=True) for module in (*linear, *heads)]
     for name in {*layers, *([layer] if layer else [])}:
 
         def layer_ran(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
+            value = _value(output, pool)
             if name == layer:
-                caught["features",] = output
+                caught.values["features",] = value
             if name in layers:
-                caught["layers", name] = output
+                caught.values["layers", name] = value
 
         handles.append(model.get_submodule(name).register_forward_hook(layer_ran))
     try:
@@ -244,6 +341,36 @@ def _watch(model: nn.Module, layer: str | None, layers: Sequence[str]) -> Iterat
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _value(value: Any, pool: str) -> _Value:
+    """Pooled or copied at once: the operation after the layer may write into the same memory."""
+    if isinstance(value, list | tuple) and value:
+        value = value[0]
+    if not isinstance(value, Tensor):
+        return _Value(None, type(value).__name__)
+    shape = tuple(value.shape)
+    if value.ndim < 2:
+        return _Value(None, shape)
+    if value.ndim == 2 or pool == "flatten":
+        return _Value(value.clone(memory_format=torch.contiguous_format).flatten(1), shape)
+    axes = 1 if value.ndim == 3 else tuple(range(2, value.ndim))
+    return _Value(value.mean(dim=axes) if pool == "mean" else value.amax(dim=axes), shape)
+
+
+def _gives(ran: list[_Ran], head: nn.Module | None, given: Tensor) -> _Ran | None:
+    """The last linear layer to run whose output is the logits, or the last to run.
+
+    The layer that the first batch settled on goes before others: features of all batches must be of one layer.
+    """
+    runs = [one for one in ran if head is None or one.module is head] or ran
+    for one in reversed(runs):
+        output = one.output
+        if output is None or output.shape != given.shape:
+            continue
+        if output is given or torch.equal(output.to(given), given):
+            return one
+    return runs[-1] if runs else None
 
 
 def _projects(head: nn.Module | None) -> bool:
@@ -263,29 +390,26 @@ def _given(output: Any) -> Tensor:
     return output
 
 
-def _pooled(model: nn.Module, key: Key, caught: dict[Key, Any], pool: str, rows: int) -> Tensor:
+def _pooled(model: nn.Module, key: Key, values: dict[Key, _Value], rows: int) -> Tensor:
     """One layer's output (B, D), pooled."""
-    value = caught.get(key)
+    value = values.get(key)
     if value is None:
         raise InputError(
             f"{type(model).__name__} ran no {'linear layer' if key == ('features',) else f'layer {key[-1]!r}'}, "
             "expected one before its logits.\nName the layer to use: extract(model, images, layer=...)."
         )
-    if isinstance(value, list | tuple):
-        value = value[0]
-    if not isinstance(value, Tensor) or value.ndim < 2 or len(value) != rows:
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise InputError(f"{key[-1]} gave {shape}, expected a tensor ({rows}, D, ...).\nName another layer.")
-    if value.ndim == 2:
-        return value
-    if pool == "flatten":
-        return value.flatten(1)
-    axes = 1 if value.ndim == 3 else tuple(range(2, value.ndim))
-    return value.mean(dim=axes) if pool == "mean" else value.amax(dim=axes)
+    if value.pooled is None or len(value.pooled) != rows:
+        raise InputError(f"{key[-1]} gave {value.shape}, expected a tensor ({rows}, D, ...).\nName another layer.")
+    return value.pooled
 
 
-def _head(module: nn.Module | None, features: Tensor, logits: Tensor) -> Head | None:
-    """The last linear layer as a formula, if it explains the logits of the first rows."""
+def _eps(*computed: Tensor | None) -> float:
+    """The coarsest rounding among these results of the model."""
+    return max((torch.finfo(x.dtype).eps for x in computed if x is not None and x.is_floating_point()), default=0.0)
+
+
+def _head(module: nn.Module | None, features: Tensor, logits: Tensor, eps: float) -> Head | None:
+    """The linear layer as a formula, if it explains the logits of the first rows up to the model's rounding `eps`."""
     if module is None:
         return None
     formula = getattr(module, "formula", None)
@@ -295,10 +419,10 @@ def _head(module: nn.Module | None, features: Tensor, logits: Tensor) -> Head | 
         assert isinstance(module, nn.Linear)
         bias = None if module.bias is None else module.bias.detach().float().cpu().clone()
         head = Head("linear", module.weight.detach().float().cpu().clone(), bias)
-    some = slice(None, 64)
     if features.shape[1] != head.weight.shape[1] or logits.shape[1] != head.classes:
         return None
-    explained = torch.allclose(
-        head.logits(features[some]), logits[some], rtol=1e-3, atol=1e-3 * float(logits[some].abs().max())
-    )
+    share = 1e-3 + 2 * eps
+    expected = logits[:64].double()  # a caller's autocast leaves float64 alone
+    found = head.logits(features[:64].double())
+    explained = torch.allclose(found, expected, rtol=share, atol=share * float(expected.abs().max()))
     return head if explained else None

@@ -57,9 +57,19 @@ def test_every_float_type_becomes_float32(dtype, tmp_path):
         assert got.dtype == torch.float32
 
 
+def test_the_default_type_changes_nothing(tmp_path):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        got = [gather(target, batches([4])) for target in (Memory(None), Files(tmp_path / "kept"))]
+    finally:
+        torch.set_default_dtype(before)
+    assert {one[key].dtype for one in got for key in KEYS} == {torch.float32}
+
+
 @pytest.mark.parametrize("width", [1, 4], ids=["would broadcast", "would not fit"])
 def test_rows_of_another_width_are_refused(width, tmp_path):
-    for target in (Memory(9), Files(tmp_path / "kept")):
+    for target in (Memory(9), Memory(None), Files(tmp_path / "kept")):
         with pytest.raises(InputError, match=rf"features has rows of shape \({width},\) after rows of shape \(3,\)"):
             gather(target, [{("features",): torch.zeros(2, 3)}, {("features",): torch.zeros(2, width)}])
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, TensorDataset
 
 from ood_core import extract, scorers
 from ood_core._torchvision import torchvision
@@ -298,6 +298,63 @@ def test_tokens_are_pooled_over_their_own_axis():
     torch.testing.assert_close(out.features, model.embed(x).mean(dim=1).detach())
 
 
+@pytest.mark.parametrize("pool", ["mean", "max", "flatten"])
+@pytest.mark.parametrize("axes", [(), (5,), (5, 5)], ids=["rows", "tokens", "maps"])
+def test_a_layer_is_kept_as_it_was_before_the_next_worked_in_place(pool, axes):
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.fc(x.flatten(2).mean(dim=2) if x.ndim == 4 else x.mean(dim=1) if x.ndim == 3 else x)
+
+    first = nn.Conv2d(4, 8, 1) if len(axes) == 2 else nn.Linear(4, 8)
+    net = nn.Sequential(first, nn.ReLU(inplace=True), Head())
+    x = torch.randn(20, 4, *axes) if len(axes) == 2 else torch.randn(20, *axes, 4)
+    named, given = extract(net, x, layers=["0"], pool=pool).layer("0"), extract(net, x, layer="0", pool=pool).features
+    with torch.no_grad():
+        raw = first(x)
+    over = (2, 3) if len(axes) == 2 else 1
+    pools = {"mean": lambda v: v.mean(dim=over), "max": lambda v: v.amax(dim=over), "flatten": lambda v: v.flatten(1)}
+    expected = pools[pool](raw) if axes else raw
+    torch.testing.assert_close(named, expected)
+    torch.testing.assert_close(given, expected)
+
+
+def test_the_head_and_the_images_are_kept_as_they_were_before_an_operation_in_place():
+    class Overwriting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+
+        def forward(self, x):
+            h = x.sub_(1)
+            logits = self.fc(h)
+            h.zero_()
+            return logits
+
+    net, x = Overwriting(), torch.randn(20, 4)
+    out = extract(net, x.clone(), keep_inputs=True)
+    torch.testing.assert_close(out.features, x - 1)
+    torch.testing.assert_close(out.inputs, x)
+    assert out.head is not None
+
+
+def test_a_named_norm_of_torchvision_is_not_what_its_block_gives():
+    try:
+        net = torchvision().models.resnet18(weights=None, num_classes=5)
+    except InputError as error:
+        pytest.skip(str(error))
+    x, seen = torch.randn(2, 3, 64, 64), []
+    out = extract(net, x, layers=["layer4.1.bn2", "layer4"])
+    net.layer4[1].bn2.register_forward_hook(lambda _, __, output: seen.append(output.mean(dim=(2, 3))))
+    with torch.no_grad():
+        net.eval()(x)
+    torch.testing.assert_close(out.layer("layer4.1.bn2"), seen[0])
+    assert not torch.allclose(out.layer("layer4.1.bn2"), out.layer("layer4"))
+
+
 def test_further_layers_and_inputs(model, x):
     out = extract(model, x, layers=["conv", "hidden"], keep_inputs=True)
     assert {name: tuple(value.shape) for name, value in out.layers.items()} == {"conv": (11, 5), "hidden": (11, 7)}
@@ -325,6 +382,62 @@ def test_a_head_that_does_not_make_the_logits_is_not_kept(x):
     assert extract(Scaled(), x).head is None
 
 
+class Two(Small):
+    """A second linear head, which runs last and whose output is returned in a place of its own."""
+
+    def __init__(self, returned):
+        super().__init__()
+        self.aux, self.returned = nn.Linear(7, 4), returned
+        self.fed = nn.Linear(7, 7)
+
+    def forward(self, x):
+        h = self.body(x)
+        return self.returned(self.fc(h), self.aux(self.fed(h)))
+
+
+@pytest.mark.parametrize("batch_size", [3, 11])
+@pytest.mark.parametrize(
+    ("returned", "head"),
+    [
+        (lambda y, aux: (y, aux), "fc"),
+        (lambda y, aux: (y.double(), aux), "fc"),
+        (lambda y, aux: (aux, y), "aux"),
+        (lambda y, aux: (y.softmax(dim=1), aux), None),
+    ],
+    ids=["first", "in another type", "last", "neither"],
+)
+def test_of_two_linear_heads_the_one_that_gives_the_logits_counts(x, returned, head, batch_size):
+    net = Two(returned).eval()
+    out = extract(net, x, batch_size=batch_size)
+    with torch.no_grad():
+        h = net.body(x)
+        torch.testing.assert_close(out.features, h if head == "fc" else net.fed(h))
+    if head is None:
+        assert out.head is None
+    else:
+        assert torch.equal(out.head.weight, getattr(net, head).weight)
+
+
+def test_features_of_all_batches_are_of_one_layer(x):
+    """The second batch's logits are cut off, so no linear layer gives them as they are."""
+    net = Two(lambda y, aux: (y.clamp(max=float("inf") if len(y) == 8 else y.max().item() - 1e-3), aux)).eval()
+    out = extract(net, x, batch_size=8)
+    with torch.no_grad():
+        torch.testing.assert_close(out.features, net.body(x))
+
+
+def test_a_linear_layer_called_by_keyword(x):
+    class Named(Small):
+        def forward(self, x):
+            return self.fc(input=self.body(x))
+
+    net = Named().eval()
+    out = extract(net, x)
+    with torch.no_grad():
+        torch.testing.assert_close(out.features, net.body(x))
+    assert torch.equal(out.head.weight, net.fc.weight)
+
+
 @pytest.mark.parametrize("name", ["linear", "l2"])
 def test_own_network_on_an_image_set(name):
     train = images()
@@ -340,6 +453,26 @@ def test_own_network_on_an_image_set(name):
 def test_half_precision_model_gives_float32(model, x):
     out = extract(model.bfloat16(), x.bfloat16())
     assert out.features.dtype == out.logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("auto", [True, False], ids=["autocast", "model"])
+@pytest.mark.parametrize("classes", [3, 100])
+def test_half_precision_keeps_its_head_and_no_other(dtype, auto, classes):
+    class Scaled(nn.Sequential):
+        factor = 1.0
+
+        def forward(self, x):
+            return super().forward(x) * self.factor
+
+    for seed in range(10):
+        torch.manual_seed(seed)
+        net, x = Scaled(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, classes)), torch.randn(100, 4)
+        if not auto:
+            net, x = net.to(dtype), x.to(dtype)
+        for net.factor, kept in ((1.0, True), (1.2, False)):
+            with torch.autocast("cpu", dtype, enabled=auto):
+                assert (extract(net, x).head is not None) is kept
 
 
 @pytest.mark.parametrize(
@@ -358,6 +491,35 @@ def test_half_precision_model_gives_float32(model, x):
             lambda m, x: extract(m, DataLoader(TensorDataset(x), shuffle=True), labels=torch.zeros(11).long()),
             "a DataLoader that shuffles",
         ),
+        *(
+            (
+                lambda m, x, given=given: extract(
+                    m, DataLoader(TensorDataset(x), **given(x)), labels=torch.zeros(11).long()
+                ),
+                "a DataLoader that shuffles",
+            )
+            for given in (
+                lambda x: {"batch_sampler": BatchSampler(RandomSampler(x), 4, drop_last=False)},
+                lambda x: {"batch_sampler": [[1, 0], list(range(2, 11))]},
+                lambda x: {"batch_size": None, "sampler": RandomSampler(x)},
+                lambda x: {"sampler": range(10, -1, -1)},
+                lambda x: {"in_order": False},
+            )
+        ),
+        (lambda m, x: extract(m, [(x, torch.arange(11), torch.zeros(11).long())]), "a batch holds 3 items"),
+        (lambda m, x: extract(m, [()]), "a batch holds 0 items"),
+        (lambda m, x: extract(m, [(x, ["a.png"] * 11)]), "labels, is a list that is not numeric"),
+        (lambda m, x: extract(m, [(x, {"name": 1})]), "labels, is a dict that is not numeric"),
+        (lambda m, x: extract(m, [(x, torch.zeros(11))]), r"labels, has dtype torch.float32, expected integers"),
+        (lambda m, x: extract(m, [(x, torch.zeros(3).long())]), r"labels, has shape \(3,\), expected \(11,\)"),
+        (lambda m, x: extract(m, [(x * 255).byte()]), "images have dtype torch.uint8"),
+        (lambda m, x: extract(m, (x, torch.zeros(11).long())), "images are a tuple of two"),
+        (lambda m, x: extract(m, [x, x[..., :5]], keep_inputs=True), r"inputs has rows of shape \(3, 6, 5\) after"),
+        (lambda m, x: extract(m, x, batch_size=0), "batch_size is 0, expected a whole number of at least 1"),
+        (lambda m, x: extract(m, x, batch_size=-1), "batch_size is -1"),
+        (lambda m, x: extract(m, x, batch_size=2.5), "batch_size is 2.5"),
+        (lambda m, x: extract(m, x, device="cuda:99"), "device is 'cuda:99', which torch cannot use"),
+        (lambda m, x: extract(m, x, device="gpu"), "device is 'gpu', which torch cannot use"),
         (lambda m, x: extract(m, [{"pixel_values": x}]), r"a batch is a dict, expected a tensor x or a pair"),
         (lambda m, x: extract(m, [x.numpy()]), "a batch is a ndarray"),
         (lambda m, x: extract(nn.Sequential(m), x, layer="0.hidden", layers=["0"], into=__file__), "is there already"),
@@ -366,6 +528,37 @@ def test_half_precision_model_gives_float32(model, x):
 def test_refusals(model, x, call, message):
     with pytest.raises(InputError, match=message):
         call(model, x)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda _: {"batch_size": 4},
+        lambda x: {"batch_sampler": BatchSampler(SequentialSampler(x), 4, drop_last=False)},
+        lambda x: {"batch_size": 5, "sampler": SequentialSampler(x)},
+    ],
+)
+def test_labels_beside_a_loader_in_order(model, x, given):
+    labels = torch.arange(11) % 4
+    out = extract(model, DataLoader(TensorDataset(x), **given(x)), labels=labels)
+    assert torch.equal(out.labels, labels)
+    torch.testing.assert_close(out.features, extract(model, x).features)
+
+
+def test_a_model_that_keeps_out_of_autocast_keeps_its_head(model, x):
+    class Exact(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x):
+            with torch.autocast("cpu", enabled=False):
+                return self.inner(x)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        out = extract(Exact(), x)
+    assert torch.equal(out.logits, extract(model, x).logits)
+    assert out.head is not None
 
 
 def test_a_contrastive_network_has_a_projection_and_no_logits(tmp_path):
