@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ood_core import cli, recipes
+from ood_core.cli.options import show
 from ood_core.models import backbone
 from ood_core.store import Store
 from tests.made_page import changed
@@ -198,6 +199,12 @@ def test_ctrl_c_says_how_to_go_on(made, tmp_path, jobs):
 def test_the_module_runs():
     done = subprocess.run([sys.executable, "-m", "ood_core", "--version"], capture_output=True, text=True, check=True)
     assert "ood_core, version" in done.stdout
+
+
+@pytest.mark.parametrize(("floats", "shown"), [({}, "-0.00"), ({"floats": ".6g"}, "-9.56e-05")])
+def test_a_table_says_how_its_floats_are_printed(capsys, floats, shown):
+    show([{"score": -9.56e-05}], as_json=False, **floats)
+    assert capsys.readouterr().out.split()[-1] == shown
 
 
 def test_help_names_every_page():

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
-from ood_core import cli, data, extract, scorers, scoring
+from ood_core import Outputs, cli, data, extract, scorers, scoring
 from ood_core._torchvision import torchvision
 from ood_core.checks import ArtifactError, InputError
 from ood_core.data.pictures import images_in
@@ -23,6 +25,7 @@ from ood_core.store import Store
 from tests.spine import recipe
 
 KEY = "5eed5eed5eed5eed5eed"
+SCHEMES = [{"data": {"id_set": "digits", "labels": labels}} for labels in ("instance", "binary", "constant")]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -39,8 +42,12 @@ def write(images, folder, by_class=True):
 def net(tmp_path, monkeypatch):
     """An untrained network in a store of its own; nothing here depends on how good it is."""
     monkeypatch.setenv("OOD_RUNS", str(tmp_path / "runs"))
-    made = recipe(head={"name": "l2"})
-    built = network(made, data.load("digits", "train"), 0, torch.device("cpu")).eval()
+    return stored(recipe(head={"name": "l2"}))
+
+
+def stored(made):
+    """A run of a recipe that was never trained, under KEY; returns its network."""
+    built = network(made, data.training(made.data, 0)[0], 0, torch.device("cpu")).eval()
     nothing = pd.DataFrame({"epoch": [0]})
     info = {"key": KEY, "recipe": made.model_dump(mode="json"), "seed": 0}
     Store().put(info, nothing, nothing, {}, built.state_dict(), {})
@@ -167,6 +174,36 @@ def photos(tmp_path):
     return model
 
 
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--mean", "123.7,116.3,103.5"),
+        ("--mean", "-0.1,0.4,0.4"),
+        ("--mean", "nan,0.4,0.4"),
+        ("--std", "58.4,57.1,57.4"),
+        ("--std", "0,0.2,0.2"),
+        ("--std", "0.2,0.2,inf"),
+        ("--std", "0.2,0.2,nan"),
+        ("--std", "0.2,0.2"),
+    ],
+)
+def test_constants_on_another_scale_are_refused(photos, tmp_path, option, values):
+    given = {"--mean": "0,0.4,1", "--std": "0.2,0.2,1", option: values}
+    result = call(
+        *(tmp_path / "pets", "--id-folder", tmp_path / "pets", "--size", 32, "--model", "torchvision:resnet18"),
+        *("--weights", tmp_path / "w.safetensors", *(text for pair in given.items() for text in pair)),
+    )
+    assert result.exit_code == 1
+    assert f"{option} is " in result.output
+    assert "expected three numbers on the scale 0..1" in result.output
+    assert classifiers.load("torchvision:resnet18", 2, tmp_path / "w.safetensors", (0, 0.4, 1), (0.2, 0.2, 1))
+
+
+def test_an_architecture_without_a_linear_layer_is_refused_with_what_the_command_can_do(photos, tmp_path):
+    with pytest.raises(InputError, match=r"squeezenet1_1 has no linear layer[\s\S]*such as torchvision:resnet18"):
+        classifiers.load("torchvision:squeezenet1_1", 2, tmp_path / "w.safetensors", MEAN, STD)
+
+
 def test_a_torchvision_network_sees_what_torchvision_would_show_it(photos, tmp_path):
     module = torchvision()
     from torchvision import transforms  # after the door has opened
@@ -178,8 +215,9 @@ def test_a_torchvision_network_sees_what_torchvision_would_show_it(photos, tmp_p
     paths = images_in(tmp_path / "pets")
     x = torch.stack([given(Image.fromarray(pixels(path))) for path in paths])
     out = extract(photos, x, labels=torch.arange(12) // 6)
+    held = shutil.copytree(tmp_path / "pets", tmp_path / "held")
     result = call(
-        *(tmp_path / "pets", "--id-folder", tmp_path / "pets", "--held-out", tmp_path / "pets", "--size", 32),
+        *(tmp_path / "pets", "--id-folder", tmp_path / "pets", "--held-out", held, "--size", 32),
         *("--model", "torchvision:resnet18", "--weights", tmp_path / "w.safetensors", "--scorer", "cluster"),
         *("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225", "--out", tmp_path / "s.csv"),
     )
@@ -213,6 +251,37 @@ def test_names_that_need_quoting_survive(net, folders, tmp_path):
     assert call(odd, "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv").exit_code == 0
     with (tmp_path / "s.csv").open(newline="", encoding="utf-8") as file:
         assert [row["file"] for row in csv.DictReader(file)] == [str(odd / "é ;.png")]
+
+
+def test_names_that_are_not_utf8_survive(net, folders, tmp_path, monkeypatch):
+    drawn = []
+    draw = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda *given: [drawn.append(given[2]), draw(*given)])
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        odd.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    (folders["test"] / "0000.png").rename(odd / os.fsdecode(b"\xff.png"))
+    arguments = (odd, "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+    result = call(*arguments, "--sheet", tmp_path / "sheet.png")
+    assert result.exit_code == 0, result.output
+    assert "caf\N{REPLACEMENT CHARACTER}" in result.stdout
+    assert "caf\N{REPLACEMENT CHARACTER}/\N{REPLACEMENT CHARACTER}.png" in drawn
+    assert "".join(drawn).encode()
+    with (tmp_path / "s.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == [str(odd / os.fsdecode(b"\xff.png"))]
+    assert json.loads(call(*arguments, "--json").stdout)[0]["folder"] == str(odd)
+
+
+def test_small_scores_are_printed_with_significant_digits(net, folders, tmp_path, monkeypatch):
+    whole = scorers.make("msp").__class__._score
+    monkeypatch.setattr("ood_core.scorers.logits.MSP._score", lambda self, x: -1e-5 * whole(self, x))
+    result = call(folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+    frame = pd.read_csv(tmp_path / "s.csv")
+    shown = result.stdout.splitlines()[-1].split()[-3:]
+    expected = [frame["score"].min(), frame["score"].median(), frame["score"].max()]
+    assert list(map(float, shown)) == pytest.approx(expected, rel=1e-5)
 
 
 def spoil(folder, name, content):
@@ -263,7 +332,12 @@ def test_an_image_of_another_size_is_named_unless_all_are_resized(net, folders, 
         (["--id-folder", "train", "--model", KEY, "--param", "layer=stem"], 1, "layer 'stem' is not a module"),
         (["--id-folder", "train", "--model", KEY, "--id-tpr", "95"], 2, "95"),
         (["--id-folder", "train", "--model", KEY, "--held-out", "empty"], 1, "empty holds no image"),
+        (["--id-folder", "train", "--model", KEY, "--held-out", "train/7"], 1, "--held-out shares 12 of its 12 images"),
         (["--id-folder", "train", "--model", KEY, "--out", "no/s.csv"], 1, "s.csv lies in no existing folder"),
+        (["--id-folder", "train", "--model", KEY, "--out", "test"], 1, "--out test cannot be written (it is a folder)"),
+        (["--id-folder", "train", "--model", KEY, "--sheet", "test"], 1, "--sheet test cannot be written"),
+        (["--id-folder", "train", "--model", KEY, "--out", "/proc/x.csv"], 1, "--out /proc/x.csv cannot be written"),
+        (["--id-folder", "train", "--model", KEY, "--sheet", "/proc/x.png"], 1, "--sheet /proc/x.png cannot be"),
         (["--id-folder", "train", "--model", "torchvision:resnet"], 1, "no classifier 'resnet', expected one such as"),
         (["--id-folder", "train", "--model", "torchvision:resnet18"], 1, "without --weights"),
         (["--id-folder", "train", "--model", "torchvision:resnet18", "--weights", "w"], 1, "--mean is not given"),
@@ -277,6 +351,71 @@ def test_mistakes_are_named(net, folders, tmp_path, monkeypatch, options, code, 
     assert result.exit_code == code, result.output
     assert message in result.output
     assert not (tmp_path / "scores.csv").exists()
+
+
+@pytest.mark.parametrize("head", ["linear", "isomax", "isomax_plus", "dismax"])
+def test_every_head_with_logits_can_be_scored(folders, sets, tmp_path, monkeypatch, head):
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "runs"))
+    built = stored(recipe(head={"name": head, **({"start": "normal"} if head == "isomax" else {})}))
+    seen = {part: extract(built, images) for part, images in sets.items()}
+    for name in ("msp", "ddu", *(["min_distance"] if head != "linear" else [])):
+        found = scoring.score_folders(
+            [folders["test"]], id_folder=folders["train"], model=KEY, scorer=name, held_out=folders["held"]
+        )
+        scorer = scorers.make(name).fit(seen["train"])
+        np.testing.assert_allclose(found.frame["score"], scorer.score(seen["test"]), rtol=1e-5)
+        predicted = [sets["train"].classes[place] for place in seen["test"].logits.argmax(1).tolist()]
+        assert list(found.frame["predicted"]) == predicted
+
+
+@pytest.mark.parametrize("changes", [{"head": {"name": "projection"}, "loss": {"name": "supcon"}}, *SCHEMES], ids=str)
+def test_a_network_whose_logits_stand_for_no_class_is_scored_by_features(folders, sets, tmp_path, monkeypatch, changes):
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "runs"))
+    built = stored(recipe(**changes))
+    passed = {part: extract(built, images) for part, images in sets.items()}
+    seen = {part: Outputs(out.features, labels=out.labels) for part, out in passed.items()}
+    for name in ("ddu", "knn"):
+        arguments = (folders["test"], "--id-folder", folders["train"], "--held-out", folders["held"], "--model", KEY)
+        result = call(
+            *(*arguments, "--scorer", name, "--out", tmp_path / "s.csv", "--sheet", tmp_path / f"{name}.png"),
+        )
+        assert result.exit_code == 0, result.output
+        frame = pd.read_csv(tmp_path / "s.csv", keep_default_na=False)
+        np.testing.assert_allclose(frame["score"], scorers.make(name).fit(seen["train"]).score(seen["test"]), rtol=1e-5)
+        assert set(frame["predicted"]) == {""}
+    for name, reads in {"msp": "logits", "vim": "head", "odin": "model", "nnguide": "logits"}.items():
+        result = call(*arguments, "--scorer", name, "--out", tmp_path / "s.csv")
+        assert result.exit_code == 1
+        assert f"{name} works through {reads}, expected a scorer of features" in result.output
+
+
+def test_an_own_set_with_other_labels_needs_no_classes_as_many_as_outputs(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "runs"))
+    stored(recipe(data={"id_set": "digits", "labels": "instance"}))
+    monkeypatch.setattr("ood_core.data.names", list)
+    assert classifiers.load(KEY, 8).classes == ()
+    for head in ("linear", "dismax"):
+        stored(recipe(head={"name": head}))
+        with pytest.raises(InputError, match="holds 7 classes, expected the 8 of run"):
+            classifiers.load(KEY, 7)
+
+
+def test_a_run_of_one_class_is_refused(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "runs"))
+    one = {"id_set": "digits", "one_class": 3}
+    stored(recipe(data=one, head={"name": "projection"}, loss={"name": "nt_xent"}))
+    result = call(folders["test"], "--id-folder", folders["train"], "--model", KEY, "--scorer", "knn")
+    assert result.exit_code == 1
+    assert "learned class 3 of digits alone, expected a run of all classes" in result.output
+
+
+def test_hidden_files_and_folders_are_left_out(folders):
+    before = images_in(folders["train"])
+    for place in (".ipynb_checkpoints", "7/.ipynb_checkpoints/deeper"):
+        (folders["train"] / place).mkdir(parents=True)
+        shutil.copy(before[0], folders["train"] / place / "0.png")
+    assert images_in(folders["train"]) == before
+    assert images_in((folders["train"] / "7").rename(folders["train"] / ".7"))
 
 
 def test_empty_folders_and_classes_are_named(net, folders, tmp_path):

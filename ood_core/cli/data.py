@@ -203,10 +203,32 @@ def _asked(text: str) -> tuple[str, str | None]:
 
 
 def _places(sets: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Name and split of every set that was asked for; a set of your own has no list of splits, so one is named."""
+    """Name and split of every set that was asked for.
+
+    Raises:
+        InputError: no such set, or one of your own without a split.
+    """
     places = []
     for text in sets:
         name, split = _asked(text)
+        own = [] if split or name in image_sets.names() else _own(name)
+        if own:
+            raise InputError(
+                f"{name} is not registered, expected a split with it: your own set needs one.\n"
+                f"Name one: {', '.join(f'{name}/{one}' for one in own)}."
+            )
         splits = [split] if split else list(image_sets.entry(name)["splits"])
         places += [(name, one) for one in splits]
     return places
+
+
+def _own(name: str) -> list[str]:
+    """Splits that lie under $OOD_DATA for a name, as `NAME-SPLIT.npz` or folders `NAME/SPLIT`."""
+    root = paths.data()
+    if root is None or not root.is_dir():
+        return []
+    entries = list(root.iterdir())
+    named = [(*entry.stem.rpartition("-"), entry.suffix) for entry in entries]
+    splits = {split for before, _, split, suffix in named if (before, suffix) == (name, ".npz")}
+    inside = [part for entry in entries if entry.name == name and entry.is_dir() for part in entry.iterdir()]
+    return sorted(splits | {part.name for part in inside if part.is_dir() and not part.name.startswith(".")})

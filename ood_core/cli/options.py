@@ -32,10 +32,10 @@ def page_seeds(page: str, scale: str) -> int:
     return next(count for name, count in recipes.page(page).seeds.items() if name == scale)
 
 
-def show(table: list[dict[str, Any]], as_json: bool) -> None:
-    """Print a table for people, or JSON for programs."""
+def show(table: list[dict[str, Any]], as_json: bool, floats: str = ".2f") -> None:
+    """Print a table for people, its floats in the format `floats`, or JSON for programs."""
     if as_json:
         click.echo(json.dumps(table, indent=1))
     else:
         frame = pd.DataFrame(table)
-        click.echo(tabulate(frame, headers="keys", showindex=False, floatfmt=".2f"))  # type: ignore[arg-type]
+        click.echo(tabulate(frame, headers="keys", showindex=False, floatfmt=floats))  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,24 @@ def _settings(_: click.Context, parameter: click.Parameter, values: tuple[str, .
         except ValueError:
             settings[name] = value  # a bare word is a name
     return settings
+
+
+def _writable(option: str, path: Path) -> None:
+    """Refuse a target that cannot be written, before hours of work are lost to it."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"{path} lies in no existing folder, expected one to write to.\nMake the folder first.")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+        if path.is_file():
+            path.open("r+b").close()
+        if option == "--sheet" or not path.exists():  # a sheet is written beside its place
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(
+            f"{option} {path} cannot be written ({error}), expected a file in a folder that can.\nName another file."
+        ) from error
 
 
 FILE = click.Path(path_type=Path)
@@ -67,7 +86,8 @@ def score_command(
     """Score every image below FOLDERS; a larger score means more in-distribution.
 
     The threshold accepts the share --id-tpr of held-out ID images; the CSV says for each file "in" or "out" and the
-    class the network predicts. Scorers are listed on the reference page and by ood_core.scorers.names().
+    class the network predicts (empty where its logits stand for no class). Scorers are listed on the reference page
+    and by ood_core.scorers.names().
 
     \b
     Examples:
@@ -77,9 +97,9 @@ def score_command(
         --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\
         --scorer knn --param k=10 --out scores.csv --sheet sheet.png
     """
-    for path in filter(None, (out, sheet)):
-        if not path.absolute().parent.is_dir():
-            raise InputError(f"{path} lies in no existing folder, expected one to write to.\nMake the folder first.")
+    _writable("--out", out)
+    if sheet:
+        _writable("--sheet", sheet)
     gpu = torch.cuda.is_available()
     if device == "cuda" and not gpu:
         raise InputError("device is 'cuda', but torch sees no GPU here.\nUse device auto or cpu.")
@@ -96,7 +116,12 @@ def score_command(
     if sheet:
         title = f"{scorer} on {settings['model']}: {', '.join(folder.name or str(folder) for folder in folders)}"
         scoring.contact_sheet(found.frame, sheet, title)
-    show([{str(column): value for column, value in row.items()} for row in found.folders.to_dict("records")], as_json)
+    table: list[dict[str, Any]] = [
+        {str(column): value for column, value in row.items()} for row in found.folders.to_dict("records")
+    ]
+    if not as_json:  # JSON escapes what is no UTF-8 in a file's name
+        table = [{**row, "folder": click.format_filename(row["folder"])} for row in table]
+    show(table, as_json, floats=".6g")  # as the threshold
     kept = found.calibration
     click.echo(
         f"threshold {kept.threshold:.6g} accepts {100 * kept.rate:.1f} % of {kept.n} held-out ID images; of new ones "

@@ -24,19 +24,17 @@ MANY = 2000  # images from which on reading shows its progress
 
 
 def images_in(folder: Path) -> list[Path]:
-    """All image files below a folder, sorted by path; hidden files and other types are left out.
+    """All image files below a folder, sorted by path; hidden files and folders and other types are left out.
 
     Raises:
         InputError: no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder, expected one that holds images.\nCheck the path.")
-    found = [
-        Path(place, name)
-        for place, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-    ]
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]  # what stays is walked
+        found += [Path(place, name) for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
     if not found:
         raise InputError(f"{folder} holds no image, expected files such as .png or .jpg.\nCheck the path.")
     return sorted(found)

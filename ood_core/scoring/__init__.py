@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class Scored:
     """What was found.
 
     Attributes:
-        frame: file, score (larger = more in-distribution), decision ("in" or "out"), predicted class; a row an image.
+        frame: file, score (larger = more in-distribution), decision ("in" or "out"), predicted class (empty where the
+            network's logits stand for no ID class); a row an image.
         folders: a row a folder: images, share accepted, lowest, median and highest score.
         calibration: the threshold and the rate it promises.
         scorer: fitted and calibrated, ready for `save`.
@@ -77,8 +78,9 @@ def score_folders(
         device: where the network runs.
         progress: show bars.
     Raises:
-        InputError: an unknown scorer, model or class; an empty folder; an image that cannot be read or has another
-            size; weights of another network.
+        InputError: an unknown scorer, model or class; a scorer that reads logits, for a network whose logits stand for
+            no class; an empty folder; held-out images that are ID images too; an image that cannot be read or has
+            another size; weights of another network.
     """
     settings = parameters or {}
     scorers.make(scorer, **settings)  # names and values are checked before any image is read
@@ -87,11 +89,21 @@ def score_folders(
     classes = classes_in(id_folder)
     classifier = classifiers.load(model, len(classes), weights, mean, std)
     classes = classes_in(id_folder, classifier.classes)
+    _apart(held or [], classes)
     fitting = [(path, label) for label, paths in enumerate(classes.values()) for path in paths]
     if held is None:
         fitting, held = _split(classes)
     shape = _shape(classifier, size, fitting[0][0])
-    needs = scorers.describe(scorer)["needs"]
+    about = scorers.describe(scorer)
+    needs = about["needs"]
+    reads = {settings.get("layer", about["layer"]), *needs} & {"logits", "raw_logits", "head", "model"}
+    if "origin" in settings:  # of residual, which needs the head for one of them alone and says so itself
+        reads.discard("head")
+    if reads and not classifier.predicts:
+        raise InputError(
+            f"{scorer} works through {' and '.join(sorted(reads))}, expected a scorer of features: run {model} has no "
+            "logits that stand for classes, by its head or its labels.\nPass for example --scorer knn or --scorer ddu."
+        )
     if "inputs" in needs:  # a scorer that asks the network for gradients
         settings = {**settings, "model": classifier.network}
 
@@ -103,7 +115,7 @@ def score_folders(
             images = classifier.prepare(torch.stack([image for image, _ in items]))
             return images, None if labels is None else torch.tensor([label for _, label in items])
 
-        return extract(
+        found = extract(
             classifier.network,
             DataLoader(files, batch_size=64, collate_fn=collate),
             layers=[name for name in (settings.get("layer"),) if name and name not in LAYERS],
@@ -111,17 +123,35 @@ def score_folders(
             keep_inputs="inputs" in needs,
             progress=progress,
         )
+        return found if classifier.predicts else replace(found, logits=None, head=None, correct=None)
 
     fitted = scorers.make(scorer, **settings).fit(outputs(*zip(*fitting, strict=True)))
     fitted.calibrate(outputs(held), id_tpr=id_tpr)
     assert fitted.calibration is not None
-    parts = [_scored(folder, fitted, outputs(paths), paths, list(classes)) for folder, paths in to_score.items()]
-    frame = pd.concat(parts, ignore_index=True)
-    by_folder = frame.groupby("folder", sort=False)["score"]
-    table = by_folder.agg(images="size", lowest="min", median="median", highest="max").reset_index()
-    accepted = frame.assign(accepted=frame["decision"] == "in").groupby("folder", sort=False)["accepted"].mean()
-    table.insert(2, "accepted", accepted.to_numpy())
-    return Scored(frame.drop(columns="folder"), table, fitted.calibration, fitted, held_out is not None)
+    parts = [_scored(fitted, outputs(paths), paths, list(classes)) for paths in to_score.values()]
+    scores = [part["score"] for part in parts]
+    table = _table(
+        {
+            "folder": [str(folder) for folder in to_score],
+            "images": [len(part) for part in parts],
+            "accepted": [float((part["decision"] == "in").mean()) for part in parts],
+            "lowest": [part.min() for part in scores],
+            "median": [part.median() for part in scores],
+            "highest": [part.max() for part in scores],
+        }
+    )
+    return Scored(pd.concat(parts, ignore_index=True), table, fitted.calibration, fitted, held_out is not None)
+
+
+def _apart(held: list[Path], classes: dict[str, list[Path]]) -> None:
+    """Refuse held-out images that are fitted on as well: the threshold would promise a rate that no new image has."""
+    fitted = {path.resolve() for paths in classes.values() for path in paths}
+    both = [path for path in held if path.resolve() in fitted]
+    if both:
+        raise InputError(
+            f"--held-out shares {len(both)} of its {len(held)} images with --id-folder, such as {both[0]}, expected "
+            "none.\nName ID images that the scorer is not fitted on, or leave --held-out out: a fifth is kept then."
+        )
 
 
 def _split(classes: dict[str, list[Path]]) -> tuple[list[tuple[Path, int]], list[Path]]:
@@ -155,18 +185,24 @@ def _shape(classifier: classifiers.Classifier, size: int | None, first: Path) ->
     return height, width
 
 
-def _scored(
-    folder: Path, scorer: scorers.Scorer, outputs: Outputs, paths: list[Path], classes: list[str]
-) -> pd.DataFrame:
-    assert outputs.logits is not None
+def _scored(scorer: scorers.Scorer, outputs: Outputs, paths: list[Path], classes: list[str]) -> pd.DataFrame:
     assert scorer.calibration is not None
     scores = scorer.score(outputs).double().cpu()
-    return pd.DataFrame(
+    predicted = [""] * len(paths)
+    if outputs.logits is not None:
+        predicted = [classes[place] for place in outputs.logits.argmax(dim=1).tolist()]
+    return _table(
         {
-            "folder": str(folder),
             "file": [str(path) for path in paths],
-            "score": scores.numpy(),
+            "score": scores.tolist(),
             "decision": ["in" if accepted else "out" for accepted in (scores >= scorer.calibration.threshold).tolist()],
-            "predicted": [classes[place] for place in outputs.logits.argmax(dim=1).tolist()],
+            "predicted": predicted,
         }
+    )
+
+
+def _table(columns: dict[str, list[Any]]) -> pd.DataFrame:
+    """A frame whose text stays as it is: names on a disk need not be UTF-8, which pandas' own type for text refuses."""
+    return pd.DataFrame(
+        {name: pd.Series(rows, dtype=object if isinstance(rows[0], str) else None) for name, rows in columns.items()}
     )

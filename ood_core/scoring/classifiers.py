@@ -31,7 +31,9 @@ class Classifier:
         prepare: uint8 (B, H, W, C) -> preprocessed images.
         channels: 1 or 3.
         size: (H, W) it was trained on, where that is known.
-        classes: names in the order of the logits, where they are known.
+        classes: names of the ID classes in the order of the logits, where they are known.
+        predicts: whether the logits stand for the ID classes; not so behind a projection, nor after learning labels
+            other than the true ones.
     """
 
     network: nn.Module
@@ -39,6 +41,7 @@ class Classifier:
     channels: int
     size: tuple[int, int] | None = None
     classes: tuple[str, ...] = ()
+    predicts: bool = True
 
 
 def load(
@@ -55,7 +58,8 @@ def load(
         weights: safetensors file of the architecture's state dict; torchvision only.
         mean, std: of the training images by channel, on the scale 0..1; torchvision only.
     Raises:
-        InputError: an unknown name or key, weights of another network, constants that are missing or not wanted.
+        InputError: an unknown name or key, a run that learned one class alone, an architecture without a linear layer,
+            weights of another network, constants that are missing, out of range or not wanted.
         ArtifactError: the weights' file or the run is damaged.
     """
     if model.startswith(TORCHVISION):
@@ -78,10 +82,17 @@ def _stored(key: str, classes: int) -> Classifier:
             f"`python -m ood_core run PAGE` prints keys; or name an architecture such as {TORCHVISION}resnet18."
         )
     recipe, tensors = Recipe.model_validate(run.info["recipe"]), run.weights()
-    channels, outputs = len(tensors["mean"]), len(tensors["head.weight"])
+    if recipe.data.one_class is not None:
+        raise InputError(
+            f"run {run.key} learned class {recipe.data.one_class} of {recipe.data.id_set} alone, expected a run of all "
+            "classes.\nName another run, or score this one in Python: extract(network, images) and ood_core.scorers."
+        )
+    channels, true = len(tensors["mean"]), recipe.data.labels == "true"
+    # A projection has no row for each class: whatever is given, its shape is the same.
+    outputs = next((len(tensors[name]) for name in ("head.weight", "head.prototypes") if name in tensors), classes)
     known = data.entry(recipe.data.id_set) if recipe.data.id_set in data.names() else {}
     names = tuple(map(str, known.get("classes", ())))
-    if not names and classes != outputs:
+    if true and not names and classes != outputs:
         raise InputError(
             f"--id-folder holds {classes} classes, expected the {outputs} of run {run.key}.\n"
             "Make one sub-folder for each class the network was trained on."
@@ -89,7 +100,8 @@ def _stored(key: str, classes: int) -> Classifier:
     size = tuple(known["shape"][:2]) if known else None
     network = Network(recipe, (*(size or (32, 32)), channels), outputs)
     network.load_state_dict(tensors)
-    return Classifier(network.eval(), network.prepare, channels, size, names)
+    predicts = true and recipe.head.name != "projection"
+    return Classifier(network.eval(), network.prepare, channels, size, names, predicts)
 
 
 def _torchvision(
@@ -106,13 +118,19 @@ def _torchvision(
             "Write one with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
         )
     for option, values in (("--mean", mean), ("--std", std)):
-        if len(values) != 3 or (option == "--std" and min(values) <= 0):
+        in_range = all(0 <= value <= 1 and (value > 0 or option == "--mean") for value in values)  # not so for NaN
+        if len(values) != 3 or not in_range:
             raise InputError(
                 f"{option} is {','.join(map(str, values)) or 'not given'}, expected three numbers on the scale 0..1, "
-                "those of training.\n"
+                f"those of training{'' if option == '--mean' else ', all above 0'}.\n"
                 "torchvision's own weights: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
             )
     network = models.get_model(name, weights=None, num_classes=classes)
+    if not any(isinstance(module, nn.Linear) for module in network.modules()):
+        raise InputError(
+            f"{TORCHVISION}{name} has no linear layer, expected one before its logits: scorers take what feeds it.\n"
+            f"Use another architecture, such as {TORCHVISION}resnet18, or extract(model, images, layer=...) in Python."
+        )
     _fill(network, weights, f"{name} with {classes} classes, as --id-folder holds")
     shift, scale = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (mean, std))
 

@@ -50,7 +50,7 @@ def contact_sheet(scores: pd.DataFrame, path: Path, title: str) -> None:
             file = Path(row["file"])
             captions = (
                 f"{row['score']:#.4g}  {row['decision']}",
-                f"as {row['predicted']}",
+                f"as {row['predicted']}" if row["predicted"] else "",
                 f"{file.parent.name}/{file.name}",
             )
             for line, (text, ink) in enumerate(zip(captions, (INK, INK, QUIET), strict=True)):
@@ -79,7 +79,8 @@ def _thumb(sheet: Any, path: Path, left: int, top: int) -> None:
 
 
 def _fitted(draw: Any, text: str, font: Any, width: int) -> str:
-    """The text, or its start and end with an ellipsis between."""
+    """The text, or its start and end with an ellipsis between; bytes of a file's name that no text has are marked."""
+    text = text.encode(errors="surrogateescape").decode(errors="replace")
     if draw.textlength(text, font) <= width:
         return text
     kept = len(text)

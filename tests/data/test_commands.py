@@ -104,6 +104,17 @@ def test_show_prints_facts_and_writes_what_the_set_looks_like(root, tmp_path):
     assert facts["classes"] == "no labels"
 
 
+def test_an_own_set_without_a_split_says_which_there_are(root):
+    mine(root, layouts.pixels(3, 8), name="mine-train")
+    mine(root, layouts.pixels(3, 8), name="mine-more-val")  # of a set called mine-more
+    layouts.folder_of(root / "mine" / "test", layouts.pixels(3, 8))
+    for command in ("show", "check"):
+        done = call(command, "mine")
+        assert done.exit_code == 1
+        assert "your own set needs one.\nName one: mine/test, mine/train." in done.output
+    assert call("show", "mine/train").exit_code == 0
+
+
 MISTAKES = [
     (["check", "digit"], "image set is 'digit', expected one of: digits"),
     (["check", "digits/val"], "digits has no split 'val', expected one of: train, test"),

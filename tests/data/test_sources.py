@@ -171,6 +171,15 @@ def test_a_folder_with_and_without_classes(root, channels):
     assert data.where("mine", "test") == str(root / "mine" / "test")
 
 
+def test_hidden_folders_are_no_part_of_a_set(root):
+    images = pixels(4, 12)
+    folder = root / "mine" / "test"
+    layouts.folder_of(folder, images)
+    layouts.folder_of(folder / ".ipynb_checkpoints", pixels(1, 9))
+    same_images = imageset.make(images, name="flat").digest
+    assert data.load("mine", "test").digest == same_images
+
+
 def test_a_folder_of_larger_images_under_a_name_of_its_own(root):
     images = [RNG_IMAGE(40 + n, 50) for n in range(4)]
     folder = root / "birds" / "test"
