@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 _BLOCK = 2**20  # numbers that `finite` looks at together
+_NAMED = 5  # missing classes that a message names
 
 
 class InputError(ValueError):
@@ -34,17 +36,45 @@ def choice(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     return value
 
 
+def share(name: str, value: Any, below: bool = False) -> float:
+    """A fraction above 0 and up to 1, or `below` 1, as a float."""
+    try:
+        fits = bool(value > 0) and bool(value < 1 if below else value <= 1)
+    except (TypeError, ValueError, RuntimeError):  # text, None, several numbers
+        fits = False
+    if not fits:
+        raise InputError(
+            f"{name} is {value!r}, expected a fraction above 0 and {'below' if below else 'up to'} 1.\n"
+            "For 95 % pass 0.95."
+        )
+    return float(value)
+
+
 def tensor(name: str, value: Any) -> Tensor:
     """Bring numpy arrays, sequences and tensors to one form, on the device they are on."""
     if isinstance(value, Tensor):
         return value.detach()
     try:
-        return torch.as_tensor(np.asarray(value))
-    except (TypeError, ValueError, RuntimeError) as error:
+        return torch.as_tensor(_native(value))
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(
             f"{name} is a {type(value).__name__} that is not numeric ({error}), expected a tensor or an array.\n"
             "Convert it to a numeric array first."
         ) from error
+
+
+def _native(value: Any) -> np.ndarray[Any, Any]:
+    """An array of a kind that torch takes, copied only where it must be."""
+    array = np.asarray(value)
+    if array.dtype == object:
+        array = np.asarray(array.tolist())  # numbers in it get their own type; other things keep theirs
+    # torch has no numbers of more than 64 bits and none in another machine's byte order.
+    kind = {"g": np.dtype(np.float64), "G": np.dtype(np.complex128)}.get(
+        array.dtype.char, array.dtype.newbyteorder("=")
+    )
+    # A file that is mapped into memory may be larger than that: torch's warning not to write to it stands.
+    locked = not array.flags.writeable and not isinstance(value, np.memmap)
+    return array.astype(kind, copy=locked or any(step < 0 for step in array.strides))
 
 
 def finite(name: str, value: Tensor) -> Tensor:
@@ -114,10 +144,12 @@ def labels(name: str, value: Any, rows: int, classes: int | None = None, every_c
         raise InputError(f"{name} spans {low}..{high}, expected 0..{top}.\nRe-index the classes from 0.")
     if every_class:
         count = classes if classes is not None else high + 1
-        missing = sorted(set(range(count)) - set(torch.unique(y).tolist()))
-        if missing:
+        present = set(torch.unique(y).tolist())
+        if len(present) < count:
+            missing = ", ".join(map(str, islice((c for c in range(count) if c not in present), _NAMED)))
+            more = count - len(present) - _NAMED
             raise InputError(
-                f"{name} has no sample of class {', '.join(map(str, missing))}, expected all {count} classes.\n"
-                "Fit on data that holds every class."
+                f"{name} has no sample of class {missing}{f' and {more} more' if more > 0 else ''}, expected all "
+                f"{count} classes.\nFit on data that holds every class, or re-index the classes from 0 without gaps."
             )
     return y

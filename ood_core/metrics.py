@@ -79,7 +79,7 @@ def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
         >>> metrics.fpr_at_tpr([0.9, 0.8, 0.4], [0.5, 0.1])
         0.5
     """
-    return _fpr_at_tpr(_cuts(id_scores, ood_scores), _share("tpr", tpr))
+    return _fpr_at_tpr(_cuts(id_scores, ood_scores), checks.share("tpr", tpr))
 
 
 def tnr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
@@ -108,7 +108,7 @@ def fpr_ood_positive(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> floa
         >>> round(metrics.fpr_ood_positive([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
         0.3333
     """
-    return _fpr_ood_positive(_cuts(id_scores, ood_scores), _share("tpr", tpr))
+    return _fpr_ood_positive(_cuts(id_scores, ood_scores), checks.share("tpr", tpr))
 
 
 def aupr_in(id_scores: Any, ood_scores: Any) -> float:
@@ -168,7 +168,7 @@ def evaluate(id_scores: Any, ood_scores: Any, correct: Any = None, tpr: float = 
         >>> round(metrics.evaluate([0.9, 0.8, 0.4], [0.5, 0.1], correct=[True, True, False])["oscr"], 4)
         0.6667
     """
-    share = _share("tpr", tpr)
+    share = checks.share("tpr", tpr)
     id_values, ood_values = _values("id_scores", id_scores), np.sort(_values("ood_scores", ood_scores))
     cuts = _merge(np.sort(id_values), ood_values)
     false_positives = _fpr_at_tpr(cuts, share)
@@ -304,12 +304,6 @@ def _values(name: str, scores: Any) -> Array:
     if values.dtype in (torch.float16, torch.bfloat16):
         values = values.float()  # exact; numpy has no bfloat16 and sorts float16 slowly
     return values.cpu().numpy()
-
-
-def _share(name: str, value: float) -> float:
-    if not 0 < value <= 1:
-        raise InputError(f"{name} is {value!r}, expected a fraction above 0 and up to 1.\nFor 95 % pass 0.95.")
-    return value
 
 
 def _cuts(id_scores: Any, ood_scores: Any) -> _Cuts:

@@ -157,13 +157,20 @@ class Store:
             raise ArtifactError(f"{path} was edited: its seal does not match.\nDelete {path.parent} and run again.")
         return Run(path.parent, info)
 
+    def keys(self) -> list[str]:
+        """Keys of all stored runs, damaged ones included, in order."""
+        return sorted(path.parent.name for path in self.folder.glob("*/run.json") if "." not in path.parent.name)
+
     def runs(self) -> Iterator[Run]:
-        """All stored runs, in the order of their keys."""
-        for path in sorted(self.folder.glob("*/run.json")):
-            if "." not in path.parent.name:
-                found = self.get(path.parent.name)
-                if found is not None:
-                    yield found
+        """All stored runs, in the order of their keys.
+
+        Raises:
+            ArtifactError: one of them is damaged, as `get` finds it.
+        """
+        for key in self.keys():
+            found = self.get(key)
+            if found is not None:
+                yield found
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:

@@ -14,17 +14,20 @@ from .measure import COLUMNS, CORRECT, MEASURES, jobs, parse_score_name
 from .recipes import Recipe
 from .recorded import Recorded, split
 from .runs import measured
-from .store import Run
+from .store import Run, Store
 from .study import recorded_runs
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome for one run: how many numbers were computed again, and what is wrong ("" for nothing)."""
+    """The outcome for one run: how many numbers were computed again, and what is wrong ("" for nothing).
+
+    A run whose record is damaged has neither recipe nor seed.
+    """
 
     run: str
-    recipe: str
-    seed: int
+    recipe: str | None
+    seed: int | None
     numbers: int
     problem: str
 
@@ -35,6 +38,20 @@ def verify(runs: Iterable[Run]) -> list[Finding]:
     A metric agrees if it differs by less than 1e-9.
     """
     return [_verify(run) for run in runs]
+
+
+def readable(store: Store) -> tuple[list[Run], list[Finding]]:
+    """All runs of a store whose record can be read, and a finding for each other one."""
+    runs, damaged = [], []
+    for key in store.keys():  # noqa: SIM118
+        try:
+            run = store.get(key)
+        except ArtifactError as error:
+            damaged.append(Finding(key, None, None, 0, str(error).partition("\n")[0]))
+            continue
+        if run is not None:
+            runs.append(run)
+    return runs, damaged
 
 
 def verify_recorded(page: str, scale: str, again: bool = False) -> list[Finding]:

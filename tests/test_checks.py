@@ -75,3 +75,55 @@ def test_large_numbers_whose_sum_overflows_are_finite_and_opposite_infinities_ar
     both[0], both[1] = float("inf"), -float("inf")
     with pytest.raises(InputError, match="x holds 2 NaN or infinite"):
         checks.finite("x", both)
+
+
+def test_classes_that_were_not_re_indexed_are_not_all_named():
+    before = [0] * 15 + [15_000_000] * 15
+    with pytest.raises(InputError, match="no sample of class 1, 2, 3, 4, 5 and 14999994 more") as caught:
+        checks.labels("y", before, 30, every_class=True)
+    assert len(str(caught.value)) < 300
+    assert "re-index the classes from 0" in str(caught.value)
+    with pytest.raises(InputError, match="no sample of class 0, 1, 2, 3, 4, expected all 6"):
+        checks.labels("y", [5], 1, every_class=True)
+
+
+def locked(array):
+    array.setflags(write=False)
+    return array
+
+
+PLAIN = np.array([[3.0, 1.0, 2.0], [6.0, 5.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        PLAIN[::-1, ::-1].copy()[::-1, ::-1],
+        np.asfortranarray(PLAIN[:, ::-1])[:, ::-1],
+        PLAIN.astype(">f8"),
+        PLAIN.astype("<f8"),
+        PLAIN.astype(object),
+        PLAIN.astype(np.longdouble),
+        locked(PLAIN.copy()),
+        PLAIN.tolist(),
+    ],
+    ids=["reversed", "reversed columns", "big-endian", "little-endian", "object", "longdouble", "read-only", "list"],
+)
+@pytest.mark.filterwarnings("error")
+def test_takes_arrays_of_numbers_however_they_lie(array):
+    assert torch.equal(checks.matrix("x", array), torch.from_numpy(PLAIN))
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_copies_no_array_that_torch_takes(tmp_path):
+    np.save(tmp_path / "x.npy", PLAIN)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")  # a file may be larger than memory
+    for array in (mapped, PLAIN, np.asfortranarray(PLAIN), PLAIN[:, ::2]):
+        assert checks.tensor("x", array).data_ptr() == array.ctypes.data
+
+
+def test_objects_keep_their_kind_and_other_things_are_refused():
+    assert checks.labels("y", np.array([2, 0, 1], dtype=object), 3).tolist() == [2, 0, 1]
+    for bad in (["1.5", "2"], [1.0, None], [1.0, "2"], [object()], [2**70]):
+        with pytest.raises(InputError, match="not numeric"):
+            checks.tensor("x", np.array(bad, dtype=object))

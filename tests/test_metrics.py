@@ -199,7 +199,7 @@ def test_refuses_scores_that_would_rank_wrongly(name):
         metric(good.astype(np.complex64), good)
 
 
-@pytest.mark.parametrize("tpr", [0, -0.1, 1.5, 95, float("nan")])
+@pytest.mark.parametrize("tpr", [0, -0.1, 1.5, 95, float("nan"), "0.95", None, [0.9]])
 def test_refuses_rates_that_are_no_share(tpr):
     for metric in (metrics.fpr_at_tpr, metrics.tnr_at_tpr, metrics.fpr_ood_positive):
         with pytest.raises(InputError, match=r"tpr is .*, expected a fraction"):
@@ -281,3 +281,8 @@ def test_sets_have_names(use):
             use([1.0, 2.0], wrong)
     with pytest.raises(InputError, match="NaN"):
         use([1.0, 2.0], {"bad": [np.nan]})
+
+
+@pytest.mark.parametrize("tpr", [np.float32(0.5), torch.tensor(0.5), 1])
+def test_takes_rates_of_any_real_kind(tpr):
+    assert metrics.fpr_at_tpr([2.0, 1.0], [0.0], tpr) == 0.0

@@ -212,3 +212,11 @@ def test_an_unwritable_checkpoint_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="could not be written"):
         FileCheckpoints(tmp_path / "file" / "c.safetensors").save(state())
+
+
+def test_keys_name_damaged_runs_too(tmp_path):
+    run = put(Store(tmp_path))
+    (run.folder / "run.json").write_text("{")
+    assert Store(tmp_path).keys() == [KEY]
+    with pytest.raises(ArtifactError, match="damaged"):
+        list(Store(tmp_path).runs())

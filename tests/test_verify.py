@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from ood_core import cli, study
 from ood_core import store as stores
-from ood_core import study
 from ood_core.store import Store
-from ood_core.verify import verify
+from ood_core.verify import readable, verify
 
 
 @pytest.fixture
@@ -66,3 +68,32 @@ def test_a_rewritten_oscr_is_found(runs):
     rows.loc[at, "value"] += 1e-6
     (finding,) = verify([reseal(runs[0], "rows.parquet", stores._parquet(rows))])
     assert "oscr is" in finding.problem
+
+
+def test_a_damaged_or_copied_record_is_a_finding_and_the_others_are_checked(runs, monkeypatch):
+    page = next(p for p in cli.main.commands["verify"].params if p.name == "page")
+    monkeypatch.setattr(page.type, "choices", (*page.type.choices, "made"))
+    path = runs[0].folder / "run.json"
+    path.write_bytes(path.read_bytes()[:100])
+    shutil.copytree(runs[1].folder, runs[1].folder.with_name("copy"))
+    whole, damaged = readable(Store())
+    assert [run.key for run in whole] == [runs[1].key]
+    problems = {finding.run: finding.problem for finding in damaged}
+    assert sorted(problems) == sorted([runs[0].key, "copy"])
+    assert "run.json is damaged" in problems[runs[0].key]
+    assert "is not the record of run copy" in problems["copy"]
+    result = CliRunner().invoke(cli.main, ["verify", "--json"])
+    assert result.exit_code == 1
+    told = {row["run"]: row for row in json.loads(result.stdout)}
+    assert {key: row["problem"] == "none" for key, row in told.items()} == {
+        runs[1].key: True,
+        runs[0].key: False,
+        "copy": False,
+    }
+    assert told["copy"]["seed"] == "unknown"
+    assert "3 runs" in result.stderr
+    assert "2 with problems" in result.stderr
+    # The plan of a page names the damaged run, and the copy belongs to none.
+    result = CliRunner().invoke(cli.main, ["verify", "made", "--json"])
+    assert result.exit_code == 1, (result.exception, result.output)
+    assert sorted(row["run"] for row in json.loads(result.stdout)) == sorted(run.key for run in runs)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 from tqdm import tqdm
 
-from .. import recipes, study
+from .. import recipes
 from ..checks import InputError
+from ..runs import train_key
 from ..store import Store
-from ..verify import Finding, verify_recorded
+from ..verify import Finding, readable, verify_recorded
 from ..verify import verify as verify_runs
 from .options import PAGE, PAGES, SCALE, as_json, show
 
@@ -38,17 +39,21 @@ def verify_command(page: str | None, scale: str | None, in_git: bool, again: boo
         _report([f for p in chosen for s in scales for f in verify_recorded(p, s, again)], as_json)
         return
     store = Store()
-    runs = [run for run in store.runs() if scale in (None, run.info["recipe"]["scale"])]
+    runs, damaged = readable(store)  # of a damaged record nobody knows the scale
+    runs = [run for run in runs if scale in (None, run.info["recipe"]["scale"])]
     if page:
-        known = {p.key for s in recipes.page(page).scales for p in study.plan(page, s, 1000, store)}
+        every = [recipe for s in recipes.page(page).scales for recipe in recipes.load(page, s).values()]
+        known = {train_key(recipe, seed) for recipe in every for seed in range(1000)}
         runs = [run for run in runs if run.key in known]
-    if not runs:
+        damaged = [finding for finding in damaged if finding.run in known]
+    if not runs and not damaged:
         raise InputError(f"no stored run matches in {store.folder}.\nMake some first: python -m ood_core run --all")
-    _report(verify_runs(tqdm(runs, unit="run", disable=None)), as_json)
+    _report([*verify_runs(tqdm(runs, unit="run", disable=None)), *damaged], as_json)
 
 
 def _report(findings: list[Finding], as_json: bool) -> None:
-    table = [{**f.__dict__, "problem": f.problem or "none"} for f in findings]
+    told = [{name: "unknown" if value is None else value for name, value in f.__dict__.items()} for f in findings]
+    table = [{**row, "problem": row["problem"] or "none"} for row in told]
     show(table, as_json)
     bad = sum(bool(f.problem) for f in findings)
     numbers = sum(f.numbers for f in findings)

@@ -178,7 +178,7 @@ def load(path: str | Path, **given: Any) -> Scorer:
         >>> scorer.score(rows)
         tensor([5., 1.], dtype=torch.float64)
     """
-    header, state = artifact.read(Path(path))
+    header, state = artifact.read(Path(path).expanduser())
     _check_version(path, header)
     if "members" in header:
         members = [make(part["name"], **part["parameters"]) for part in header["members"]]

@@ -6,28 +6,46 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..checks import ArtifactError
+from ..checks import ArtifactError, InputError
 
 FORMAT = 1  # raised when an older reader would misread a newer file
 
 
 def write(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write beside `path` and rename, so that an interrupted save leaves the old file or none."""
+    """Write beside `path` and rename, so that an interrupted save leaves the old file or none.
+
+    Raises:
+        InputError: `path` names no file in a folder that is there, or the disk is full or not writable.
+    """
+    if not path.name or path.is_dir():
+        within = path / "scorer.safetensors"
+        raise InputError(f"{path} is a folder, expected a file to save to.\nName one in it, for example {within}.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path} lies in {path.parent}, which is no folder, expected one.\nMake that folder first.")
     stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     text = json.dumps({"format": FORMAT, **header}, sort_keys=True, allow_nan=False)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         save_file(stored, beside, metadata={"scorer": text, "sha256": _checksum(text, stored)})
         beside.replace(path)
+    except (OSError, SafetensorError) as error:
+        size = sum(value.nbytes for value in stored.values()) / 1e6
+        raise InputError(
+            f"{path} cannot be written ({error}), expected a writable disk with {size:.1f} MB free.\n"
+            "Make room or name a file in another folder."
+        ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -69,5 +87,5 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
     for key in sorted(tensors):
         value = tensors[key]
         digest.update(f"{key}|{value.dtype}|{tuple(value.shape)}|".encode())
-        digest.update(value.numpy().tobytes())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())  # numpy has no bfloat16
     return digest.hexdigest()

@@ -6,9 +6,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, fields
+from functools import wraps
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from . import artifact
 from .rows import Directions, canonical_order, direction, working_dtype
 
 CACHE = 2**19  # bytes of float64; three to four times as fast there as in blocks of the whole budget
+Method = TypeVar("Method", bound=Callable[..., Any])
 _KINDS: dict[type, tuple[Any, str]] = {
     float: (Real, "a finite number"),
     int: (Integral, "a whole number"),
@@ -33,6 +35,17 @@ _LEAST = {
     "ridge": (0, "The default is 1e-4."),
     "seed": (0, "Pass 0 or more."),
 }
+
+
+def without_autocast(method: Method) -> Method:
+    """`fit` or `score` in the precision of its outputs: a bound on float32 products is none on bfloat16 ones."""
+
+    @wraps(method)
+    def exact(self: Scorer, outputs: Any) -> Any:
+        with torch.autocast(outputs.features.device.type if isinstance(outputs, Outputs) else "cpu", enabled=False):
+            return method(self, outputs)
+
+    return cast(Method, exact)
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ class Scorer(ABC):
 
     A scorer is a keyword-only dataclass whose fields are its parameters, each with a default of the right type. It
     gives `_score` (rows in float64 -> scores) and, if it learns something, `_fit` (-> named tensors, kept in
-    `self._state`); checks, blocks, devices, thresholds and files come from here.
+    `self._state`); checks, blocks, devices, thresholds and files come from here. Autocast is off in `fit` and `score`.
 
     Attributes:
         layer: what is scored, by the names of `Outputs.layer`.
@@ -156,6 +169,7 @@ class Scorer(ABC):
         defaults = self.parameters()
         return {key: value for key, value in self._values().items() if key != "layer" and value != defaults[key]}
 
+    @without_autocast
     def fit(self, outputs: Outputs) -> Self:
         """Learn from ID training rows and return self; what was fitted or calibrated before is dropped.
 
@@ -189,6 +203,7 @@ class Scorer(ABC):
         mean, sd = float(scores.mean()), float(scores.std(correction=0))
         return FitScores(mean, sd, len(scores)) if math.isfinite(mean) and math.isfinite(sd) else None
 
+    @without_autocast
     def score(self, outputs: Outputs) -> Tensor:
         """Scores (N,) in float64 where the device has it, on the input's device; larger = more in-distribution.
 
@@ -230,13 +245,14 @@ class Scorer(ABC):
             outputs: ID rows that were neither trained on nor fitted on.
             id_tpr: share of ID to accept, a fraction in (0, 1].
             confidence: of the interval in `calibration`, a fraction in (0, 1).
+        Raises:
+            InputError: no such fraction, or what `score` raises.
         Source: order statistics, e.g. Wilks 1941 (tolerance limits).
         """
         from scipy.stats import beta
 
-        for key, value, top in (("id_tpr", id_tpr, id_tpr <= 1), ("confidence", confidence, confidence < 1)):
-            if not (value > 0 and top):
-                raise InputError(f"{key} is {value!r}, expected a fraction above 0 and up to 1.\nFor 95 % pass 0.95.")
+        id_tpr = checks.share("id_tpr", id_tpr)
+        confidence = checks.share("confidence", confidence, below=True)
         scores = self.score(outputs).cpu().sort(descending=True).values
         n = len(scores)
         # k / n is compared as a division: n * id_tpr rounds up where the exact product is whole (100 * 0.07 > 7).
@@ -245,7 +261,7 @@ class Scorer(ABC):
         threshold = float(scores[k - 1])
         low, high = beta.ppf([(1 - confidence) / 2, (1 + confidence) / 2], k, n - k + 1)
         rate = int((scores >= threshold).sum()) / n
-        self.calibration = Calibration(threshold, float(id_tpr), rate, float(low), float(high), float(confidence), n)
+        self.calibration = Calibration(threshold, id_tpr, rate, float(low), float(high), confidence, n)
         return self
 
     def predict(self, outputs: Outputs) -> Tensor:
@@ -258,9 +274,13 @@ class Scorer(ABC):
         return self.score(outputs) >= self.calibration.threshold
 
     def save(self, path: str | Path) -> None:
-        """Write parameters, fitted tensors and calibration to one safetensors file; `scorers.load` reads it."""
+        """Write parameters, fitted tensors and calibration to one safetensors file; `scorers.load` reads it.
+
+        Raises:
+            NotFittedError: before `fit`. InputError: a folder that is missing or cannot be written to.
+        """
         self._require_fit("save")
-        artifact.write(Path(path), self._header(), self._tensors())
+        artifact.write(Path(path).expanduser(), self._header(), self._tensors())
 
     def restore(self, header: dict[str, Any], state: dict[str, Tensor]) -> Self:
         """Take over what `save` wrote; `scorers.load` is the door to it."""
@@ -335,6 +355,11 @@ class Scorer(ABC):
     def _numbers_per_row(self, columns: int) -> int:
         """Numbers that `_score` holds for each row, the block itself included."""
         return 3 * columns
+
+    @property
+    def _meets_itself(self) -> bool:
+        """Whether a fitted row's score is its distance to itself: rounding, and no unit to measure scores in."""
+        return False
 
     def _facts(self) -> dict[str, Any]:
         return {}

@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
-from .base import Scorer
+from .base import Scorer, without_autocast
 from .centres import distances, fit_centres, kmeans, principal_axes, project
 from .covariance import facts
 from .rows import class_rows, working_dtype
@@ -164,6 +164,7 @@ class ClusterLeaky(Scorer):
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         return fit_centres(x, class_rows(outputs, self.name), self.distance, self.ridge, self.memory, self.name)
 
+    @without_autocast
     def score(self, outputs: Outputs) -> Tensor:
         """Scores (N,): by the true class where the outputs have labels, by the nearest class where they have none.
 

@@ -123,6 +123,10 @@ class KNNNAN(OverNAN):
     def _numbers_per_row(self, columns: int) -> int:
         return 2 * columns + numbers_per_query(len(self._state["bank"]), columns) + 4 * self.k
 
+    @property
+    def _meets_itself(self) -> bool:
+        return self.k == 1
+
 
 @dataclass(kw_only=True, eq=False)
 class SSDNAN(OverNAN):

@@ -12,6 +12,8 @@ from ..checks import InputError, NotFittedError
 from ..outputs import Outputs
 from .base import FitScores, Scorer
 
+SPREAD = 1e-6  # of the mean fitted score: a standard deviation below it is rounding, and scores in it are noise
+
 
 class Ensemble(Scorer):
     """Mean over models of each one's standardised score.
@@ -24,8 +26,9 @@ class Ensemble(Scorer):
     same order.
 
     Args:
-        members: scorers, one a model, fitted or not; `fit` fits them all. One that keeps its training rows, such as
-            knn, meets each of them in its own bank there unless it excludes the row itself.
+        members: scorers, one a model, fitted or not, and no ensembles; `fit` fits them all. One that keeps its
+            training rows, such as knn, meets each of them in its own bank there unless it excludes the row itself: with
+            k=1 it is refused.
     Source: ours; means of scores over models as in Lakshminarayanan, Pritzel and Blundell 2017, arXiv 1612.01474.
     Example:
         >>> import torch
@@ -47,10 +50,10 @@ class Ensemble(Scorer):
         super().__init__(layer="")  # each member has its own
         self.members = tuple(members)
         self._columns = len(self.members)
-        strange = [type(member).__name__ for member in self.members if not isinstance(member, Scorer)]
+        strange = [type(m).__name__ for m in self.members if not isinstance(m, Scorer) or isinstance(m, Ensemble)]
         if strange or not self.members:
             raise InputError(
-                f"ensemble got {', '.join(strange) or 'no members'}, expected scorers.\n"
+                f"ensemble got {', '.join(strange) or 'no members'}, expected scorers of one model each.\n"
                 "Pass a list, for example [make('knn'), make('knn')]."
             )
         if len({id(member) for member in self.members}) < len(self.members):
@@ -60,7 +63,8 @@ class Ensemble(Scorer):
         """Fit each member on its own model's training rows.
 
         Raises:
-            InputError: not one `Outputs` a member, other images, or a member whose training scores are all equal.
+            InputError: not one `Outputs` a member, other images, or a member whose training scores are all equal, to
+                1e-6 of their mean.
         """
         self._check(outputs)
         for member, part in zip(self.members, outputs, strict=True):
@@ -101,22 +105,32 @@ class Ensemble(Scorer):
             )
 
     def _standards(self) -> list[FitScores]:
-        found = [member.fit_scores for member in self.members]
-        standards = [own for own in found if own is not None and own.sd > 0]
-        if len(standards) < len(found):
-            flat = [str(i) for i, own in enumerate(found) if own is None or not own.sd > 0]
+        standards, flat = [], []
+        for i, member in enumerate(self.members):
+            own = member.fit_scores
+            if own is None or member._meets_itself or not own.sd > SPREAD * abs(own.mean):
+                flat.append(str(i))
+            else:
+                standards.append(own)
+        if flat:
             raise InputError(
                 f"ensemble's member {', '.join(flat)} gives its training rows one score or none, expected some "
-                "spread to standardise by.\nLeave it out."
+                "spread to standardise by.\nLeave it out; for neighbours pass exclude_self='yes' or a larger k."
             )
         return standards
 
     def _check(self, outputs: Sequence[Outputs]) -> None:
-        if isinstance(outputs, Outputs) or len(outputs) != len(self.members):
-            got = "one Outputs" if isinstance(outputs, Outputs) else f"{len(outputs)} Outputs"
+        if isinstance(outputs, Outputs) or not isinstance(outputs, Sequence) or len(outputs) != len(self.members):
+            got = f"{len(outputs)} Outputs" if isinstance(outputs, list | tuple) else f"one {type(outputs).__name__}"
             raise InputError(
                 f"ensemble got {got}, expected a list of {len(self.members)}, one a member.\n"
                 "Extract the same images with each model."
+            )
+        strange = [type(part).__name__ for part in outputs if not isinstance(part, Outputs)]
+        if strange:
+            raise InputError(
+                f"ensemble got {', '.join(strange)} in its list, expected Outputs, one a member.\n"
+                "Wrap arrays, for example Outputs(features=h), or use extract(model, images)."
             )
         rows = {len(part) for part in outputs}
         labels = [part.labels.cpu() for part in outputs if part.labels is not None]

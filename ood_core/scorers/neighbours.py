@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
-from .base import Scorer
+from .base import Scorer, without_autocast
 from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
 from .products import largest_products, prepare_products
 from .rows import canonical_order, working_dtype
@@ -33,8 +33,9 @@ class KNN(Scorer):
         k: neighbours, at most the training rows.
         which: "kth" or "mean".
         exclude_self: "yes" leaves out one training row that is the scored row itself (nearer than 1e-6 of its length,
-            as float32 knows it), if there is one: for scoring the rows that were fitted on, each of which is its own
-            nearest neighbour. Other rows lose nothing, and a copy elsewhere in training still counts.
+            as float32 knows it, or than two roundings of float16 or bfloat16 rows), if there is one: for scoring the
+            rows that were fitted on, each of which is its own nearest neighbour. Other rows lose nothing, and a copy
+            elsewhere in training still counts.
         layer: (N, D); "unit", the default, divides each row by its length as the paper does, "features" does not.
     Source: Sun et al. 2022, arXiv 2204.06507, section 3 (k-th distance, normalised features, not squared).
     Example:
@@ -74,12 +75,18 @@ class KNN(Scorer):
         distances, _ = nearest(x, self._state, self._wanted(), self.memory)
         if self.exclude_self == "yes":
             length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-            itself = (distances[:, :1] <= SAME * length).expand(-1, self.k)
+            # Of rows in half precision both the length and the quotient may be rounded otherwise.
+            same = max(SAME, 2 * torch.finfo(self._state["bank"].dtype).eps)
+            itself = (distances[:, :1] <= same * length).expand(-1, self.k)
             distances = distances[:, 1:].where(itself, distances[:, :-1])
         return -(distances[:, -1] if self.which == "kth" else distances.mean(dim=1))
 
     def _numbers_per_row(self, columns: int) -> int:
         return numbers_per_query(len(self._state["bank"]), columns) + 4 * self.k
+
+    @property
+    def _meets_itself(self) -> bool:
+        return self.k == 1 and self.exclude_self == "no"
 
     def _facts(self) -> dict[str, Any]:
         return {"training_rows": len(self._state["bank"])}
@@ -138,6 +145,7 @@ class NNGuide(Scorer):
     def _rows(self, outputs: Outputs) -> Tensor:
         return outputs.features if self.layer == "unit" else super()._rows(outputs)
 
+    @without_autocast
     def score(self, outputs: Outputs) -> Tensor:
         """Scores (N,): the guidance of the layer times the energy of the logits."""
         guidance = super().score(outputs)

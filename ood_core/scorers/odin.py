@@ -22,8 +22,8 @@ class ODIN(Scorer):
 
     s(x) = max_c softmax(f(x') / T)_c,  x' = x + epsilon sign(grad_x log softmax(f(x) / T)_y),  y = argmax_c f_c(x)
 
-    The model runs in eval mode and in its own precision, on its own device; its modes, parameters and gradients are as
-    before when this returns. It is no parameter and never saved: `scorers.load(path, model=m)`.
+    The model runs in eval mode and in its own precision, also under autocast, on its own device; its modes, parameters
+    and gradients are as before when this returns. It is no parameter and never saved: `scorers.load(path, model=m)`.
 
     Args:
         model: module that maps a batch of `Outputs.inputs` to logits (a tensor, a tuple that begins with it, or an
@@ -100,7 +100,8 @@ class ODIN(Scorer):
         like = next((p for p in model.parameters() if p.is_floating_point()), x)
         shape = self._shape()
         # Where the caller has gradients off, or in inference mode, they are needed all the same.
-        with _evaluating(model), torch.inference_mode(False), torch.enable_grad():
+        whole = torch.autocast(like.device.type, enabled=False)  # `score` sees to the outputs' device alone
+        with _evaluating(model), torch.inference_mode(False), torch.enable_grad(), whole:
             scores = [self._of_batch(model, part.to(like).clone().reshape(-1, *shape)) for part in x.split(self.batch)]
         return torch.cat(scores).to(x)
 

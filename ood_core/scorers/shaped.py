@@ -91,6 +91,10 @@ class Shaped(Scorer):
     def _numbers_per_row(self, columns: int) -> int:
         return 16 * columns
 
+    @property
+    def _meets_itself(self) -> bool:
+        return self._inner._meets_itself
+
     def _header(self) -> dict[str, Any]:
         head = self._head
         about = ("kind", "scale", "normalized", "plus_mean")

@@ -60,17 +60,11 @@ class ViM(Scorer):
                 "vim got a distance head, expected a linear or a unit one: minus distances give no positive scale for "
                 "a virtual logit.\nUse residual, which works through such a head."
             )
-        state = {**head, **_subspace(x, head, level_point(head), self.dim, self.name, self.memory)}
+        state = {**head, **_subspace(x, head, level_point(head), self.dim, self.name, self.memory, spare=1)}
         largest, outside = torch.zeros_like(state["rank"]), torch.zeros_like(state["rank"])
         for rows in taken_blocks(state, x, self.memory // 2):
             largest += linear_logits(state, rows).amax(dim=1).sum()
             outside += _outside(state, rows).sum()
-        dim, rank = x.shape[1] - state["outside"].shape[1], int(state["rank"])
-        if rank <= dim:
-            raise InputError(
-                f"vim finds training features of rank {rank}, expected more than dim, which is {dim}: nothing is left "
-                f"outside to scale by.\nPass dim below {rank}."
-            )
         if largest <= 0:
             raise InputError(
                 f"vim got largest logits of mean {float(largest) / len(x):.3g}, expected a mean above 0 to scale the "
@@ -238,12 +232,12 @@ def published_dim(columns: int) -> int:
 
 
 def _subspace(
-    x: Tensor, head: dict[str, Tensor], origin: Tensor, dim: int, name: str, memory: int
+    x: Tensor, head: dict[str, Tensor], origin: Tensor, dim: int, name: str, memory: int, spare: int = 0
 ) -> dict[str, Tensor]:
     """What `_outside` needs: origin (D,) and an orthonormal basis (D, D - d) of what is outside."""
     eigenvalues, vectors, rank = _spectrum(scatter_of(taken_blocks(head, x, memory), origin, name), name)
     dim = dim or published_dim(len(origin))
-    _require_dim(dim, len(origin), rank, name)
+    _require_dim(dim, len(origin), rank, name, spare)
     return {
         "divides": head["divides"],
         "origin": origin,
@@ -276,14 +270,24 @@ def _spectrum(scatter: Tensor, name: str) -> tuple[Tensor, Tensor, int]:
     return values, vectors, rank
 
 
-def _require_dim(dim: int, columns: int, rank: int, name: str) -> None:
+def _require_dim(dim: int, columns: int, rank: int, name: str, spare: int = 0) -> None:
+    """Refuse a principal part without columns or without directions of its own; `spare` of them stay outside it."""
+    if columns < 2:
+        raise InputError(
+            f"{name} got dim={dim} of 1 columns, expected at least 2 columns: both parts must hold something.\n"
+            "The layer is too narrow; name a wider one."
+        )
     if not 0 < dim < columns:
         raise InputError(
             f"{name} got dim={dim} of {columns} columns, expected 1 to {columns - 1}: both parts must hold something.\n"
             "Pass a dim in that range, or a layer with more columns."
         )
-    if dim > rank:
+    if dim + spare > rank:
+        why = "nothing is left outside to scale by" if spare else "the other directions would be arbitrary"
+        largest = rank - spare
         raise InputError(
-            f"{name} finds training features of rank {rank}, expected at least dim, which is {dim}: the other "
-            f"directions would be arbitrary.\nPass dim={rank} or less, or look for dead units."
+            f"{name} finds training features of rank {rank}, expected {'more than' if spare else 'at least'} dim, "
+            f"which is {dim}: {why}.\n"
+            + (f"Pass dim={largest} or less, or look" if largest else "Fit on more rows, or look")
+            + " for dead units."
         )

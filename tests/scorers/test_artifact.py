@@ -7,8 +7,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ood_core import scorers
-from ood_core.checks import ArtifactError
+from ood_core import Outputs, scorers
+from ood_core.checks import ArtifactError, InputError
 from ood_core.scorers import artifact
 
 from .cases import outputs
@@ -87,7 +87,7 @@ def test_an_interrupted_save_leaves_the_old_file_and_no_other(saved, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(artifact, "save_file", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match=r"cannot be written .*No space left[\s\S]*Make room"):
         scorers.load(saved).save(saved)
     assert saved.read_bytes() == whole
     assert list(saved.parent.iterdir()) == [saved]
@@ -107,3 +107,28 @@ def test_a_loaded_scorer_outlives_its_file(saved):
     before = scorer.score(outputs())
     saved.write_bytes(b"")
     assert torch.equal(scorer.score(outputs()), before)
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    scorer = scorers.make("feature_norm").fit(outputs())
+    with pytest.raises(InputError, match=r"missing/x lies in .*missing, which is no folder[\s\S]*Make that folder"):
+        scorer.save(tmp_path / "missing" / "x")
+    for folder in (tmp_path, ""):
+        with pytest.raises(InputError, match=r"is a folder, expected a file[\s\S]*Name one in it"):
+            scorer.save(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_home_folder_has_its_short_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    scorer = scorers.make("feature_norm").fit(outputs())
+    scorer.save("~/norm")
+    assert (tmp_path / "norm").is_file()
+    assert torch.equal(scorers.load("~/norm").score(outputs()), scorer.score(outputs()))
+
+
+def test_banks_in_bfloat16_are_saved(tmp_path):
+    rows = Outputs(features=torch.randn(9, 4).bfloat16())
+    scorer = scorers.make("knn", k=2).fit(rows)
+    scorer.save(tmp_path / "x")
+    assert torch.equal(scorers.load(tmp_path / "x").score(rows), scorer.score(rows))

@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from ood_core import Outputs, scorers
 from ood_core.checks import InputError
+from ood_core.outputs import Head
 
 from .cases import outputs
 
@@ -64,7 +65,7 @@ def test_the_interval_covers_the_true_rate_as_often_as_it_says():
     assert sum(covered) / 1500 == pytest.approx(0.95, abs=0.02)  # three and a half standard errors
 
 
-@pytest.mark.parametrize("value", [0, -0.1, 1.01, 95, float("nan")])
+@pytest.mark.parametrize("value", [0, -0.1, 1.01, 95, float("nan"), "0.95", None, [0.9, 0.8]])
 def test_refuses_shares_that_are_none(value):
     with pytest.raises(InputError, match="id_tpr is"):
         calibrated([1.0, 2.0], id_tpr=value)
@@ -88,3 +89,46 @@ def test_directions_whose_length_overflows_are_refused_and_not_zero(name, settin
         with pytest.raises(InputError, match=r"expected lengths that fit into torch\.float32"):
             scorer.score(far)
     assert torch.isfinite(scorer.score(dataclasses.replace(far, features=far.features.double()))).all()
+
+
+def test_confidence_of_one_is_refused_by_its_own_words():
+    with pytest.raises(InputError, match="confidence is 1, expected a fraction above 0 and below 1"):
+        calibrated([1.0, 2.0], confidence=1)
+
+
+def clustered(rows: int, seed: int) -> Outputs:
+    generator = torch.Generator().manual_seed(seed)
+    centres = 3 * torch.randn(10, 64, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(rows) % 10
+    features = (centres[labels] + 0.3 * torch.randn(rows, 64, generator=generator)).relu()
+    head = Head("linear", centres, torch.zeros(10))
+    return Outputs(features, head.logits(features), labels, head, inputs=features)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("knn", {"k": 10}),
+        ("knn_nan", {"k": 10}),
+        ("nnguide", {}),
+        ("max_logit", {"layer": "raw_logits"}),
+        ("cluster", {"layer": "raw_logits"}),
+        ("cluster_leaky", {"layer": "raw_logits"}),
+        ("vim", {}),
+        ("react", {"then": "knn", "then_params": {"k": 10}}),
+        ("odin", {"model": torch.nn.Linear(64, 10)}),
+    ],
+)
+def test_autocast_changes_no_score(name, settings):
+    train, test = clustered(3000, 1), clustered(200, 2)
+    plain = scorers.make(name, **settings).fit(train)
+    scores = plain.score(test)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(plain.score(test), scores)
+        inside = scorers.make(name, **settings).fit(train)
+        assert torch.equal(inside.score(test), scores)
+        accepted = inside.calibrate(test).predict(test)
+        one = scorers.ensemble([inside]).score([test])
+        assert torch.is_autocast_enabled("cpu")
+    assert torch.equal(accepted, plain.calibrate(test).predict(test))
+    assert torch.equal(one, scorers.ensemble([plain]).score([test]))

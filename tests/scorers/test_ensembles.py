@@ -148,7 +148,7 @@ def test_refusals(tmp_path):
                 use(wrong)
     with pytest.raises(InputError, match=r"no members, expected scorers"):
         scorers.ensemble([])
-    with pytest.raises(InputError, match=r"ensemble got str, expected scorers"):
+    with pytest.raises(InputError, match=r"ensemble got str, expected scorers of one model each"):
         scorers.ensemble(["knn"])
     same = scorers.make("knn")
     with pytest.raises(InputError, match="one scorer twice"):
@@ -168,3 +168,55 @@ def test_members_with_a_model_cannot_be_saved(tmp_path):
     assert ensemble.score([rows]).shape == (8,)
     with pytest.raises(InputError, match="ensemble cannot save odin"):
         ensemble.save(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("knn", {"k": 1}),
+        ("knn", {"k": 1, "which": "mean"}),
+        ("knn_nan", {"k": 1}),
+        ("react", {"then": "knn", "then_params": {"k": 1}}),
+    ],
+)
+def test_a_row_that_finds_itself_gives_no_unit_to_measure_in(name, settings):
+    train, test = two()
+    # Column by column in memory, lengths are summed in another order: a row is 6e-8 from itself.
+    columns = Outputs(train[1].features.float().T.contiguous().T)
+    scorer = scorers.make(name, **settings).fit(columns)
+    with pytest.raises(InputError, match=r"member 0 gives its training rows one score[\s\S]*exclude_self='yes'"):
+        scorers.ensemble([scorer]).score(test[1:])
+    if name == "knn":
+        other = scorers.make("knn", exclude_self="yes", **settings).fit(columns)
+        assert scorers.ensemble([other]).score([columns]).abs().max() < 100
+
+
+def test_a_spread_of_rounding_is_none():
+    level = torch.full((9, 1), 1e6, dtype=torch.float64)
+    step = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+    for size, refused in ((1e-3, True), (1e2, False)):
+        rows = Outputs(features=level + size * step)
+        ensemble = scorers.ensemble([scorers.make("feature_norm")])
+        if refused:
+            with pytest.raises(InputError, match="member 0 gives its training rows one score"):
+                ensemble.fit([rows])
+        else:
+            assert torch.allclose(ensemble.fit([rows]).score([rows]).mean(), torch.zeros((), dtype=torch.float64))
+
+
+def test_ensembles_of_ensembles_and_bare_tensors_are_refused():
+    train, test = two()
+    with pytest.raises(InputError, match="ensemble got Ensemble, expected scorers of one model each"):
+        scorers.ensemble([made(), scorers.make("knn")])
+    ensemble = made().fit(train)
+    for wrong, got in (
+        ([part.features for part in test], "Tensor, Tensor in its list, expected Outputs"),
+        ([test[0], None], "NoneType in its list, expected Outputs"),
+        (test[0].features, "one Tensor, expected a list of 2"),
+        (None, "one NoneType, expected a list of 2"),
+    ):
+        for use in (ensemble.score, ensemble.predict, ensemble.calibrate, made().fit):
+            if use == ensemble.predict:
+                ensemble.calibrate(test)
+            with pytest.raises(InputError, match=got):
+                use(wrong)

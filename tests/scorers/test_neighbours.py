@@ -324,3 +324,12 @@ def test_the_bound_of_products_is_one(monkeypatch):
         others = cosines.scatter(1, seen[-1], torch.inf).amin(dim=1)
         assert (floors[-1] <= others).all()
         assert (floors[-1] > cosines.gather(1, seen[-1]).amax(dim=1) - 1e-4).all()
+
+
+def test_a_row_in_half_precision_is_found_again_whatever_its_layout():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(3000, 64, generator=generator).half().T.contiguous().T
+    without, plain = fit(features, k=1, layer="unit", exclude_self="yes"), fit(features, k=2, layer="unit")
+    rows = features.contiguous()
+    assert (score(fit(features, k=1, layer="unit"), rows) < 0).any()  # rounded otherwise
+    assert torch.equal(score(without, rows), score(plain, rows))

@@ -182,3 +182,12 @@ def test_refusals():
         scorer.score(outputs(torch.ones(3, 1, 2, 3, dtype=torch.uint8)))
     with pytest.raises(InputError, match="max_logit got model, expected only: layer"):
         scorers.make("max_logit", model=NETWORK)
+
+
+def test_the_network_keeps_its_precision_under_autocast_on_a_device_of_its_own():
+    x = images(dtype=torch.float32)
+    scorer = scorers.make("odin", model=network().float(), epsilon=0.1, temperature=10).fit(outputs(x))
+    rows = x.flatten(1)
+    plain = scorer._score(rows)  # `score` itself sees to the device of the outputs
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(scorer._score(rows), plain)

@@ -151,14 +151,15 @@ def test_dimensions_that_leave_nothing_or_the_arbitrary_are_refused():
     with pytest.raises(InputError, match=r"vim finds training features of rank 2, expected more than dim, which is 2"):
         scorers.make("vim", dim=2).fit(flat)
     for name in ("vim", "residual", "neco"):
-        with pytest.raises(InputError, match=rf"{name} finds training features of rank 2, expected at least dim.* 3"):
+        least = "more than" if name == "vim" else "at least"
+        with pytest.raises(InputError, match=rf"{name} finds training features of rank 2, expected {least} dim.* 3"):
             scorers.make(name, dim=3).fit(flat)
         for dim in (6, 7):
             with pytest.raises(InputError, match=rf"{name} got dim={dim} of 6 columns, expected 1 to 5"):
                 scorers.make(name, dim=dim).fit(flat)
         with pytest.raises(InputError, match=rf"{name} got dim=-1, expected at least 1, or 0"):
             scorers.make(name, dim=-1)
-    with pytest.raises(InputError, match=r"got dim=0 of 1 columns"):
+    with pytest.raises(InputError, match=r"got dim=0 of 1 columns, expected at least 2 columns.*\n.*too narrow"):
         scorers.make("residual", origin="mean").fit(Outputs(features=torch.randn(9, 1)))
     same = Outputs(features=torch.full((9, 3), 0.1))
     for name, settings in (("residual", {"origin": "mean"}), ("neco", {})):
@@ -189,3 +190,14 @@ def test_other_refusals():
     lowered = dataclasses.replace(BY_HAND, logits=BY_HAND.logits - 99, head=(HEAD[0], HEAD[1] - 99))
     with pytest.raises(InputError, match=r"vim got largest logits of mean -\d+.*expected a mean above 0"):
         scorers.make("vim", dim=1).fit(lowered)
+
+
+def test_vim_advises_a_dim_that_it_takes():
+    few = outputs((3, 2, 2, 2))
+    wide = Outputs(torch.randn(9, 64, dtype=torch.float64), labels=few.labels, head=(torch.eye(4, 64),))
+    advised = "rank 9, expected more than dim, which is {}.*\nPass dim=8 or less"
+    for settings, dim in (({}, 32), ({"dim": 9}, 9)):
+        with pytest.raises(InputError, match=advised.format(dim)):
+            scorers.make("vim", **settings).fit(wide)
+    with pytest.raises(InputError, match=r"rank 1, expected more than dim, which is 1.*\nFit on more rows"):
+        scorers.make("vim", dim=1).fit(on_a_plane(1))
