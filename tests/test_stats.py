@@ -127,7 +127,7 @@ def test_holm_by_hand():
     assert stats.holm([0.4]) == [0.4]
 
 
-@settings(max_examples=15)  # statsmodels collects garbage at every call, a tenth of a second
+@settings(max_examples=6)  # statsmodels collects garbage at every call, a tenth of a second
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_rejects_step_by_step(p_values):
     adjusted = stats.holm(p_values)

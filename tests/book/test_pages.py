@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ood_core import claims
+from ood_core import claims, study
+from ood_core.checks import InputError
 from tests.building import COMPARE, PAPERS, ROOT
 
 MOST_LINES = 60
@@ -68,7 +69,6 @@ def test_fewer_seeds_describe_and_do_not_judge(page, tmp_path, runs):
     assert "".join(live).count("verdict-holds") <= sum(set(rules) == {"always"} for rules in counted)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -80,8 +80,17 @@ def test_fewer_seeds_describe_and_do_not_judge(page, tmp_path, runs):
     ],
     ids=str,
 )
-def test_a_wrong_parameter_is_refused_in_words(tmp_path, runs, parameters, message):
-    done, _ = papermill(PAPERS[0], tmp_path, runs, **parameters)
+def test_a_wrong_parameter_is_refused_in_words(parameters, message):
+    given = {"scale": "tiny", "seeds": 5, "device": "auto", **parameters}
+    with pytest.raises(InputError) as refused:
+        study.run_or_load(Path(PAPERS[0]).name, **given)
+    assert message in str(refused.value)
+
+
+@pytest.mark.slow
+def test_a_wrong_parameter_from_papermill_is_refused_in_words(tmp_path, runs):
+    done, _ = papermill(PAPERS[0], tmp_path, runs, scale="../tiny", seeds=0)
     assert done.returncode != 0
     assert "InputError" in done.stderr
-    assert message in done.stderr
+    assert "scale is '../tiny'" in done.stderr
+    assert "seeds is 0" in done.stderr

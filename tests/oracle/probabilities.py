@@ -59,7 +59,8 @@ def kl_matching(train, labels, rows, classes="predicted"):
         scores = []
         for row in rows:
             p = _softmax(row)
-            away = [_plogp(p) - sum(a * b for a, b in zip(p, d, strict=True)) for d in logs]
+            own = _plogp(p)  # once: a logarithm takes a millisecond
+            away = [own - sum(a * b for a, b in zip(p, d, strict=True)) for d in logs]
             scores.append(-float(min(away)))
     return np.array(scores)
 
