@@ -156,7 +156,7 @@ def _scorer(found: Mapping[Any, Any]) -> str:
 
 def _called(found: Mapping[Any, Any], names: Names | None) -> str:
     recipe = (names or {}).get(found["recipe"], found["recipe"])
-    layer = found["other_layer"] and f"{found['other_layer']} features".replace("features features", "raw features")
+    layer = {"features": "raw features", "unit": "unit features"}.get(found["other_layer"], found["other_layer"])
     about = ", ".join(text for text in (layer, settings(found["params"])) if text)
     return f"{escape(recipe)} with <code>{escape(found['scorer'])}</code>" + (f" ({escape(about)})" if about else "")
 
