@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from .covariance import whitening
+from .covariance import whitened_squares, whitening
 from .rows import blocks, canonical_order, class_mean, scatter_of, working_dtype
 
 
@@ -90,8 +90,7 @@ def distances(x: Tensor, state: dict[str, Tensor], distance: str) -> Tensor:
         return _euclidean(x, centres)
     if distance == "cosine":
         return _cosine(x, centres)
-    pairs = zip(centres, state["whiten"], strict=True)
-    return torch.stack([((x - centre) @ whiten.T).square().sum(dim=1) for centre, whiten in pairs], dim=1)
+    return whitened_squares(x, centres, state["whiten"])
 
 
 def _euclidean(a: Tensor, b: Tensor) -> Tensor:

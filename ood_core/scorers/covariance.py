@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..checks import InputError
+from .rows import PIECE
+
+STRIP = 64  # rows of W that are multiplied at once, at least, and at most an eighth of them
 
 
 def whitening(covariance: Tensor, ridge: float, name: str, of: str) -> tuple[Tensor, Tensor]:
     """W (D, D) with W (S + e I) W^T = I, and e = ridge trace(S) / D.
 
     So ||W (x - mu)||^2 is the squared Mahalanobis distance: the inverse of the Cholesky factor is taken once, and
-    scoring is a matrix product.
+    scoring is a matrix product with a lower triangular matrix.
 
     Args:
         covariance: S, symmetric.
@@ -40,6 +44,39 @@ def whitening(covariance: Tensor, ridge: float, name: str, of: str) -> tuple[Ten
             "Raise ridge, for example to the default 1e-4."
         )
     return whiten, added
+
+
+def whitened(x: Tensor, origin: Tensor, whiten: Tensor) -> Tensor:
+    """W (x_i - origin) (n, D)."""
+    found = torch.empty_like(x)
+    for rows, into in zip(_pieces(x), _pieces(found), strict=True):
+        centred = rows - origin
+        for start, stop in _strips(whiten):
+            into[:, start:stop] = centred[:, :stop] @ whiten[start:stop, :stop].T
+    return found
+
+
+def whitened_squares(x: Tensor, origins: Tensor, whitens: Tensor) -> Tensor:
+    """||W_k (x_i - origin_k)||^2 (n, K)."""
+    found = x.new_zeros(len(x), len(origins))
+    for rows, into in zip(_pieces(x), _pieces(found, x.shape[1]), strict=True):
+        for origin, whiten, total in zip(origins, whitens, into.unbind(dim=1), strict=True):
+            centred = rows - origin
+            for start, stop in _strips(whiten):
+                total.add_((centred[:, :stop] @ whiten[start:stop, :stop].T).square().sum(dim=1))
+    return found
+
+
+def _pieces(x: Tensor, columns: int | None = None) -> Iterator[Tensor]:
+    """As many rows of x at once as `blocks` takes of this many columns: they are read again for each strip."""
+    return iter(x.split(max(1, PIECE // (8 * (columns or x.shape[1])))))
+
+
+def _strips(whiten: Tensor) -> Iterator[tuple[int, int]]:
+    """Ranges of rows of W, each with nothing but zeros right of its end: nearly half of the product is left out."""
+    rows = len(whiten)
+    step = max(STRIP, -(-rows // 8))
+    return ((start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def facts(whiten: Tensor, added: Tensor) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
+from .covariance import whitened_squares
 from .rows import Rows, blocks, class_mean, class_rows, scatter_of
 
 LADDER = (0.0, sys.float_info.min, *(float(f"1e{exponent}") for exponent in range(-308, 0)))
@@ -26,7 +27,7 @@ class DDU(Scorer):
 
     s(x) = log sum_c N(h; mu_c, Sigma_c + e_c I),  Sigma_c = 1/(n_c - 1) sum_i (h_i - mu_c)(h_i - mu_c)^T
 
-    In float64 and log space throughout, by Cholesky factors and triangular solves.
+    In float64 and log space throughout, by the inverses of the Cholesky factors.
 
     Args:
         ridge: with jitter="relative", e_c = ridge trace(Sigma_c) / D: a share of the class's mean eigenvalue, so that
@@ -73,11 +74,11 @@ class DDU(Scorer):
             )
         means = torch.stack([class_mean(x, index, self.memory) for index in rows])  # (C, D)
         pairs = zip(rows, means, strict=True)
-        factors = torch.stack(
+        whiten = torch.stack(
             [scatter_of(blocks(x, mine, self.memory), mean, self.name) / (len(mine) - 1) for mine, mean in pairs]
-        )  # (C, D, D)
-        jitter = self._ladder(factors) if self.jitter == "ladder" else self._relative(factors)  # (C,)
-        for c, (covariance, added) in enumerate(zip(factors, jitter, strict=True)):
+        )  # (C, D, D), covariances at first
+        jitter = self._ladder(whiten) if self.jitter == "ladder" else self._relative(whiten)  # (C,)
+        for c, (covariance, added) in enumerate(zip(whiten, jitter, strict=True)):
             covariance.diagonal().add_(added)
             factor, failed = torch.linalg.cholesky_ex(covariance)
             if failed:
@@ -85,10 +86,9 @@ class DDU(Scorer):
                     f"ddu finds the covariance of class {c} singular with ridge={self.ridge}, expected a positive "
                     "definite one.\nRaise ridge, for example to the default 1e-4."
                 )
-            covariance.copy_(factor)
-        half_log_det = factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-        log_scale = half_log_det + 0.5 * x.shape[1] * math.log(2 * math.pi)
-        return {"means": means, "factors": factors, "log_scale": log_scale, "jitter": jitter}
+            covariance.copy_(_inverse(factor))
+        log_scale = 0.5 * x.shape[1] * math.log(2 * math.pi) - whiten.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+        return {"means": means, "whiten": whiten, "log_scale": log_scale, "jitter": jitter}
 
     def _relative(self, covariances: Tensor) -> Tensor:
         mean_eigenvalue = covariances.diagonal(dim1=1, dim2=2).mean(dim=1)
@@ -115,23 +115,28 @@ class DDU(Scorer):
         )
 
     def _score(self, x: Tensor) -> Tensor:
-        state = self._state
-        logs = []
-        for mean, factor, log_scale in zip(state["means"], state["factors"], state["log_scale"], strict=True):
-            whitened = torch.linalg.solve_triangular(factor, (x - mean).T, upper=False)  # (D, n)
-            logs.append(-0.5 * (whitened * whitened).sum(dim=0) - log_scale)
-        return torch.stack(logs).logsumexp(dim=0)
+        squared = whitened_squares(x, self._state["means"], self._state["whiten"])
+        return (-0.5 * squared - self._state["log_scale"]).logsumexp(dim=1)
 
     def _numbers_per_row(self, columns: int) -> int:
-        return 5 * columns + 3 * len(self._state["means"])
+        return 3 * columns + 5 * len(self._state["means"])
 
     def _facts(self) -> dict[str, Any]:
-        # Squared singular values of the factor: the eigenvalues of the covariance as used, jitter included.
-        eigenvalues = torch.linalg.svdvals(self._state["factors"]) ** 2  # (C, D), descending
-        largest, smallest = eigenvalues[:, 0], eigenvalues[:, -1]
+        # The largest singular value of a matrix is exact to rounding, the smallest drowns in a near-singular one: one
+        # end of the spectrum comes from W, the other from the factor. Of the covariance as used, jitter included.
+        whiten = self._state["whiten"]
+        largest = torch.linalg.svdvals(_inverse(whiten))[:, 0] ** 2
+        smallest = torch.linalg.svdvals(whiten)[:, 0] ** -2
         return {
             "jitter": self._state["jitter"].tolist(),
             "eigenvalue_min": smallest.tolist(),
             "eigenvalue_max": largest.tolist(),
             "condition_number": (largest / smallest).tolist(),
         }
+
+
+def _inverse(triangular: Tensor) -> Tensor:
+    """Of lower triangular matrices (..., D, D)."""
+    identity = torch.eye(triangular.shape[-1], dtype=triangular.dtype, device=triangular.device)
+    inverse: Tensor = torch.linalg.solve_triangular(triangular, identity, upper=False)
+    return inverse

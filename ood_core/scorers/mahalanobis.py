@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..outputs import Outputs
 from .base import Scorer
-from .covariance import facts, whitening
+from .covariance import facts, whitened, whitened_squares, whitening
 from .nearest import nearest, numbers_per_query, prepare
 from .rows import Rows, blocks, class_mean, class_rows, scatter_of
 
@@ -39,7 +39,7 @@ class Mahalanobis(Scorer):
 
     name: ClassVar[str] = "mahalanobis"
     needs: ClassVar[tuple[str, ...]] = ("labels",)
-    cost: ClassVar[str] = "fit N D^2, score N D^2 + C N D multiply-adds; keeps D^2 + C D numbers"
+    cost: ClassVar[str] = "fit N D^2, score N D^2 / 2 + C N D multiply-adds; keeps D^2 + C D numbers"
     source: ClassVar[str] = "Lee et al. 2018, arXiv 1807.03888"
     by_block: ClassVar[bool] = True
     advice: ClassVar[str] = "Squared distances overflow: rows lie far outside the fitted ones. Look at the rows' scale."
@@ -58,13 +58,11 @@ class Mahalanobis(Scorer):
         return {"origin": origin, "whiten": whiten, "added": added, **places}
 
     def _score(self, x: Tensor) -> Tensor:
-        return -self._squared(self._whitened(x))
+        return -self._squared(x, self._state["whiten"])
 
-    def _whitened(self, x: Tensor) -> Tensor:
-        return (x - self._state["origin"]) @ self._state["whiten"].T
-
-    def _squared(self, whitened: Tensor) -> Tensor:
-        return nearest(whitened, self._state, 1, self.memory)[0].squeeze(1).square()
+    def _squared(self, x: Tensor, whiten: Tensor) -> Tensor:
+        rows = whitened(x, self._state["origin"], whiten)
+        return nearest(rows, self._state, 1, self.memory)[0].squeeze(1).square()
 
     def _numbers_per_row(self, columns: int) -> int:
         return 3 * columns + numbers_per_query(len(self._state["bank"]), columns)
@@ -79,7 +77,8 @@ class RelativeMahalanobis(Mahalanobis):
 
     s(x) = -(min_c d_c(h)^2 - d_0(h)^2), d_c as in `mahalanobis`, d_0 from the mean and covariance of all rows
 
-    Positive where the background is farther than the nearest class.
+    Positive where the background is farther than the nearest class. `summary` says two of everything: within classes,
+    then of all rows.
 
     Args:
         ridge: for both covariances, each relative to its own mean eigenvalue.
@@ -95,24 +94,16 @@ class RelativeMahalanobis(Mahalanobis):
     """
 
     name: ClassVar[str] = "relative_mahalanobis"
-    cost: ClassVar[str] = "fit 2 N D^2, score 2 N D^2 + C N D multiply-adds; keeps 2 D^2 + C D numbers"
+    cost: ClassVar[str] = "fit 2 N D^2, score N D^2 + C N D multiply-adds; keeps 2 D^2 + C D numbers"
     source: ClassVar[str] = "Ren et al. 2021, arXiv 2106.09022"
 
     def _fit(self, x: Rows, outputs: Outputs) -> dict[str, Tensor]:
         state = super()._fit(x, outputs)
         total = scatter_of(blocks(x, None, self.memory), state["origin"], self.name) / len(x)
         whiten, added = whitening(total, self.ridge, self.name, "all rows")
-        both = torch.cat([state["whiten"], whiten])  # (2 D, D): one product serves both distances
-        return {**state, "whiten": both, "added": torch.stack([state["added"], added])}
+        pairs = {"whiten": (state["whiten"], whiten), "added": (state["added"], added)}
+        return {**state, **{key: torch.stack(pair) for key, pair in pairs.items()}}
 
     def _score(self, x: Tensor) -> Tensor:
-        within, background = self._whitened(x).chunk(2, dim=1)
-        return background.square().sum(dim=1) - self._squared(within)
-
-    def _numbers_per_row(self, columns: int) -> int:
-        return columns + super()._numbers_per_row(columns)
-
-    def _facts(self) -> dict[str, Any]:
-        """Two of each: within classes, then of all rows."""
-        whiten = self._state["whiten"]
-        return facts(whiten.unflatten(0, (2, whiten.shape[1])), self._state["added"])
+        within, background = self._state["whiten"]
+        return whitened_squares(x, self._state["origin"][None], background[None])[:, 0] - self._squared(x, within)

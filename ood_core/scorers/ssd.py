@@ -42,7 +42,7 @@ class SSD(Scorer):
     """
 
     name: ClassVar[str] = "ssd"
-    cost: ClassVar[str] = "fit N D^2, and k-means for K > 1, score K N D^2 multiply-adds; keeps K D^2 numbers"
+    cost: ClassVar[str] = "fit N D^2, and k-means for K > 1, score K N D^2 / 2 multiply-adds; keeps K D^2 numbers"
     source: ClassVar[str] = "Sehwag, Chiang and Mittal 2021, arXiv 2103.12051"
     by_block: ClassVar[bool] = True
     advice: ClassVar[str] = "Squared distances overflow: rows lie far outside the fitted ones. Look at the rows' scale."

@@ -121,6 +121,16 @@ def test_the_ladder_takes_the_first_value_that_serves_all_classes():
     assert torch.isfinite(density(scorer, torch.randn(5, 30, dtype=torch.float64))).all()
 
 
+def test_both_ends_of_a_near_singular_spectrum_are_exact():
+    # A dead unit has the jitter alone for variance: in a decomposition of the factor it drowns in rounding.
+    h = torch.randn(100, 5, dtype=torch.float64)
+    h[:, 2] = 0
+    facts = ddu(h, torch.arange(100) % 2, jitter="ladder").summary()
+    assert facts["eigenvalue_min"] == pytest.approx(facts["jitter"], rel=1e-9, abs=0)
+    largest = [float(torch.linalg.eigvalsh(torch.cov(h[c::2].T))[-1]) for c in (0, 1)]
+    assert facts["eigenvalue_max"] == pytest.approx(largest)
+
+
 def test_an_overflowing_ladder_is_refused_when_scored():
     # A dead unit has variance 0 exactly, so the smallest normal double passes, and rows where it lives overflow.
     h = torch.randn(100, 3, dtype=torch.float64)

@@ -173,6 +173,8 @@ def test_rounding_of_logits_and_features_is_no_disagreement(kind, dtype, scale):
         return
     rounded = Outputs(features=features.to(dtype), logits=head.logits(features).to(dtype), head=head)
     linear_form(rounded.features, rounded, "features", "test", 2**20)
+    kept = Outputs(features=rounded.features.float(), logits=rounded.logits.float(), head=head)  # as extract keeps them
+    linear_form(kept.features, kept, "features", "test", 2**20)
 
 
 def test_without_logits_the_head_is_trusted():

@@ -7,6 +7,7 @@ from sklearn.covariance import EmpiricalCovariance
 
 from ood_core import Outputs, scorers
 from ood_core.checks import InputError
+from ood_core.scorers import covariance
 from ood_core.scorers import rows as by_rows
 
 from .cases import outputs
@@ -121,3 +122,14 @@ def test_the_scatter_is_the_whole_product(columns):
     got = by_rows.scatter_of(iter(x.split(40)), mean, "it")
     assert torch.equal(got, got.T)
     np.testing.assert_allclose(got, (x - mean).T @ (x - mean), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("columns", [1, covariance.STRIP, covariance.STRIP + 1, 600])
+def test_products_by_strips_are_the_whole_product(columns, monkeypatch):
+    monkeypatch.setattr(covariance, "PIECE", 8 * columns * 7)  # seven rows at once, of twenty
+    x, origins = torch.randn(20, columns, dtype=torch.float64), torch.randn(3, columns, dtype=torch.float64)
+    whitens = torch.randn(3, columns, columns, dtype=torch.float64).tril()
+    whole = torch.stack([(x - origin) @ whiten.T for origin, whiten in zip(origins, whitens, strict=True)])
+    np.testing.assert_allclose(covariance.whitened(x, origins[1], whitens[1]), whole[1], rtol=1e-10, atol=1e-10)
+    squares = covariance.whitened_squares(x, origins, whitens)
+    np.testing.assert_allclose(squares, whole.square().sum(dim=2).T, rtol=1e-10)
