@@ -135,6 +135,30 @@ def test_a_mistake_is_named(tmp_path, monkeypatch, changes, message):
     recipes.page.cache_clear()
 
 
+def test_a_recipe_can_be_of_some_scales_alone(made):
+    page = changed(far=["photos"])
+    page["recipes"]["l2"]["scales"] = ["tiny"]
+    page["scales"]["small"] = page["scales"]["tiny"]
+    (recipes.FOLDER / "other.yml").write_text(yaml.safe_dump(page))
+    assert set(recipes.load("other", "tiny")) - set(recipes.load("other", "small")) == {"l2"}
+    page["recipes"]["l2"]["scales"] = ["tny"]
+    (recipes.FOLDER / "wrong.yml").write_text(yaml.safe_dump(page))
+    with pytest.raises(InputError, match=r"scales of wrong/l2: scale is 'tny', expected one of: small, tiny"):
+        recipes.load("wrong", "tiny")
+
+
+@pytest.mark.parametrize("scale", ["tiny", "small", "paper"])
+@pytest.mark.parametrize(
+    "recipe", ["ce", "l2", "ce-long", "l2-long", "ce-deep", "l2-deep", "isomax", "supcon", "simclr"]
+)
+def test_pages_share_the_runs_of_one_name(recipe, scale):
+    pages = [page for page in recipes.pages() if recipe in recipes.load(page, scale)]
+    if recipe == "ce-deep" and scale == "paper":
+        pages.remove("nan")  # its claim is about ResNet-34
+    assert len(pages) > 1
+    assert len({recipes.load(page, scale)[recipe].train_key(0, "d") for page in pages}) == 1
+
+
 def test_changes_by_scale_reach_only_what_they_name():
     tiny = recipes.load("l2-norm", "tiny")
     assert tiny["ce-long"].schedule.epochs != tiny["ce"].schedule.epochs

@@ -51,7 +51,8 @@ class Page(BaseModel):
     seeds: dict[Scale, int] = Field(description="seeds a page asks for by default")
     scales: dict[Scale, dict[str, Any]] = Field(description="settings that all recipes of a scale share")
     recipes: dict[str, dict[str, Any]] = Field(
-        description="what each recipe changes; `at` holds changes by scale, `same_as: page/recipe` trains like another"
+        description="what each recipe changes; `at` holds changes by scale, `same_as: page/recipe` trains like another,"
+        " `scales` names those that have it where not all do"
     )
 
 
@@ -86,7 +87,11 @@ def load(name: str, scale: str) -> dict[str, Recipe]:
         )
     found = {}
     for recipe_id, changes in written.recipes.items():
-        own = {key: value for key, value in changes.items() if key not in ("at", "same_as")}
+        where = f"scales of {name}/{recipe_id}: scale"
+        only = [choice(where, one, written.scales) for one in changes.get("scales", ())]
+        if only and scale not in only:
+            continue
+        own = {key: value for key, value in changes.items() if key not in ("at", "same_as", "scales")}
         settings = _merge(_merge(written.scales[scale], own), changes.get("at", {}).get(scale, {}))
         if "same_as" in changes:
             settings = settings | _trained_like(changes["same_as"], scale, f"{name}/{recipe_id}")
