@@ -209,6 +209,19 @@ class Outputs:
             "Name one of these, or extract with that layer."
         )
 
+    def to(self, device: torch.device | str) -> Outputs:
+        """The same on another device, the head as well; scorers work where the outputs are."""
+        moved: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Head):
+                bias = None if value.bias is None else value.bias.to(device)
+                value = replace(value, weight=value.weight.to(device), bias=bias)
+            elif f.name == "layers":
+                value = {key: layer.to(device) for key, layer in value.items()}
+            moved[f.name] = value.to(device) if isinstance(value, Tensor) else value
+        return Outputs(**moved)
+
     def __getitem__(self, index: Any) -> Outputs:
         """Rows by slice, boolean mask or index tensor; the head is kept."""
         if isinstance(index, int):

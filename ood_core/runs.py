@@ -31,13 +31,13 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEYED = [*COLUMNS, "key", "identity"]
 
 
-def setup() -> None:
+def setup(threads: int = 1) -> None:
     """Set-up of a notebook or command: one thread, denormal numbers flushed to zero, freed memory kept.
 
     One thread because results are bit-equal for a given thread count only, and because two threads on a shared machine
     are slower as soon as one core is taken away.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     _keep_freed_memory()
 

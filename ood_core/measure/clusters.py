@@ -32,7 +32,7 @@ def _separation(seen: Seen, _: Job) -> list[Row]:
     out, labels = _labelled(seen.test)
     found: list[Row] = []
     for metric in METRICS:
-        values = geometry.global_separation(out.layer("unit"), labels, metric=metric).numpy()
+        values = geometry.global_separation(out.layer("unit"), labels, metric=metric).cpu().numpy()
         quartiles = np.quantile(values, (0.0, 0.25, 0.5, 0.75))
         names = ("gs_min", "gs_lower_quartile", "gs_median", "gs_upper_quartile")
         common = {"split": "test", "protocol": metric}
@@ -83,7 +83,7 @@ def _probe(seen: Seen, _: Job) -> list[Row]:
     guessed = linear_probe(*(_array(*pair) for pair in (fitted, tested)))
     found = []
     for split, (out, labels), guess in zip(("train", "test"), (fitted, tested), guessed, strict=True):
-        value = float((guess == labels.numpy()).mean())
+        value = float((guess == labels.cpu().numpy()).mean())
         found.append({"split": split, "metric": "accuracy", "protocol": "linear_probe", "value": value, "n": len(out)})
     return found
 
@@ -134,7 +134,7 @@ def _labelled(out: Outputs) -> tuple[Outputs, Tensor]:
 
 
 def _array(out: Outputs, labels: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
-    return out.features.double().numpy(), labels.numpy()
+    return out.features.double().cpu().numpy(), labels.cpu().numpy()
 
 
 def _plan_separation(at: Moment) -> list[Job]:

@@ -69,7 +69,7 @@ def reads_features(scorer: scorers.Scorer) -> bool:
 
 def images(seen: Seen, found: ImageSet) -> Outputs:
     """A set with its preprocessed images; they are large, so they are not kept."""
-    return extract(seen.net, replace(found, labels=None), keep_inputs=True)
+    return extract(seen.net, replace(found, labels=None), keep_inputs=True).to(seen.net.mean.device)
 
 
 def parse_score_name(name: str) -> tuple[str, str, str, str]:

@@ -137,6 +137,8 @@ class Moment:
 class Seen:
     """One network at one epoch with the images of its recipe, each set passed through it at most once.
 
+    Outputs lie where the network does: what is measured on a GPU is computed there.
+
     Before the last epoch a recipe may ask for the first images of each set only (`early_images`).
 
     Attributes:
@@ -186,7 +188,7 @@ class Seen:
         """A set that holds the first so many images of its kind, through the network."""
         key = name, len(images)
         if key not in self.passed:
-            self.passed[key] = extract(self.net, images)
+            self.passed[key] = extract(self.net, images).to(self.net.mean.device)
         return self.passed[key]
 
     def first(self, images: ImageSet) -> ImageSet:

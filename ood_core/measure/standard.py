@@ -63,7 +63,7 @@ def _gradient(seen: Seen, _: Job) -> list[Row]:
     """Max |cos(dL/dh, h)| over training images whose gradient is not zero, in float64."""
     out = seen.sample[:GRADIENT_IMAGES]
     assert out.labels is not None
-    head = copy.deepcopy(seen.net.head).double().cpu()
+    head = copy.deepcopy(seen.net.head).double()
     features = out.features.double().requires_grad_()
     with torch.enable_grad():
         batch = Batch(lambda h: (h, head(h)), features, out.labels, head, torch.Generator())
