@@ -54,7 +54,7 @@ def run_all(
         TrainingError: a loss went to NaN, or a process was killed; runs in work leave a checkpoint where they can.
         InterruptedTraining: `stop` said so; each run in work has left a checkpoint.
     """
-    # On a CPU one, for results that are equal to the bit; beside a GPU whatever there is, for what is measured on the CPU.
+    # On a CPU one, for results that are equal to the bit; beside a GPU all there are, for what the CPU measures.
     threads = 1 if device.type == "cpu" else max(1, (os.cpu_count() or 1) // jobs)
     if jobs == 1 or len(todo) <= 1:
         if device.type != "cpu":
