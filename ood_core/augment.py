@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +18,8 @@ TRIES = 10  # for a crop that fits; else the whole image
 JITTER, HUE = 0.4, 0.1  # brightness, contrast and saturation by 1 -+ JITTER; hue by a share of the circle
 P_JITTER, P_GREY = 0.8, 0.2
 LUMA = (0.299, 0.587, 0.114)
-ORDERS = list(itertools.permutations(range(3)))  # of brightness, contrast and saturation
+CORNERS = (5.0, 3.0, 1.0)  # of red, green and blue on the circle of hues
+ORDERS = tuple(itertools.permutations(range(3)))  # of brightness, contrast and saturation
 
 
 class Augmentation:
@@ -104,7 +107,7 @@ def coloured(x: Tensor, drawn: Tensor) -> Tensor:
 
     Brightness, contrast and saturation blend x with black, with the image's mean grey and with its own grey.
     """
-    orders = torch.tensor(ORDERS, device=x.device)[drawn[:, 4].long()]
+    orders = _constant(ORDERS, x.device)[drawn[:, 4].long()]
     before = drawn[:, 5:6]
     for late in (False, True):
         for step in range(3):
@@ -118,6 +121,12 @@ def coloured(x: Tensor, drawn: Tensor) -> Tensor:
     return torch.where(_by_image(drawn[:, 6:7]) == 1, _grey(x).expand_as(x), x)
 
 
+@cache
+def _constant(values: tuple[Any, ...], device: torch.device) -> Tensor:
+    """Made once: a step would wait for each copy to a GPU."""
+    return torch.tensor(values, device=device)
+
+
 def _by_image(column: Tensor) -> Tensor:
     return column[:, :, None, None]
 
@@ -129,7 +138,7 @@ def _blended(x: Tensor, kind: Tensor, factor: Tensor) -> Tensor:
 
 
 def _grey(x: Tensor) -> Tensor:
-    return (x * torch.tensor(LUMA, device=x.device)).sum(dim=3, keepdim=True)
+    return (x * _constant(LUMA, x.device)).sum(dim=3, keepdim=True)
 
 
 def _hue(x: Tensor, shift: Tensor) -> Tensor:
@@ -140,8 +149,7 @@ def _hue(x: Tensor, shift: Tensor) -> Tensor:
     by = chroma.masked_fill(chroma == 0, 1.0)
     sector = torch.where(value == green, 2 + (blue - red) / by, 4 + (red - green) / by)
     sector = torch.where(value == red, (green - blue) / by, sector)
-    corners = torch.tensor([5.0, 3.0, 1.0], device=x.device)
-    k = (sector + 6 * shift + corners) % 6
+    k = (sector + 6 * shift + _constant(CORNERS, x.device)) % 6
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -35,9 +36,10 @@ def setup(threads: int = 1) -> None:
     """Set-up of a notebook or command: one thread, denormal numbers flushed to zero, freed memory kept.
 
     One thread because results are bit-equal for a given thread count only, and because two threads on a shared machine
-    are slower as soon as one core is taken away.
+    are slower as soon as one core is taken away. On a GPU convolutions are tried out, and the fastest kind is taken.
     """
     torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = True
     torch.set_flush_denormal(True)
     _keep_freed_memory()
 
@@ -151,6 +153,7 @@ def run(
             info = dict(stored.info)
         else:
             kept = store.checkpoints(key)
+            info = _provenance(planned, sets[0], device)  # before the hours: what fails here costs nothing
             parallel.tell(key)
             trained = train.fit(
                 recipe,
@@ -166,21 +169,33 @@ def run(
             weights, history = trained.network.state_dict(), pd.DataFrame(trained.history)
             early = {epoch: kept.recorded(epoch) for epoch in recipe.kept_epochs() if epoch < recipe.epochs}
             todo = _todo(planned.recipes, lambda one: {epoch: jobs(one, epoch) for epoch in one.recorded_epochs()})
-            info = _provenance(planned, sets[0], trained, device)
+            info |= _spent(trained, info["hardware"])
         started = time.perf_counter()
         net = network(recipe, sets[0].train, seed, device).eval()
         found: list[dict[str, Any]] = []
         scores = stored.scores() if stored is not None else {}
-        for epoch, asked in todo.items():
-            net.load_state_dict(weights if epoch == recipe.epochs else early[epoch])
-            passed: Passed = {}
-            for place, missing in asked:
-                seen = Seen(net, sets[place], planned.recipes[place], seed, epoch, passed)
-                found += rows(seen, missing, key)
-                scores |= seen.scores
-        frame = pd.DataFrame(found, columns=KEYED)
-        info["measured"] = [*info.get("measured", ()), _measuring(frame, started, device)]
+        with _whole_floats():
+            for epoch, asked in todo.items():
+                net.load_state_dict(weights if epoch == recipe.epochs else early[epoch])
+                passed: Passed = {}
+                for place, missing in asked:
+                    seen = Seen(net, sets[place], planned.recipes[place], seed, epoch, passed)
+                    found += rows(seen, missing, key)
+                    scores |= seen.scores
+            frame = pd.DataFrame(found, columns=KEYED)
+            info["measured"] = [*info.get("measured", ()), _measuring(frame, started, device)]
         return store.put(info, frame if before is None else _merged(before, frame), history, scores, weights, early)
+
+
+@contextmanager
+def _whole_floats() -> Iterator[None]:
+    """Within, a GPU's convolutions of float32 are that: by default they round their inputs to ten bits (TF32)."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _recording(asking: Sequence[Recipe]) -> Recipe:
@@ -230,11 +245,8 @@ def measured(recipe: Recipe, seed: int, key: str, weights: Mapping[str, Tensor],
     return pd.DataFrame(rows(seen, todo, key), columns=KEYED)[[*COLUMNS]]
 
 
-def _provenance(planned: Planned, sets: Sets, trained: train.Trained, device: torch.device) -> dict[str, Any]:
-    """What `run.json` says beside the checksums of its files, and that it was compiled where some of it was."""
-    seconds, hardware = {"train": trained.seconds, "train_cpu": trained.cpu_seconds}, _hardware(device)
-    if trained.compile_seconds is not None:
-        seconds, hardware = seconds | {"compile": trained.compile_seconds}, hardware | {"compiled": True}
+def _provenance(planned: Planned, sets: Sets, device: torch.device) -> dict[str, Any]:
+    """What `run.json` says beside the checksums of its files and what training took."""
     return {
         "key": planned.key,
         "recipe": planned.recipe.model_dump(mode="json"),
@@ -242,14 +254,32 @@ def _provenance(planned: Planned, sets: Sets, trained: train.Trained, device: to
         "seed": planned.seed,
         "digests": {"train": sets.train.digest, "test": sets.test.digest}
         | {name: images.digest for name, images in sets.ood.items()},
-        "versions": {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
-        | {"ood-core": metadata.version("ood-core"), "python": platform.python_version()},
+        "versions": {name: _version(name) for name in ("torch", "numpy", "scikit-learn")}
+        | {"ood-core": own_version(), "python": platform.python_version()},
         "train_version": recipes.TRAIN_VERSION,
-        "hardware": hardware,
+        "hardware": _hardware(device),
         "commit": _commit(),
-        "created": _now(),
-        "seconds": seconds,
     }
+
+
+def own_version() -> str:
+    """The version of this package; `not installed` where it runs from a checkout alone."""
+    return _version("ood-core")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _spent(trained: train.Trained, hardware: dict[str, Any]) -> dict[str, Any]:
+    """When training ended and what it took; and that it was compiled, where some of it was."""
+    seconds = {"train": trained.seconds, "train_cpu": trained.cpu_seconds}
+    if trained.compile_seconds is not None:
+        seconds, hardware = seconds | {"compile": trained.compile_seconds}, hardware | {"compiled": True}
+    return {"created": _now(), "seconds": seconds, "hardware": hardware}
 
 
 def _measuring(frame: pd.DataFrame, started: float, device: torch.device) -> dict[str, Any]:
@@ -260,7 +290,7 @@ def _measuring(frame: pd.DataFrame, started: float, device: torch.device) -> dic
         "hardware": _hardware(device),
         "numbers": len(frame),
         "seconds": time.perf_counter() - started,
-        "torch": metadata.version("torch"),
+        "torch": _version("torch"),
     }
 
 
@@ -274,8 +304,11 @@ def _now() -> str:
 
 
 def _hardware(device: torch.device) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    several = {"processes": parallel.size()} if parallel.size() > 1 else {}
+    on_gpu = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if on_gpu else _processor()
+    several: dict[str, Any] = {"processes": parallel.size()} if parallel.size() > 1 else {}
+    if on_gpu:
+        several["tf32"] = torch.backends.cudnn.allow_tf32  # in convolutions of float32
     return {
         "device": device.type,
         "name": name,
@@ -295,7 +328,7 @@ def _processor() -> str:
 
 @lru_cache
 def _commit() -> str:
-    """The checkout's commit, with `+` where it has uncommitted changes; "unknown" outside git.
+    """The checkout's commit, with `+` where it has uncommitted changes; outside git `$OOD_COMMIT`, or "unknown".
 
     Taken once, when this process first asks: what it has imported is of then.
     """
@@ -304,4 +337,4 @@ def _commit() -> str:
         done = subprocess.run(command, cwd=paths.repository(), capture_output=True, text=True, check=True)  # noqa: S603
         return done.stdout.strip()
     except (OSError, subprocess.CalledProcessError, InputError):
-        return "unknown"
+        return os.environ.get("OOD_COMMIT", "unknown")

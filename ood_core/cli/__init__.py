@@ -8,6 +8,7 @@ import click
 
 from .. import study
 from ..checks import InputError
+from ..runs import own_version
 from ..train import InterruptedTraining, TrainingError
 from .data import data_command
 from .plan import plan_command
@@ -34,7 +35,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="ood-core")
+@click.version_option(own_version(), prog_name="ood-core")
 def main() -> None:
     """Train, measure and check the runs behind the book.
 

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from .. import data as image_sets
-from .. import paths, reference
+from .. import paths
 from ..checks import InputError
 from .options import as_json, show
 
@@ -188,6 +188,8 @@ def data_record() -> None:
     \b
     Example: OOD_DATA=~/ood-data python -m ood_core data record
     """
+    from .. import reference  # draws: no other command needs matplotlib
+
     for path in reference.record_sets():
         click.echo(str(path))
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 import pandas as pd
-from tabulate import tabulate
 
 from .. import recipes
 from ..checks import InputError
@@ -37,5 +36,7 @@ def show(table: list[dict[str, Any]], as_json: bool, floats: str = ".2f") -> Non
     if as_json:
         click.echo(json.dumps(table, indent=1))
     else:
+        from tabulate import tabulate  # training for programs does without
+
         frame = pd.DataFrame(table)
         click.echo(tabulate(frame, headers="keys", showindex=False, floatfmt=floats))  # type: ignore[arg-type]
