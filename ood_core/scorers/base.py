@@ -18,7 +18,7 @@ from .. import checks
 from ..checks import InputError, NotFittedError
 from ..outputs import Outputs
 from . import artifact
-from .rows import Directions, canonical_order, direction, working_dtype
+from .rows import Directions, canonical_order, direction, marks, working_dtype
 
 CACHE = 2**19  # bytes of float64; three to four times as fast there as in blocks of the whole budget
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -100,7 +100,7 @@ class Scorer(ABC):
         fit_scores: mean and deviation of the fitted rows' own scores, set by `fit`; None where one is not finite.
         calibration: set by `calibrate`, else None.
         memory: bytes that `score` may use above its inputs.
-        sample: fitted rows that `fit` scores at most; 0 for none, and no `fit_scores`.
+        sample: fitted rows that `fit` scores and `calibrate` knows again, at most; 0 for none, and no `fit_scores`.
     """
 
     name: ClassVar[str]
@@ -113,6 +113,7 @@ class Scorer(ABC):
     memory: ClassVar[int] = 256 * 2**20
     sample: ClassVar[int] = 1000
     in_cache: ClassVar[bool] = False  # one pass over the rows is all there is to do: keep its blocks in the cache
+    learns: ClassVar[bool] = True  # scores depend on the fitted rows: `calibrate` wants others
     widens: ClassVar[bool] = True  # rows come to `_score` in float64; False where it computes nothing from them
     by_block: ClassVar[bool] = False  # `_fit` reads its rows by `rows.blocks` alone: `Directions` will do
     as_given: ClassVar[tuple[str, ...]] = ()  # fitted tensors that stay in their own precision: banks of rows
@@ -128,6 +129,7 @@ class Scorer(ABC):
         self.fit_scores: FitScores | None = None
         self.calibration: Calibration | None = None
         self._columns = 0
+        self._marks: list[int] = []
         self._state: dict[str, Tensor] = {}
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -186,6 +188,9 @@ class Scorer(ABC):
             x = Directions(given) if self.by_block else self._layer(outputs)
         state = self._fit(x, outputs)
         self._state, self._columns, self.calibration = state, int(x.shape[1]), None
+        # The smallest hashes of all, whichever order the rows came in: of any part of these rows, the smallest too.
+        own = marks(given, self.memory).unique(return_counts=True) if self.learns and self.sample else None
+        self._marks = [] if own is None else own[0][own[1] == 1][: self.sample].tolist()
         self.fit_scores = self._own_scores(given, outputs)
         return self
 
@@ -246,7 +251,8 @@ class Scorer(ABC):
             id_tpr: share of ID to accept, a fraction in (0, 1].
             confidence: of the interval in `calibration`, a fraction in (0, 1).
         Raises:
-            InputError: no such fraction, or what `score` raises.
+            InputError: no such fraction, most rows are those of `fit` (of a scorer that learns from them), or what
+                `score` raises.
         Source: order statistics, e.g. Wilks 1941 (tolerance limits).
         """
         from scipy.stats import beta
@@ -254,6 +260,7 @@ class Scorer(ABC):
         id_tpr = checks.share("id_tpr", id_tpr)
         confidence = checks.share("confidence", confidence, below=True)
         scores = self.score(outputs).cpu().sort(descending=True).values
+        self._require_other_rows(outputs)
         n = len(scores)
         # k / n is compared as a division: n * id_tpr rounds up where the exact product is whole (100 * 0.07 > 7).
         shares = torch.arange(1, n + 1, dtype=torch.float64) / n
@@ -263,6 +270,22 @@ class Scorer(ABC):
         rate = int((scores >= threshold).sum()) / n
         self.calibration = Calibration(threshold, id_tpr, rate, float(low), float(high), confidence, n)
         return self
+
+    def _require_other_rows(self, outputs: Outputs) -> None:
+        """Refuse rows that were fitted on: their scores are others than those of new rows of the same kind."""
+        if not self._marks:
+            return
+        rows, _ = self._given(outputs, self._columns)
+        found = marks(rows, self.memory).unique().cpu()
+        kept = torch.tensor(self._marks)
+        if len(kept) == self.sample:  # there are more, of which nothing is known
+            found = found[found <= kept[-1]]
+        again, compared = int(torch.isin(found, kept).sum()), min(len(found), len(kept))
+        if 2 * again > compared:
+            raise InputError(
+                f"{self.name} got rows to calibrate on that it was fitted on ({again} of {compared} seen), expected "
+                "others: the rate promised for new images would be false.\nPass held-out images."
+            )
 
     def predict(self, outputs: Outputs) -> Tensor:
         """True (N,) where the score reaches the calibrated threshold: taken for in-distribution."""
@@ -284,7 +307,7 @@ class Scorer(ABC):
 
     def restore(self, header: dict[str, Any], state: dict[str, Tensor]) -> Self:
         """Take over what `save` wrote; `scorers.load` is the door to it."""
-        self._state, self._columns = state, header["columns"]
+        self._state, self._columns, self._marks = state, header["columns"], header.get("marks", [])
         self.fit_scores = FitScores(**header["fit_scores"]) if header.get("fit_scores") else None
         self.calibration = None if header["calibration"] is None else Calibration(**header["calibration"])
         return self
@@ -316,6 +339,7 @@ class Scorer(ABC):
             "version": self.version,
             "parameters": self._values(),
             "columns": self._columns,
+            "marks": self._marks,
             "fit_scores": None if self.fit_scores is None else asdict(self.fit_scores),
             "calibration": None if self.calibration is None else asdict(self.calibration),
         }

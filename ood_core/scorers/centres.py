@@ -10,14 +10,14 @@ from torch import Tensor
 
 from ..checks import InputError
 from .covariance import whitened_squares, whitening
-from .rows import blocks, canonical_order, class_mean, scatter_of, working_dtype
+from .rows import PIECE, Rows, blocks, canonical_order, class_mean, scatter_of, working_dtype
 
 
-def kmeans(x: Tensor, clusters: int, seed: int, n_init: int, name: str) -> list[Tensor]:
+def kmeans(x: Rows, clusters: int, seed: int, n_init: int, name: str) -> list[Tensor]:
     """Indices of the rows of each cluster: k-means++ and Lloyd's iterations until no row moves, best of `n_init`.
 
     Rows are brought into an order of their own first, so that the seed means the same for any order of `x` (N, D).
-    Needs a copy of the rows in their own precision, float32 at least.
+    Needs one copy of the rows in their own precision, float32 at least, beyond any budget.
 
     Raises:
         InputError: fewer distinct rows than clusters.
@@ -28,19 +28,22 @@ def kmeans(x: Tensor, clusters: int, seed: int, n_init: int, name: str) -> list[
     if clusters == 1:
         return [torch.arange(len(x))]
     order = canonical_order(x)
-    x = x.cpu()[order].to(torch.promote_types(x.dtype, torch.float32))
-    x = x - x.mean(dim=0)
-    largest = x.abs().amax()
-    x = x / largest if largest > 0 else x  # squares of any scale fit
+    rows = torch.empty(tuple(x.shape), dtype=torch.promote_types(x.dtype, torch.float32))
+    step = max(1, PIECE // (8 * x.shape[1]))
+    for index, into in zip(order.split(step), rows.split(step), strict=True):
+        into.copy_(x[index.to(x.device)])
+    rows -= rows.mean(dim=0)
+    largest = torch.maximum(rows.amax(), -rows.amin())
+    rows /= largest if largest > 0 else 1  # squares of any scale fit
     model = KMeans(clusters, n_init=n_init, random_state=seed, max_iter=1000, tol=0.0, copy_x=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            labels = torch.as_tensor(model.fit(x.numpy()).labels_).long()
+            labels = torch.as_tensor(model.fit(rows.numpy()).labels_).long()
         except (UserWarning, ValueError) as problem:
             raise InputError(
-                f"{name} finds no {clusters} clusters in {len(x)} rows ({problem}), expected as many distinct rows.\n"
-                "Lower clusters or fit on more rows."
+                f"{name} finds no {clusters} clusters in {len(rows)} rows ({problem}), expected as many distinct "
+                "rows.\nLower clusters or fit on more rows."
             ) from problem
     return list(torch.split(order[torch.argsort(labels, stable=True)], torch.bincount(labels).tolist()))
 

@@ -84,7 +84,9 @@ class Cluster(Scorer):
         classes = class_rows(outputs, self.name) if self.centres == "class_means" or not self.clusters else []
         axes = principal_axes(x, self.pca, self.memory, self.name) if self.pca else {}
         rows = max(1, self.memory // (32 * x.shape[1]))
-        placed = torch.cat([project(block, axes) for block in x.split(rows)]) if axes else x
+        placed = torch.empty(len(x), self.pca, dtype=working_dtype(x), device=x.device) if axes else x
+        for block, into in zip(x.split(rows), placed.split(rows), strict=True) if axes else ():
+            into.copy_(project(block, axes))
         if self.centres == "kmeans":
             classes = kmeans(placed, self.clusters or len(classes), self.seed, self.n_init, self.name)
         state = {**axes, **fit_centres(placed, classes, self.distance, self.ridge, self.memory, self.name)}
@@ -94,8 +96,10 @@ class Cluster(Scorer):
         """Mean and standard deviation (K,) of the distances of the training rows nearest to each centre."""
         rows = max(1, self.memory // (8 * (5 * placed.shape[1] + 3 * len(state["centres"]))))
         blocks = (block.to(working_dtype(block)) for block in placed.split(rows))
-        parts = [distances(block, state, self.distance).min(dim=1) for block in blocks]
-        near, at = (torch.cat(column) for column in zip(*parts, strict=True))
+        near = torch.empty(len(placed), dtype=working_dtype(placed), device=placed.device)
+        at = torch.empty(len(placed), dtype=torch.int64, device=placed.device)
+        for block, *into in zip(blocks, near.split(rows), at.split(rows), strict=True):
+            torch.min(distances(block, state, self.distance), dim=1, out=into)
         count = torch.bincount(at, minlength=len(state["centres"]))
         mean = torch.zeros_like(state["sizes"]).index_add_(0, at, near) / count
         variance = torch.zeros_like(mean).index_add_(0, at, (near - mean[at]).square()) / count

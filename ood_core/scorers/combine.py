@@ -18,7 +18,7 @@ from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
 from .neighbours import check_rows
 from .norms import negative_aware_norm
 from .quantiles import quantile
-from .rows import Directions, direction, working_dtype
+from .rows import Directions, collected, direction, working_dtype
 from .ssd import SSD, fit_ssd, squared_ssd
 
 FLOOR = 1e-12  # of the training rows' mean NAN: what a row without an active unit is divided by
@@ -41,7 +41,7 @@ class OverNAN(Scorer):
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         level = _clip_level(self.name, x, self.clip, self.memory) if self.clip else {}
         parts = x.split(max(1, self.memory // (40 * x.shape[1])))
-        norms = torch.cat([_clipped_nan(part.to(working_dtype(x)), level) for part in parts])
+        norms = collected((_clipped_nan(part.to(working_dtype(x)), level) for part in parts), len(x))
         if not norms.mean() > 0:
             raise InputError(
                 f"{self.name} finds no active unit in any training row, expected positive activations.\n"

@@ -96,6 +96,10 @@ class Ensemble(Scorer):
             )
         return super().predict(outputs)  # type: ignore[arg-type]
 
+    def _require_other_rows(self, outputs: Sequence[Outputs]) -> None:  # type: ignore[override]
+        for member, part in zip(self.members, outputs, strict=True):
+            member._require_other_rows(part)
+
     def _require_fit(self, what: str) -> None:
         missing = [str(i) for i, member in enumerate(self.members) if not member._columns]
         if missing:

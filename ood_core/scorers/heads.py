@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..outputs import Head, Outputs, unit
-from .rows import blocks, working_dtype
+from .rows import blocks, rounding, working_dtype
 
 PINV_SHARE = 1e-6  # singular values of W below this share of the largest are rounding of float32 weights
 _TOLERANCE = 1e-3  # of the product of lengths: above what TF32 products leave, below what a wrong layer gives
@@ -90,7 +90,7 @@ def _require_logits(x: Tensor, head: Head, outputs: Outputs, layer: str, name: s
             "Pass the head that made these logits."
         )
     lengths = torch.linalg.vector_norm(head.weight.to(device=x.device, dtype=working_dtype(x)), dim=1)
-    share = _TOLERANCE + 2 * (_rounding(x) + _rounding(outputs.logits))
+    share = _TOLERANCE + 2 * (rounding(x) + rounding(outputs.logits))
     start = 0
     for block in blocks(x, None, memory // (1 + head.classes // x.shape[1])):
         given = outputs.logits[start : start + len(block)].to(block)
@@ -109,10 +109,3 @@ def _require_logits(x: Tensor, head: Head, outputs: Outputs, layer: str, name: s
                 f"{float(apart[off].max()):.3g}), expected the same.\nPass the head of this network, with its kind "
                 "and bias, and the layer that feeds it."
             )
-
-
-def _rounding(x: Tensor) -> float:
-    """Of the coarsest precision that holds the first values of x: outputs of half precision are kept in a wider one."""
-    some = x[:100]
-    kinds = (x.dtype, torch.float16, torch.bfloat16)
-    return max(torch.finfo(kind).eps for kind in kinds if torch.equal(some.to(kind).to(x.dtype), some))

@@ -1,7 +1,8 @@
-"""Scores that read the logits alone."""
+"""Scores that read the logits alone, and what tells logits from the probabilities that networks may end in."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,11 @@ from torch import Tensor
 from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
+from .rows import blocks, rounding
+
+FEW = 10  # rows that may look like probabilities by chance
+TOTAL = 1e-3  # by how much the sum of a row of probabilities may miss 1
+LOG_TOTAL = 1e-4  # by how much the logsumexp of a row of log-probabilities may miss 0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -37,6 +43,7 @@ class MSP(Scorer):
     in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Hendrycks and Gimpel 2017, arXiv 1610.02136"
+    learns: ClassVar[bool] = False
 
     temperature: float = 1.0
     layer: str = "logits"
@@ -45,7 +52,7 @@ class MSP(Scorer):
         self._require("temperature", self.temperature > 0, "one above 0", "The paper uses 1.")
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
-        return at_least_two(self.name, x)
+        return several_logits(self.name, x, self.memory)
 
     def _score(self, x: Tensor) -> Tensor:
         z = x / self.temperature
@@ -74,8 +81,13 @@ class MaxLogit(Scorer):
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Hendrycks et al. 2022, arXiv 1911.11132"
     widens: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     layer: str = "logits"
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+        require_logits(self.name, x, self.memory)
+        return {}
 
     def _score(self, x: Tensor) -> Tensor:
         return x.amax(dim=1)
@@ -103,12 +115,17 @@ class Energy(Scorer):
     in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Liu et al. 2020, arXiv 2010.03759, equation 4"
+    learns: ClassVar[bool] = False
 
     temperature: float = 1.0
     layer: str = "logits"
 
     def _check_parameters(self) -> None:
         self._require("temperature", self.temperature > 0, "one above 0", "The paper uses 1.")
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+        require_logits(self.name, x, self.memory)
+        return {}
 
     def _score(self, x: Tensor) -> Tensor:
         return self.temperature * (x / self.temperature).logsumexp(dim=1)
@@ -141,6 +158,7 @@ class MinDistance(Scorer):
     in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Macedo and Ludermir 2021, arXiv 2105.14399"
+    learns: ClassVar[bool] = False
 
     layer: str = "logits"
 
@@ -150,6 +168,7 @@ class MinDistance(Scorer):
                 f"min_distance got a {outputs.head.kind} head, expected a distance head.\n"
                 "Use max_logit for logits that are no distances."
             )
+        require_logits(self.name, x, self.memory)
         if bool((x > 0).any()):
             raise InputError(
                 "min_distance got logits above 0, expected minus distances.\n"
@@ -164,11 +183,43 @@ class MinDistance(Scorer):
         return largest if share is None else largest - share * x.mean(dim=1)
 
 
-def at_least_two(name: str, x: Tensor) -> dict[str, Tensor]:
-    """Nothing to learn, after a check that the softmax says anything."""
+def several_logits(name: str, x: Tensor, memory: int) -> dict[str, Tensor]:
+    """Nothing to learn, after a check that the softmax says anything; log-probabilities have the same softmax."""
     if x.shape[1] < 2:
         raise InputError(
             f"{name} got one logit a row, expected at least two: a softmax over one is always 1.\n"
             "For a sigmoid output pass the two logits (0, l)."
         )
+    require_logits(name, x, memory, or_logarithms=True)
     return {}
+
+
+def require_logits(name: str, x: Tensor, memory: int, or_logarithms: bool = False) -> None:
+    """Refuse rows x (N, C) that are probabilities, all of them and more than a few: scores of them are others.
+
+    Log-probabilities are refused as well, unless the score is the same for them (`or_logarithms`): what the largest
+    logit or the energy says of a row is what a log-softmax takes off it.
+    """
+    if len(x) < FEW or x.shape[1] < 2:
+        return
+    slack = rounding(x)
+    if _every(x, memory, lambda rows: bool(((rows >= 0).all(dim=1) & _near(rows.sum(dim=1), 1, TOTAL + slack)).all())):
+        raise InputError(
+            f"{name} got probabilities, rows from 0 on that sum to 1, expected logits.\n"
+            "Take what goes into the network's softmax: its last layer without the softmax."
+        )
+    slack = LOG_TOTAL + 10 * slack
+    if not or_logarithms and _every(x, memory, lambda rows: bool(_near(rows.logsumexp(dim=1), 0, slack).all())):
+        raise InputError(
+            f"{name} got log-probabilities, rows whose logsumexp is 0, expected logits: what it reads is lost there.\n"
+            "Take what goes into the network's log-softmax, or use msp, which is the same for both."
+        )
+
+
+def _near(values: Tensor, wanted: float, slack: float) -> Tensor:
+    return (values - wanted).abs() <= slack
+
+
+def _every(x: Tensor, memory: int, fits: Callable[[Tensor], bool]) -> bool:
+    """Whether all rows fit, seen in blocks: logits are known by the first."""
+    return all(fits(block) for block in blocks(x, None, memory))

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..checks import InputError
 from ..outputs import NORM_EPS
 from . import coarse
-from .rows import working_dtype
+from .rows import collected, working_dtype
 
 AS_GIVEN = ("bank", "lengths")  # what `prepare` leaves in the rows' own precision
 SPARE = 14  # candidates above k: room between the k-th distance and the best row that was not a candidate
@@ -41,7 +41,7 @@ def prepare(bank: Tensor, memory: int, divide: bool = False) -> dict[str, Tensor
         total += (block - first).sum(dim=0)
     # float32 holds the centre exactly, so that every stage subtracts the same point; any point would do.
     centre = (first + total / len(bank)).float().nan_to_num(posinf=0.0, neginf=0.0).to(first.dtype)
-    norms = torch.cat([(block - centre).square().sum(dim=1) for block in _blocks(state, memory)])
+    norms = collected(((block - centre).square().sum(dim=1) for block in _blocks(state, memory)), len(bank))
     return {**state, "centre": centre, "norms": norms}
 
 
@@ -49,7 +49,7 @@ def lengths(bank: Tensor, memory: int) -> Tensor:
     """Lengths (N, 1) that `outputs.unit` divides by, in the type that it divides in."""
     kind = torch.float32 if bank.dtype == torch.float16 else bank.dtype
     parts = bank.split(max(1, memory // (16 * bank.shape[1])))
-    norms = torch.cat([torch.linalg.vector_norm(part.to(kind), dim=1, keepdim=True) for part in parts])
+    norms = collected((torch.linalg.vector_norm(part.to(kind), dim=1, keepdim=True) for part in parts), len(bank))
     if not bool(torch.isfinite(norms).all()):
         raise InputError(
             f"training rows have lengths that overflow {kind}, expected rows whose squares fit.\n"

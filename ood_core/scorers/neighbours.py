@@ -13,6 +13,7 @@ from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer, without_autocast
+from .logits import require_logits
 from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
 from .products import largest_products, prepare_products
 from .rows import canonical_order, working_dtype
@@ -133,6 +134,7 @@ class NNGuide(Scorer):
         kept = math.ceil(self.ratio * len(x))
         check_rows(self.name, self.k, kept)
         logits = outputs.layer("logits")
+        require_logits(self.name, logits, self.memory)
         if kept < len(x):
             sample = torch.randperm(len(x), generator=torch.Generator().manual_seed(self.seed))[:kept]
             rows = canonical_order(x)[sample].to(x.device)

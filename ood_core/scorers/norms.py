@@ -9,9 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..checks import InputError
 from ..outputs import Outputs
 from .base import CACHE, Scorer
-from .rows import working_dtype
+from .logits import FEW
+from .rows import blocks, collected, rounding, working_dtype
+
+SPREAD = 1e-6  # of the largest score: a smaller range of all scores is rounding
 
 
 @dataclass(kw_only=True, eq=False)
@@ -22,7 +26,7 @@ class FeatureNorm(Scorer):
 
     Args:
         p: order of the norm, at least 1; float("inf") or "inf" takes the largest |h_d|.
-        layer: (N, D); the zero vector scores 0.
+        layer: (N, D); the zero vector scores 0. Rows of one norm, such as normalised ones, are refused by `fit`.
     Source: Haas, Yolland and Rabus 2024, arXiv 2306.04072 (p = 2).
     Example:
         >>> import torch
@@ -36,6 +40,7 @@ class FeatureNorm(Scorer):
     in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N D features"
     source: ClassVar[str] = "Haas, Yolland and Rabus 2024, arXiv 2306.04072"
+    learns: ClassVar[bool] = False
 
     p: float = 2.0
 
@@ -44,6 +49,10 @@ class FeatureNorm(Scorer):
 
     def _check_parameters(self) -> None:
         self._require("p", self.p >= 1, "at least 1: below it is no norm", "The paper uses 2.")
+
+    def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+        _require_spread(self, x)
+        return {}
 
     def _score(self, x: Tensor) -> Tensor:
         if self.p in (1, 2, math.inf):
@@ -78,8 +87,10 @@ class NAN(Scorer):
     in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N D features"
     source: ClassVar[str] = "Park et al. 2023, arXiv 2310.05316, equations 9 and 10"
+    learns: ClassVar[bool] = False
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
+        _require_spread(self, x)
         return _activity(x, self.memory)
 
     def _score(self, x: Tensor) -> Tensor:
@@ -113,6 +124,7 @@ class ActiveCount(Scorer):
     in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N D features"
     source: ClassVar[str] = "Park et al. 2023, arXiv 2310.05316, section 5"
+    learns: ClassVar[bool] = False
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         return _activity(x, self.memory)
@@ -122,6 +134,22 @@ class ActiveCount(Scorer):
 
     def _facts(self) -> dict[str, Any]:
         return _activity_facts(self._state)
+
+
+def _require_spread(scorer: Scorer, x: Tensor) -> None:
+    """Refuse rows x (N, D) of one score, all of them and more than a few: what is left to rank by is rounding."""
+    if len(x) < FEW:
+        return
+    slack, low, high = max(SPREAD, rounding(x)), math.inf, -math.inf
+    for block in blocks(x, None, min(scorer.memory, CACHE)):
+        scores = scorer._score(block)
+        low, high = min(low, float(scores.min())), max(high, float(scores.max()))
+        if high - low > slack * high:
+            return
+    raise InputError(
+        f"{scorer.name} gives all {len(x)} training rows the score {high:.6g}, to rounding, expected rows of different "
+        "length.\nPass the features before they are normalised, or look for a dead layer."
+    )
 
 
 def negative_aware_norm(x: Tensor) -> Tensor:
@@ -142,7 +170,7 @@ def _active(x: Tensor) -> Tensor:
 
 def _activity(x: Tensor, memory: int) -> dict[str, Tensor]:
     rows = max(1, min(memory, CACHE) // (8 * x.shape[1]))
-    counts = torch.cat([_active(block) for block in x.split(rows)])
+    counts = collected((_active(block) for block in x.split(rows)), len(x))
     return {"inactive_rows": (counts == 0).sum().to(counts), "active_share": counts.mean() / x.shape[1]}
 
 

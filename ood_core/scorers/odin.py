@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
+from .logits import require_logits
 from .rows import working_dtype
 
 
@@ -52,6 +53,7 @@ class ODIN(Scorer):
     given: ClassVar[tuple[str, ...]] = ("model",)
     cost: ClassVar[str] = "score two forward passes and one backward pass of the network"
     source: ClassVar[str] = "Liang, Li and Srikant 2018, arXiv 1706.02690"
+    learns: ClassVar[bool] = False
     batch: ClassVar[int] = 64
     sample: ClassVar[int] = 128
 
@@ -92,12 +94,16 @@ class ODIN(Scorer):
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         assert outputs.inputs is not None
-        self._network()
+        model = self._network()
+        like = self._like(model, x)
+        with _evaluating(model), torch.no_grad(), torch.autocast(like.device.type, enabled=False):
+            logits = self._logits(model, outputs.inputs[: self.batch].to(like))
+        require_logits(self.name, logits, self.memory, or_logarithms=True)
         return {"shape": torch.tensor(outputs.inputs.shape[1:], dtype=working_dtype(x))}
 
     def _score(self, x: Tensor) -> Tensor:
         model = self._network()
-        like = next((p for p in model.parameters() if p.is_floating_point()), x)
+        like = self._like(model, x)
         shape = self._shape()
         # Where the caller has gradients off, or in inference mode, they are needed all the same.
         whole = torch.autocast(like.device.type, enabled=False)  # `score` sees to the outputs' device alone
@@ -116,6 +122,10 @@ class ODIN(Scorer):
             return self._log_probabilities(model, images).amax(dim=1).exp()
 
     def _log_probabilities(self, model: nn.Module, images: Tensor) -> Tensor:
+        logits = self._logits(model, images)
+        return (logits.to(working_dtype(logits)) / self.temperature).log_softmax(dim=1)
+
+    def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         output = model(images)
         output = getattr(output, "logits", output)
         logits = output[0] if isinstance(output, list | tuple) else output
@@ -124,7 +134,11 @@ class ODIN(Scorer):
             raise InputError(
                 f"odin's model returned {got}, expected logits (B, C) with C >= 2.\nWrap it in a module that does so."
             )
-        return (logits.to(working_dtype(logits)) / self.temperature).log_softmax(dim=1)
+        return logits
+
+    def _like(self, model: nn.Module, x: Tensor) -> Tensor:
+        """What the images must be like for the model: its precision and its device."""
+        return next((p for p in model.parameters() if p.is_floating_point()), x)
 
     def _network(self) -> nn.Module:
         if self._model is None:

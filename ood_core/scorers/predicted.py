@@ -12,7 +12,7 @@ from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
 from .heads import linear_form, linear_logits, taken, taken_blocks
-from .rows import class_mean, class_rows, mean_of
+from .rows import class_mean, class_rows, collected, mean_of
 
 
 @dataclass(kw_only=True, eq=False)
@@ -167,7 +167,7 @@ class SHE(Scorer):
                 "Pass the head that these labels belong to."
             )
         every = taken_blocks(head, x, self.memory // (1 + len(classes) // x.shape[1]))
-        predicted = torch.cat([linear_logits(head, rows).argmax(dim=1) for rows in every])
+        predicted = collected((linear_logits(head, rows).argmax(dim=1) for rows in every), len(x))
         right = [index[predicted[index.to(x.device)].to(index.device) == c] for c, index in enumerate(classes)]
         never = [c for c, index in enumerate(right) if len(index) == 0]
         if never:

@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import checks
 from ..outputs import Outputs
 from .base import Scorer
-from .logits import at_least_two
+from .logits import require_logits, several_logits
 from .rows import blocks, class_rows
 
 CLASSES = ("predicted", "true")
@@ -44,6 +44,7 @@ class Entropy(Scorer):
     in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Macedo et al. 2021, arXiv 2006.04005"
+    learns: ClassVar[bool] = False
 
     temperature: float = 1.0
     layer: str = "logits"
@@ -52,7 +53,7 @@ class Entropy(Scorer):
         self._require("temperature", self.temperature > 0, "one above 0", "The paper uses 1.")
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
-        return at_least_two(self.name, x)
+        return several_logits(self.name, x, self.memory)
 
     def _score(self, x: Tensor) -> Tensor:
         return -_entropy(x / self.temperature)
@@ -85,11 +86,14 @@ class MMLES(Scorer):
     in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits"
     source: ClassVar[str] = "Macedo et al. 2022, arXiv 2205.05874"
+    learns: ClassVar[bool] = False
 
     layer: str = "logits"
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
-        return at_least_two(self.name, x)
+        several_logits(self.name, x, self.memory)
+        require_logits(self.name, x, self.memory)
+        return {}
 
     def _score(self, x: Tensor) -> Tensor:
         return x.amax(dim=1) + x.mean(dim=1) - _entropy(x)
@@ -124,6 +128,7 @@ class GEN(Scorer):
     in_cache: ClassVar[bool] = True
     cost: ClassVar[str] = "one pass over N C logits with a power each, and a partial sort if C > M"
     source: ClassVar[str] = "Liu, Lochman and Zach 2023, CVPR"
+    learns: ClassVar[bool] = False
 
     gamma: float = 0.1
     M: int = 100
@@ -134,7 +139,7 @@ class GEN(Scorer):
         self._require("M", self.M >= 1, "at least 1", "The paper uses 100.")
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
-        return at_least_two(self.name, x)
+        return several_logits(self.name, x, self.memory)
 
     def _score(self, x: Tensor) -> Tensor:
         z, others, rest, leader = _lead(x)
@@ -188,7 +193,7 @@ class KLMatching(Scorer):
         checks.choice("kl_matching's classes", self.classes, CLASSES)
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
-        at_least_two(self.name, x)
+        several_logits(self.name, x, self.memory)
         if self.classes == "true":
             groups = class_rows(outputs, self.name)
         else:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .nearest import CACHE, RANGE, SPARE, lengths, rows_of, smallest_of
+from .rows import collected
 
 
 def prepare_products(bank: Tensor, weights: Tensor, memory: int, divide: bool) -> dict[str, Tensor]:
@@ -16,8 +17,8 @@ def prepare_products(bank: Tensor, weights: Tensor, memory: int, divide: bool) -
     state = {"bank": bank, **({"lengths": lengths(bank, memory)} if divide else {})}
     step = max(1, memory // (24 * bank.shape[1]))
     blocks = (rows_of(state, slice(start, start + step)).to(weights) for start in range(0, len(bank), step))
-    sizes = [torch.linalg.vector_norm(block, dim=1) for block in blocks]
-    reach = (torch.cat(sizes) * weights.abs()).amax()
+    sizes = collected((torch.linalg.vector_norm(block, dim=1) for block in blocks), len(bank))
+    reach = (sizes * weights.abs()).amax()
     return {**state, "weights": weights, "reach": reach}
 
 

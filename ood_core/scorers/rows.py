@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 import torch
@@ -16,25 +16,34 @@ PIECE = 2**22  # bytes of float64 that are read together: enough for a quick pro
 WIDE = 256  # columns from which on half a symmetric product, in four blocks of rows, is quicker than the whole
 
 
-class Directions:
-    """Rows h / ||h|| of a layer (N, D), made wherever they are read: no second copy of all of them."""
+class Made:
+    """Rows (N, D) made from others (N, D) wherever they are read: no second copy of all of them."""
 
-    def __init__(self, features: Tensor) -> None:
-        self._features = features
-        self.shape, self.dtype, self.device = features.shape, features.dtype, features.device
+    def __init__(self, rows: Rows, make: Callable[[Tensor], Tensor], dtype: torch.dtype | None = None) -> None:
+        self._rows, self._make = rows, make
+        self.shape: torch.Size = rows.shape
+        self.dtype: torch.dtype = dtype or rows.dtype
+        self.device: torch.device = rows.device
 
     def __len__(self) -> int:
-        return len(self._features)
+        return len(self._rows)
 
     def __getitem__(self, index: slice | Tensor) -> Tensor:
-        return direction(self._features[index])
+        return self._make(self._rows[index])
 
     def split(self, step: int) -> Iterator[Tensor]:
         """Blocks of so many rows, in order."""
-        return map(direction, self._features.split(step))
+        return map(self._make, self._rows.split(step))
 
 
-Rows = Tensor | Directions
+class Directions(Made):
+    """Rows h / ||h|| of a layer."""
+
+    def __init__(self, features: Tensor) -> None:
+        super().__init__(features, direction)
+
+
+Rows = Tensor | Made
 
 
 def direction(x: Tensor) -> Tensor:
@@ -121,8 +130,42 @@ def blocks(x: Rows, rows: Tensor | None, memory: int) -> Iterator[Tensor]:
         yield part.to(working_dtype(x))
 
 
-def canonical_order(x: Tensor) -> Tensor:
+def collected(parts: Iterable[Tensor], rows: int) -> Tensor:
+    """The parts, of so many rows together, as one tensor (`rows`, ...), none of them kept.
+
+    Small results that are kept between large blocks that come and go leave holes that no next block fits into.
+    """
+    found, stop = torch.empty(0), 0
+    for part in parts:
+        found = found if stop else part.new_empty((rows, *part.shape[1:]))
+        found[stop : stop + len(part)] = part
+        stop += len(part)
+    return found
+
+
+def canonical_order(x: Rows) -> Tensor:
     """An order (N,) of the rows of x (N, D) that does not depend on the one they came in: along a random direction."""
     direction = torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    keys = [(block.cpu().double() * direction).sum(dim=1) for block in x.split(4096)]
-    return torch.argsort(torch.cat(keys), stable=True)
+    keys = ((block.cpu().double() * direction).sum(dim=1) for block in x.split(4096))
+    return torch.argsort(collected(keys, len(x)), stable=True)
+
+
+def marks(x: Tensor, memory: int) -> Tensor:
+    """A 64-bit hash (N,) of each row by its values, whatever the precision and the device that hold them."""
+    factors = torch.randint(2**62, (x.shape[1],), generator=torch.Generator().manual_seed(0)) * 2 + 1
+    factors, found = factors.to(x.device), torch.empty(len(x), dtype=torch.int64, device=x.device)
+    step = max(1, min(memory // 4, PIECE) // (8 * x.shape[1]))
+    for block, into in zip(x.split(step), found.split(step), strict=True):
+        wide = block.to(working_dtype(x)) + 0.0  # -0.0 is 0.0
+        bits = wide.view(torch.int64 if wide.dtype == torch.float64 else torch.int32)
+        # The upper half is turned into the lower: products of numbers with zeros at the end hold nothing there.
+        mixed = (bits ^ (bits >> 29)) * factors
+        into.copy_((mixed ^ (mixed >> 32)).mul_(factors).sum(dim=1))
+    return found
+
+
+def rounding(x: Tensor) -> float:
+    """Of the coarsest precision that holds the first values of x: outputs of half precision are kept in a wider one."""
+    some = x[:100]
+    kinds = (x.dtype, torch.float16, torch.bfloat16)
+    return max(torch.finfo(kind).eps for kind in kinds if torch.equal(some.to(kind).to(x.dtype), some))

@@ -15,6 +15,8 @@ from .base import Scorer
 from .heads import linear_form
 from .rows import working_dtype
 
+SOME = 1000  # shaped rows that an inner scorer looks at which learns nothing from them
+
 
 @dataclass(kw_only=True, eq=False)
 class Shaped(Scorer):
@@ -32,6 +34,7 @@ class Shaped(Scorer):
     def _check_parameters(self) -> None:
         self._inner: Scorer = self._made()
         self._head: Head | None = None
+        self.learns = type(self).learns or self._inner.learns  # type: ignore[misc]
         # Named by what the inner scorer made of them, so that 2 and 2.0, or a default given and left out, are one.
         given = {} if self._inner.layer == self._inner.parameters()["layer"] else {"layer": self._inner.layer}
         self.then_params = {**given, **self._inner.params}
@@ -58,7 +61,12 @@ class Shaped(Scorer):
         state = self._learn(x)
         inner.memory = self.memory // 2  # type: ignore[misc]  # shared by every scorer unless set, and no field
         inner.sample = 0  # type: ignore[misc]  # the scores of the fitted rows are asked of the whole
-        inner.fit(self._whole(x, outputs, head, state))
+        if not inner.learns:
+            some = torch.linspace(0, len(x) - 1, min(len(x), SOME)).long()
+            inner.fit(self._whole(x[some.to(x.device)], outputs[some], head, state))
+        # What keeps nothing of some rows keeps nothing of all, and no copy of all shaped rows is made for it.
+        if inner.learns or inner._state:
+            inner.fit(self._whole(x, outputs, head, state))
         self._inner, self._head = inner, head
         return state
 

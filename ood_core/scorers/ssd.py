@@ -12,7 +12,7 @@ from ..outputs import Outputs
 from .base import Scorer
 from .centres import distances, kmeans
 from .covariance import facts, whitening
-from .rows import Rows, blocks, class_mean, scatter_of
+from .rows import Made, Rows, blocks, class_mean, scatter_of, working_dtype
 
 
 @dataclass(kw_only=True, eq=False)
@@ -78,7 +78,7 @@ def fit_ssd(x: Rows, clusters: int, ridge: float, seed: int, n_init: int, name: 
     means, covariances = [mean], [whole]
     if clusters > 1:
         kind = torch.promote_types(x.dtype, torch.float32)
-        z = torch.cat([((block - mean) / sd).to(kind) for block in blocks(x, None, memory)])
+        z = Made(x, lambda block: ((block.to(working_dtype(x)) - mean) / sd).to(kind), kind)
         parts = kmeans(z, clusters, seed, n_init, name)
         means = [class_mean(x, rows, memory) for rows in parts]
         pairs = zip(parts, means, strict=True)

@@ -41,7 +41,7 @@ class ReAct(Shaped):
 
     name: ClassVar[str] = "react"
     cost: ClassVar[str] = (
-        "fit three to six passes over N D activations and a copy of them, score N C D; and the inner's"
+        "fit three to six passes over N D activations, score N C D; and the inner's, on a copy where it learns"
     )
     source: ClassVar[str] = "Sun, Guo and Li 2021, arXiv 2111.12797"
 
@@ -92,9 +92,10 @@ class ASH(Shaped):
 
     name: ClassVar[str] = "ash"
     cost: ClassVar[str] = (
-        "fit a copy of the features, score a selection over N D and N C D multiply-adds; and the inner's"
+        "score a selection over N D and N C D multiply-adds; and the inner's, fitted on a copy where it learns"
     )
     source: ClassVar[str] = "Djurisic et al. 2023, arXiv 2209.09858"
+    learns: ClassVar[bool] = False  # itself
 
     variant: str = "s"
     quantile: float = 0.9
@@ -146,9 +147,10 @@ class Scale(Shaped):
 
     name: ClassVar[str] = "scale"
     cost: ClassVar[str] = (
-        "fit a copy of the features, score a selection over N D and N C D multiply-adds; and the inner's"
+        "score a selection over N D and N C D multiply-adds; and the inner's, fitted on a copy where it learns"
     )
     source: ClassVar[str] = "Xu et al. 2024, arXiv 2310.00227"
+    learns: ClassVar[bool] = False  # itself
 
     quantile: float = 0.85
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from ood_core import Outputs, scorers
@@ -146,16 +147,48 @@ def outputs(per_class=(40, 55, 30, 25), scale=1.0, dtype=torch.float64, seed=0, 
     )
 
 
+WIDE_CLASSES, WIDE_DIM = 120, 70  # more than GEN's M, and columns of more than one strip
+
+
+def wide_outputs(per_class=2, seed=0) -> Outputs:
+    """Many classes in many dimensions, near their centres, behind the head that tells these apart."""
+    generator, shapes = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(98)
+    centres = 2 * torch.randn(WIDE_CLASSES, WIDE_DIM, generator=shapes, dtype=torch.float64) + 1
+    away = centres - centres.mean(dim=0)
+    bias = -(away.square().sum(dim=1) / 2 + away @ centres.mean(dim=0))
+    labels = torch.arange(WIDE_CLASSES).repeat(per_class)
+    noise = torch.randn(len(labels), WIDE_DIM, generator=generator, dtype=torch.float64)
+    features = centres[labels] + noise * (1 + labels[:, None] / WIDE_CLASSES)
+    heads = {
+        "linear": Head("linear", 0.05 * away, 0.05 * bias),
+        "unit": Head("unit", 3 * unit(centres)),
+        "distance": Head("distance", centres),
+    }
+    head = heads[HEAD_KIND]
+    return Outputs(features, head.logits(features), labels, head)
+
+
+def _layer(part: Outputs, name):
+    """A layer in float64 by its formula, not by the package's; in other precisions, as it was rounded."""
+    if name == "inputs":
+        return part.inputs.flatten(1).double().numpy()
+    if part.features.dtype != torch.float64 or name not in ("unit", "logits", "raw_logits"):
+        return part.layer(name).double().numpy()
+    rows = part.features.numpy()
+    if name == "unit":
+        return np.array([subspaces.direction(row) for row in rows])
+    return activations.logits(part.head, rows, raw=name == "raw_logits")
+
+
 def expected(name, settings, train: Outputs, test: Outputs):
     """The oracle's scores of `test`, from the values that the scorer is given."""
     layer = settings.get("layer", scorers.describe(name)["layer"])
-    read = (part.inputs.flatten(1) if layer == "inputs" else part.layer(layer) for part in (train, test))
-    arrays = [rows.double().numpy() for rows in read]
+    arrays = [_layer(part, layer) for part in (train, test)]
     rest = {key: value for key, value in settings.items() if key != "layer"}
     if CASES[name].needs_head:
         rest["head"] = train.head
     if CASES[name].needs_logits:
-        rest["logits"] = [part.logits.double().numpy() for part in (train, test)]
+        rest["logits"] = [_layer(part, "logits") for part in (train, test)]
     if CASES[name].needs_row_labels:
         rest["row_labels"] = test.labels.numpy()
     return CASES[name].oracle(arrays[0], train.labels.numpy(), arrays[1], **rest)

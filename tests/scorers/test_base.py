@@ -12,6 +12,7 @@ from scipy.stats import binom
 from ood_core import Outputs, scorers
 from ood_core.checks import InputError
 from ood_core.outputs import Head
+from ood_core.scorers import rows as by_rows
 
 from .cases import outputs
 
@@ -132,3 +133,64 @@ def test_autocast_changes_no_score(name, settings):
         assert torch.is_autocast_enabled("cpu")
     assert torch.equal(accepted, plain.calibrate(test).predict(test))
     assert torch.equal(one, scorers.ensemble([plain]).score([test]))
+
+
+LEARNED = [
+    ("knn", {"k": 1}),
+    ("ddu", {"layer": "unit"}),
+    ("ssd", {}),
+    ("nnguide", {}),
+    ("react", {}),
+    ("scale", {"then": "mahalanobis"}),
+    ("kl_matching", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), LEARNED)
+def test_a_rate_is_not_promised_from_fitted_rows(name, settings, tmp_path):
+    train, held = clustered(2500, 1), clustered(600, 2)
+    scorer = scorers.make(name, **settings).fit(train)
+    part = torch.randperm(2500, generator=torch.Generator().manual_seed(3))
+    mostly = torch.cat([train.features[:400], held.features[:300]])
+    mixed = Outputs(mostly, logits=train.head.logits(mostly), labels=torch.arange(700) % 10)
+    scorer.save(tmp_path / "scorer")
+    for fitted in (scorer, scorers.load(tmp_path / "scorer")):
+        for seen in (train, train[part], train[part[:200]], mixed):
+            with pytest.raises(InputError, match=rf"^{name} got rows[\s\S]*fitted on[\s\S]*Pass held-out images"):
+                fitted.calibrate(seen)
+        assert fitted.calibration is None
+        assert fitted.calibrate(held).calibration.n == 600
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("msp", {}), ("energy", {}), ("feature_norm", {}), ("nan", {}), ("ash", {}), ("scale", {"then": "nan"})],
+)
+def test_what_learns_nothing_may_be_calibrated_on_any_row(name, settings):
+    train = clustered(300, 1)
+    assert scorers.make(name, **settings).fit(train).calibrate(train).calibration.n == 300
+
+
+def test_an_ensemble_knows_the_rows_of_its_members():
+    train, held = clustered(300, 1), clustered(300, 2)
+    pair = scorers.ensemble([scorers.make("energy"), scorers.make("ddu")]).fit([train, train])
+    with pytest.raises(InputError, match=r"^ddu got rows[\s\S]*Pass held-out images"):
+        pair.calibrate([train, train])
+    assert pair.calibrate([held, held]).calibration.n == 300
+
+
+def test_equal_rows_say_nothing_about_images():
+    """Rows of a collapsed layer may come again in any image."""
+    rows, labels = torch.eye(4).repeat(30, 1) + 1, torch.arange(120) % 2
+    train = Outputs(rows, labels=labels)
+    assert scorers.make("cluster").fit(train).calibrate(train[:50]).calibration.n == 50
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_marks_are_those_of_the_values(dtype):
+    x = torch.randn(5000, 7).to(torch.bfloat16).to(torch.float16).to(dtype)
+    found = by_rows.marks(x, 2**20)
+    assert len(found.unique()) == len(x.unique(dim=0))
+    assert torch.equal(found, by_rows.marks(x.double(), 1))  # whatever the precision and the blocks
+    assert not torch.equal(found, by_rows.marks(x.flip(1), 2**20))
+    assert torch.equal(by_rows.marks(torch.zeros(1, 3), 99), by_rows.marks(-torch.zeros(1, 3), 99))

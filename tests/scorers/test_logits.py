@@ -101,3 +101,48 @@ def test_refusals():
         score("msp", [[1.0], [2.0]])
     with pytest.raises(InputError, match="'logits' is not in these outputs"):
         scorers.make("energy").fit(Outputs(features=torch.ones(2, 3)))
+
+
+ON_LOGITS = ("msp", "max_logit", "energy", "entropy", "kl_matching", "gen", "min_distance", "mmles", "nnguide")
+OF_THE_SOFTMAX = ("msp", "entropy", "kl_matching", "gen")
+FORMS = {"probabilities": lambda z: z.softmax(dim=1), "log-probabilities": lambda z: z.log_softmax(dim=1)}
+
+
+def of_many(rows, form=None, dtype=torch.float32):
+    """Outputs of a network of ten classes, which may end in a softmax or a log-softmax."""
+    logits = 4 * torch.randn(rows, 10, generator=torch.Generator().manual_seed(1))
+    given = (FORMS[form](logits) if form else logits).to(dtype)
+    return Outputs(torch.randn(rows, 3, generator=torch.Generator().manual_seed(2)), logits=given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ON_LOGITS)
+def test_what_is_no_logit_is_refused_unless_it_scores_alike(name, form, dtype):
+    given = of_many(200, form, dtype)
+    if form == "log-probabilities" and name in OF_THE_SOFTMAX:
+        plain, taken = (scorers.make(name).fit(part).score(part) for part in (of_many(200), given))
+        if dtype in (torch.float32, torch.float64):
+            assert torch.allclose(taken, plain, rtol=1e-4, atol=1e-6)
+        return
+    with pytest.raises(InputError, match=rf"^{name} got {form}[\s\S]*expected logits[\s\S]*\n.*network's"):
+        scorers.make(name).fit(given)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", [name for name in ON_LOGITS if name not in ("min_distance", "nnguide")])
+def test_a_few_rows_or_one_logit_beside_may_look_like_probabilities(name, form):
+    given = of_many(200, form)
+    scorers.make(name).fit(given[:9])
+    mixed = Outputs(given.features, torch.cat([given.logits[:199], given.logits[199:] + 1]))
+    scorers.make(name).fit(mixed).score(given)  # the last row tells that these are logits, in the last block
+
+
+def test_energy_tells_apart_what_log_probabilities_do_not():
+    """Rows of another scale: all of it is in what the log-softmax takes off."""
+    near, far = of_many(500), of_many(500).logits + 3
+    assert torch.equal(near.logits.log_softmax(dim=1).logsumexp(dim=1).round(decimals=4), torch.zeros(500))
+    scorer = scorers.make("energy").fit(near)
+    assert torch.allclose(
+        scorer.score(Outputs(near.features, logits=far)) - scorer.score(near), torch.tensor(3.0).double()
+    )

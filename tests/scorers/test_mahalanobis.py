@@ -133,3 +133,17 @@ def test_products_by_strips_are_the_whole_product(columns, monkeypatch):
     np.testing.assert_allclose(covariance.whitened(x, origins[1], whitens[1]), whole[1], rtol=1e-10, atol=1e-10)
     squares = covariance.whitened_squares(x, origins, whitens)
     np.testing.assert_allclose(squares, whole.square().sum(dim=2).T, rtol=1e-10)
+
+
+def test_the_rank_counts_directions_of_little_spread_and_none_of_rounding():
+    """Noise begins eight digits below the ridge, not two: a few thousandths of it are a spread."""
+    variances = torch.tensor([1.0, 1e-2, 1e-7, 0.0], dtype=torch.float64)  # with a ridge of 1e-4 of their mean
+    rows = torch.linalg.qr(torch.randn(400, 4, dtype=torch.float64)).Q
+    rows = torch.linalg.qr(rows - rows.mean(dim=0)).Q * (400 * variances).sqrt()
+    summary = fit("mahalanobis", rows, torch.zeros(400, dtype=torch.int64)).summary()
+    ridge = 1e-4 * float(variances.mean())
+    assert summary["ridge_added"] == pytest.approx(ridge)
+    assert summary["rank"] == 3
+    assert summary["eigenvalue_max"] == pytest.approx(1 + ridge)
+    assert summary["eigenvalue_min"] == pytest.approx(ridge)
+    assert summary["condition_number"] == pytest.approx((1 + ridge) / ridge)

@@ -35,10 +35,29 @@ def test_half_precision_values_do_not_overflow():
     assert score(torch.full((1, 4), 6e4, dtype=torch.float16)).item() == pytest.approx(2 * 6e4, rel=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("layer", ["unit", "features"])
+def test_rows_of_one_length_are_refused(layer, dtype):
+    """What is left of them to rank by is rounding: scores of 1 +- 4e-8 in float32."""
+    rows = torch.randn(20, 64)
+    outputs = Outputs((rows if layer == "unit" else torch.nn.functional.normalize(rows)).to(dtype))
+    with pytest.raises(
+        InputError, match=r"all 20 training rows the score 1\b|all 20 training rows the score (1|0\.99)"
+    ):
+        scorers.make("feature_norm", layer=layer).fit(outputs)
+    scorers.make("feature_norm", layer=layer).fit(outputs[:9])  # a few rows may be as long by chance
+    one_longer = outputs.layer(layer).double()
+    one_longer[13] *= 1.1
+    scorers.make("feature_norm").fit(Outputs(one_longer))
+    with pytest.raises(InputError, match=r"^nan gives all 20[\s\S]*dead layer"):
+        scorers.make("nan").fit(Outputs(torch.full((20, 5), 0.1, dtype=dtype)))
+    assert (scorers.make("active_count").fit(Outputs(rows.abs())).score(Outputs(rows.abs())) == -64).all()  # ties
+
+
 def test_unit_features_all_score_one():
-    outputs = Outputs(features=torch.randn(20, 5))
+    outputs = Outputs(features=torch.randn(9, 5))
     unit = scorers.make("feature_norm", layer="unit").fit(outputs).score(outputs)
-    assert torch.allclose(unit, torch.ones(20, dtype=torch.float64), atol=1e-6)
+    assert torch.allclose(unit, torch.ones(9, dtype=torch.float64), atol=1e-6)
 
 
 @pytest.mark.parametrize("infinity", ["inf", float("inf")])

@@ -77,12 +77,26 @@ def test_leaves_the_network_and_the_images_as_they_were(training):
 
 
 def test_a_failing_network_gets_its_modes_back():
-    net = nn.Sequential(nn.Flatten(0), nn.Dropout()).train()
+    net = nn.Sequential(nn.Flatten(1), nn.Dropout()).train()
     scorer = scorers.make("odin", model=net).fit(outputs(images()))
-    with pytest.raises(InputError, match=r"odin's model returned \(120,\), expected logits"):
-        scorer.score(outputs(images()))
-    assert net.training
-    assert net[1].training
+    net[0].start_dim = 0
+    for use in (scorer.score, scorers.make("odin", model=net).fit):
+        with pytest.raises(InputError, match=r"odin's model returned \(120,\), expected logits"):
+            use(outputs(images()))
+        assert net.training
+        assert net[1].training
+
+
+def test_a_network_that_ends_in_a_softmax_is_refused_and_a_log_softmax_scores_alike():
+    torch.manual_seed(0)
+    base = nn.Sequential(nn.Flatten(), nn.Linear(images()[0].numel(), 4))
+    rows = outputs(images().repeat(4, 1, 1, 1))
+    assert len(rows) >= 10
+    plain = scorers.make("odin", model=base).fit(rows).score(rows)
+    logs = scorers.make("odin", model=nn.Sequential(base, nn.LogSoftmax(dim=1))).fit(rows).score(rows)
+    assert torch.allclose(logs, plain)
+    with pytest.raises(InputError, match=r"^odin got probabilities[\s\S]*without the softmax"):
+        scorers.make("odin", model=nn.Sequential(base, nn.Softmax(dim=1))).fit(rows)
 
 
 def test_batches_are_bounded():

@@ -6,13 +6,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from ood_core import Outputs, scorers
 from ood_core.checks import InputError, NotFittedError
 from ood_core.outputs import HEAD_KINDS, Head
 
 from . import cases
-from .cases import CASES, DIM, IDS, VARIANTS, expected, outputs
+from .cases import CASES, DIM, IDS, VARIANTS, expected, outputs, wide_outputs
 
 each = pytest.mark.parametrize(("name", "settings"), VARIANTS, ids=IDS)
 each_name = pytest.mark.parametrize("name", scorers.names())
@@ -63,6 +66,114 @@ def test_agrees_with_its_definition(name, settings, scale):
     assert got.shape == (30,)
     assert got.dtype == torch.float64
     close(got, expected(name, settings, train, test))
+
+
+# Left out: a network of the small images, and a definition that takes a minute.
+WIDE = [name for name in scorers.names() if name not in ("odin", "kl_matching")]
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_agrees_with_its_definition_in_many_dimensions_and_classes(name):
+    train, test = wide_outputs(), wide_outputs(1, seed=1)[:6]
+    got = scorers.make(name).fit(train).score(test)
+    close(got, expected(name, {}, train, test))
+
+
+DEFAULTS = {
+    "msp": {"temperature": 1.0},
+    "max_logit": {},
+    "energy": {"temperature": 1.0},  # Liu et al. 2020: T = 1 for all results
+    "entropy": {"temperature": 1.0},
+    "kl_matching": {"classes": "predicted"},
+    "gen": {"gamma": 0.1, "M": 100},  # Liu, Lochman and Zach 2023, for ImageNet
+    "min_distance": {},
+    "mmles": {},
+    "feature_norm": {"p": 2.0},  # Haas, Yolland and Rabus 2024
+    "nan": {},
+    "active_count": {},
+    "ddu": {"ridge": 1e-4, "jitter": "relative"},
+    "mahalanobis": {"ridge": 1e-4},
+    "relative_mahalanobis": {"ridge": 1e-4},
+    "knn": {"k": 50, "which": "kth", "exclude_self": "no"},  # Sun et al. 2022: k = 50 for CIFAR-10
+    "nnguide": {"k": 10, "ratio": 1.0, "seed": 0},  # Park, Jung and Teoh 2023: k = 10
+    "cluster": {
+        "distance": "euclidean",
+        "centres": "class_means",
+        "clusters": 0,
+        "seed": 0,
+        "n_init": 20,
+        "pca": 0,
+        "ridge": 1e-4,
+        "threshold": "global",
+    },
+    "ssd": {"clusters": 1, "ridge": 1e-4, "seed": 0, "n_init": 20},  # Sehwag, Chiang and Mittal 2021: one cluster
+    "cluster_leaky": {"distance": "euclidean", "ridge": 1e-4},
+    "knn_nan": {"on": "unit", "clip": 0.0, "k": 50, "which": "kth", "squared": "no"},
+    "ssd_nan": {
+        "on": "unit",
+        "clip": 0.0,
+        "clusters": 1,
+        "ridge": 1e-4,
+        "seed": 0,
+        "n_init": 20,
+        "squared": "yes",
+    },
+    "react_nan": {"quantile": 0.95},  # the authors' code for arXiv 2309.14888
+    "vim": {"dim": 0},
+    "residual": {"dim": 0, "origin": "head"},
+    "neco": {"dim": 0, "share": 0.9, "scaling": "standard", "times": "none"},
+    "nci": {"alpha": 1e-4, "p": 1.0},  # Liu and Qin 2025: p = 1
+    "fdbd": {},
+    "she": {},
+    "react": {"then": "energy", "then_params": {}, "quantile": 0.9},  # Sun, Guo and Li 2021: the 90th percentile
+    "ash": {"then": "energy", "then_params": {}, "variant": "s", "quantile": 0.9},
+    "scale": {"then": "energy", "then_params": {}, "quantile": 0.85},  # Xu et al. 2024: the 85th percentile
+    "odin": {"temperature": 1000.0, "epsilon": 0.0014},  # Liang, Li and Srikant 2018
+}
+
+
+def test_defaults_are_the_published_ones():
+    """Where a docstring names a paper's number it is this one; the others would change rows that are recorded."""
+    found = {name: scorers.describe(name)["parameters"] for name in scorers.names()}
+    assert {name: {k: v for k, v in found[name].items() if k != "layer"} for name in found} == DEFAULTS
+    unit = {name for name in found if found[name]["layer"] == "unit"}
+    assert unit == {"knn", "nnguide", "ssd"}
+
+
+ROTATED = ["feature_norm", "ddu", "mahalanobis", "relative_mahalanobis", "knn", "nnguide", "cluster", "cluster_leaky"]
+ROTATED += ["vim", "residual", "fdbd", "she"]
+
+
+@each_name
+@examples(max_examples=4)
+@given(
+    per_class=st.lists(st.integers(16, 40), min_size=4, max_size=4),
+    seed=st.integers(0, 99),
+    cut=st.integers(1, 19),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_laws_hold_on_any_sample(name, per_class, seed, cut, dtype):
+    """Rows in another order, in two batches or, where directions do not matter, turned together, score the same."""
+    train, test = outputs(per_class, dtype=dtype, seed=seed), outputs((5, 5, 5, 5), dtype=dtype, seed=seed + 100)
+    generator = torch.Generator().manual_seed(seed)
+    order, other = torch.randperm(len(train), generator=generator), torch.randperm(len(test), generator=generator)
+    plain = scorers.make(name).fit(train).score(test)
+    moved = scorers.make(name).fit(train[order])
+    parts = torch.cat([moved.score(test[other][:cut]), moved.score(test[other][cut:])])
+    close(parts, plain[other].numpy(), 1e-8)
+    if name in ROTATED:
+        turn = torch.linalg.qr(torch.randn(DIM, DIM, generator=generator, dtype=torch.float64)).Q
+        turned = [
+            dataclasses.replace(
+                part,
+                features=part.features.double() @ turn,
+                head=dataclasses.replace(part.head, weight=part.head.weight @ turn),
+            )
+            for part in (train, test)
+        ]
+        close(
+            scorers.make(name).fit(turned[0]).score(turned[1]), plain.numpy(), 1e-5 if dtype == torch.float32 else 1e-7
+        )
 
 
 @each
