@@ -33,7 +33,7 @@ __all__ = ["Stream", "measure", "norm_statistics"]
 
 _BLOCK = 2**23  # numbers of float64 in one block of rows; four such blocks live at once: 256 MB
 _TINY = 1e-12  # a length below this share of the vectors it was made from is rounding
-_RANK = 1e-10  # singular values below this share of the largest are outside the range that pinv inverts
+_RANK = 1e-10  # singular values below this share of the largest are rounding of the float64 sums, at the least
 
 
 def measure(
@@ -48,7 +48,9 @@ def measure(
     """NC1 to NC4 of a set of features, by the formulas at the top of this module.
 
     nc1 in thin form: with M = U diag(s) V^T and its first min(C - 1, D) columns, nc1 = sum_k u_k^T S_W u_k / s_k^2,
-    which needs no D x D matrix. Columns with s_k < 1e-10 s_1 are outside the pseudo-inverse.
+    which needs no D x D matrix. Columns with s_k <= cut s_1 are rounding and outside the pseudo-inverse, where
+    cut = max(1e-10, max(C, D) eps), eps that of the features' type: 2^-23 for float32, 2^-52 for float64. Types of half
+    precision count as float32: by their own eps nothing would be left of 512 columns.
 
     Args:
         features: (N, D), what the last layer takes: raw h for a linear head, h / ||h|| for a unit head.
@@ -79,7 +81,7 @@ def measure(
     own = None if decided is None else checks.labels("decided", decided, x.shape[0], classes).to(x.device)
     sums = sum(_class_sums(xb, yb, classes)[0] for xb, yb in _blocks(x, y))
     means = sums / torch.bincount(y)[:, None]
-    axes, lengths = _axes(means)
+    axes, lengths = _axes(means, _precision(x))
     within, disagreements = torch.zeros(len(lengths), dtype=torch.float64, device=x.device), 0
     for (xb, yb), (_, db) in zip(_blocks(x, y), _blocks(x, y if own is None else own), strict=True):
         within += (((xb - means[yb]) @ axes.T) ** 2).sum(dim=0)
@@ -124,6 +126,7 @@ class Stream:
         self._scatter = torch.zeros(dim, dim, dtype=torch.float64)
         self._head = _head(weight, bias, num_classes, self._means)
         self._second, self._disagreements = 0, 0
+        self._eps = 0.0
 
     def update(self, features: Any, labels: Any) -> None:
         """Add a batch: features (n, D), labels (n,); n may differ from batch to batch, classes may be absent."""
@@ -132,6 +135,7 @@ class Stream:
         x = checks.matrix("features", features, self._means.shape[1])
         y = checks.labels("labels", labels, x.shape[0], len(self._counts)).to(x.device)
         self._move(x)
+        self._eps = max(self._eps, _precision(x))  # the means are as rough as the roughest batch
         for xb, yb in _blocks(x, y):
             sums, counts = _class_sums(xb, yb, len(self._counts))
             means = sums / counts.clamp(min=1)[:, None]
@@ -156,7 +160,7 @@ class Stream:
     def result(self, times_c: bool = False) -> dict[str, float]:
         """What `measure` gives for all rows; nc4 only after a complete second pass."""
         self._require_every_class()
-        axes, lengths = _axes(self._means)
+        axes, lengths = _axes(self._means, self._eps)
         n = int(self._counts.sum())
         within = ((axes @ self._scatter) * axes).sum(dim=1) / n
         result = _report(self._means, within, lengths, self._head, times_c)
@@ -257,13 +261,19 @@ def _head(weight: Any, bias: Any, classes: int, like: Tensor) -> tuple[Tensor, T
     return w.to(like.device).double(), b.to(like.device).double()
 
 
-def _axes(means: Tensor) -> tuple[Tensor, Tensor]:
+def _precision(x: Tensor) -> float:
+    """Rounding of the values that class means are made of; see `measure` for half precision."""
+    return torch.finfo(torch.float64 if x.dtype == torch.float64 else torch.float32).eps
+
+
+def _axes(means: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Orthonormal axes (K, D) of the centred class means and their singular values (K,), K <= min(C - 1, D)."""
     centred = means - means.mean(dim=0)
     _require_length(centred, means, "the mean of class means, which coincides with that of class")
     _, lengths, axes = torch.linalg.svd(centred, full_matrices=False)
     kept = min(len(means) - 1, means.shape[1])
-    kept = int((lengths[:kept] > _RANK * lengths[0]).sum())
+    cut = max(_RANK, max(means.shape) * eps)
+    kept = int((lengths[:kept] > cut * lengths[0]).sum())
     return axes[:kept], lengths[:kept]
 
 

@@ -10,6 +10,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
@@ -46,8 +47,8 @@ def extract(
     Args:
         model: any module that maps a batch to logits (a tensor, a tuple that begins with it, or an object with
             `.logits`).
-        images: a preprocessed float tensor (N, ...), a DataLoader or other iterable that gives x or (x, y) with class
-            indices y, or an `ImageSet` for a network of this package, which prepares pixels itself.
+        images: a preprocessed float tensor or array (N, ...), a DataLoader or other iterable that gives x or (x, y)
+            with class indices y, or an `ImageSet` for a network of this package, which prepares pixels itself.
         labels: (N,) class indices; those of the DataLoader or ImageSet if left out. Beside a DataLoader, only where
             it gives the images in their order.
         layer: name of the module whose output is the feature; by default the input of the last linear layer to run
@@ -70,7 +71,8 @@ def extract(
         takes.
     Raises:
         InputError: no images, images that are no floating-point tensors or differ in size where they are kept, batches
-            other than x or (x, y), an unknown layer or pool, no linear layer to start from, logits of another shape,
+            other than x or (x, y), a first batch that the model cannot take (what it raises later comes as it is), an
+            unknown layer or pool, no linear layer to start from, logits of another shape,
             labels that do not fit the images or their order, a batch size below 1, a device that is not there, a
             folder that is not empty, a full disk.
     Example:
@@ -85,6 +87,7 @@ def extract(
     """
     choice("pool", pool, POOLS)
     _iterable(images)
+    images = checks.tensor("images", images) if isinstance(images, np.ndarray) else images
     _known(model, (*layers, *([layer] if layer else [])))
     rows = _rows(images)
     if labels is not None:
@@ -107,12 +110,12 @@ def extract(
                     disable=not progress,
                     unit="batch",
                 )
-                for batch, batch_labels in steps:
+                for at, (batch, batch_labels) in enumerate(steps):
                     caught.clear(len(batch))
                     inputs = batch.to(target, non_blocking=True)
                     if keep_inputs:  # before the model runs: its first operation may work in place
                         kept.add(("inputs",), inputs)
-                    given = _given(model(inputs))
+                    given = _given(model(inputs) if at else _tried(model, inputs))
                     ran = _gives(caught.ran, head_module, given)
                     if ran is not None and ran.taken is not None:
                         caught.values["features",] = ran.taken
@@ -143,7 +146,7 @@ def extract(
 
 def _iterable(images: Any) -> None:
     """Refuse (x, y), which would be read as two batches of images."""
-    if isinstance(images, tuple) and len(images) == 2 and isinstance(images[0], Tensor):
+    if isinstance(images, tuple) and len(images) == 2 and isinstance(images[0], Tensor | np.ndarray):
         raise InputError(
             "images are a tuple of two, expected a tensor, an ImageSet, a DataLoader or other batches.\n"
             "Pass labels apart, extract(model, x, labels=y), or batches as a list."
@@ -248,6 +251,7 @@ def _batches(model: nn.Module, images: Any, batch_size: int) -> Iterator[tuple[T
                     "Pick two, for example ((x, y) for x, index, y in loader)."
                 )
             x, y = parts if len(parts) == 2 else (*parts, None)
+            x = checks.tensor("a batch", x) if isinstance(x, np.ndarray) else x
             if not isinstance(x, Tensor):
                 raise InputError(
                     f"a batch is a {type(x).__name__}, expected a tensor x or a pair (x, y).\n"
@@ -263,6 +267,36 @@ def _floating(images: Tensor) -> None:
             f"images have dtype {images.dtype}, expected preprocessed floating-point images.\n"
             "Apply the preprocessing that the model was trained with."
         )
+    if images.ndim < 2:
+        raise InputError(
+            f"images have shape {tuple(images.shape)}, expected (N, ...), one row an image.\n"
+            "Give one image a batch axis: image[None]."
+        )
+
+
+def _tried(model: nn.Module, images: Tensor) -> Any:
+    """The first pass, where images in another form than the model takes show: its error beside what it was sent."""
+    try:
+        return model(images)
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, IndexError, TypeError, ValueError, AssertionError) as error:
+        made_for = "of the form that it takes"
+        advice = "Preprocess images as those it was trained on; give one image a batch axis: image[None]."
+        name, first = next(((n, p) for n, p in model.named_parameters() if p.is_floating_point()), ("", None))
+        if first is not None:
+            made_for = f"images that fit its parameters (the first, {name}, is {_form(first)})"
+            if first.dtype != images.dtype:
+                advice = f"Pass images.to({first.dtype}), or a model in {images.dtype}."
+        said = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{type(model).__name__} failed on its first batch, {_form(images)} ({type(error).__name__}: {said}), "
+            f"expected {made_for}.\n{advice}"
+        ) from error
+
+
+def _form(x: Tensor) -> str:
+    return f"{x.dtype} {tuple(x.shape)} on {x.device}"
 
 
 @contextmanager

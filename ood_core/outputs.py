@@ -54,6 +54,8 @@ class Head:
 
     def __post_init__(self) -> None:
         checks.choice("head kind", self.kind, HEAD_KINDS)
+        _plain("head weight", self.weight)
+        _plain("head bias", self.bias)
         weight = checks.matrix("head weight", self.weight)
         if self.bias is not None:
             if self.kind == "distance":
@@ -99,6 +101,18 @@ def unit(features: Tensor) -> Tensor:
     return F.normalize(wide, dim=1, eps=NORM_EPS).to(features.dtype)
 
 
+def _plain(name: str, value: Any) -> None:
+    """Refuse tensors whose values cannot be read or summed, on which torch fails in its own words much later."""
+    if not isinstance(value, Tensor):
+        return
+    eight_bits = value.is_floating_point() and value.element_size() < 2
+    if value.is_meta or value.layout != torch.strided or value.is_quantized or eight_bits:
+        raise InputError(
+            f"{name} is {value.dtype}, {value.layout}, on {value.device}, expected plain numbers of at least 16 bits.\n"
+            "Load meta tensors first; convert others, for example with .to_dense(), .dequantize() or .float()."
+        )
+
+
 @dataclass(frozen=True)
 class Outputs:
     """Features and logits of N images, as scorers take them.
@@ -112,7 +126,8 @@ class Outputs:
         inputs: the preprocessed images, kept only when asked for (gradient scorers).
         correct: bool (N,), rows that the network classifies right; derived from logits and labels if left out.
     Raises:
-        InputError: a wrong rank, NaN or infinity, no rows, or fields that disagree on N.
+        InputError: a wrong rank, NaN or infinity, no rows, fields that disagree on N, or tensors without plain values
+            (sparse, quantised, of 8 bits, on the meta device).
     Example:
         >>> import torch
         >>> from ood_core import Outputs
@@ -133,6 +148,8 @@ class Outputs:
     correct: Tensor | None = None
 
     def __post_init__(self) -> None:
+        for name, value in {**vars(self), **{f"layers[{name!r}]": x for name, x in self.layers.items()}}.items():
+            _plain(name, value)
         features = checks.matrix("features", self.features)
         n = features.shape[0]
         put: Callable[[str, Any], None] = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731

@@ -119,6 +119,28 @@ def test_class_means_of_lower_rank_use_the_pseudo_inverse():
     agree(collapse.measure(features, labels), oracle.measure(features.numpy(), labels.numpy()), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("off", "kept"), [(1e-4, {32, 64}), (1e-6, {64}), (1e-8, {64}), (1e-12, set())])
+def test_rounding_of_class_means_is_not_inverted(dtype, off, kept):
+    # Three means and a fourth that leaves their plane by `off`: its direction counts where the type can hold it.
+    generator = torch.Generator().manual_seed(3)
+    means = torch.randn(4, DIM, dtype=torch.float64, generator=generator)
+    out = torch.linalg.svd(means[1:3] - means[0]).Vh[-1]  # a unit vector at right angles to that plane
+    means[3] = means[0] + means[1] - means[2] + off * out
+    labels = torch.arange(4).repeat(50)
+    features = (means[labels] + torch.randn(200, DIM, dtype=torch.float64, generator=generator)).to(dtype)
+    features -= (torch.stack([features[labels == c].mean(0) for c in range(4)]) - means)[labels].to(dtype)
+    result = collapse.measure(features, labels)
+    stream = collapse.Stream(4, DIM)
+    for f, y in zip(features.split(64), labels.split(64), strict=True):
+        stream.update(f, y)
+    assert (result["nc1"] > 1e4) == (torch.finfo(dtype).bits in kept)
+    # A singular value that is `off` of the largest is known to 1e-16 / off, and nc1 to twice that.
+    rtol = 1e-8 if result["nc1"] < 1e4 else max(1e-8, 1e-14 / off)
+    agree(result, oracle.measure(features.numpy(), labels.numpy()), rtol)
+    agree(stream.result(), result, max(rtol, 1e-7))
+
+
 def test_rotation_shift_and_scale_change_neither_nc1_nor_nc2():
     features, labels, _, _ = spread()
     plain = collapse.measure(features, labels)

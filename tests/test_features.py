@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_the_model_is_left_as_it_was(model, x):
 
 
 def test_hooks_go_even_when_the_model_fails(model):
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match="failed on its first batch"):
         extract(model, torch.randn(2, 4, 6, 6))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert model.training
@@ -126,8 +127,10 @@ def test_small_images_come_in_larger_batches(side, expected):
         lambda x: DataLoader(Endless(x), batch_size=4),
         lambda x: DataLoader(x, batch_sampler=[[0, 1], [2], list(range(3, 11))]),
         lambda x: DataLoader(x, sampler=range(11), batch_size=3),
+        lambda x: x.numpy(),
+        lambda x: [x[:4].numpy(), x[4:].numpy()[:, ::-1].copy()[:, ::-1]],
     ],
-    ids=["generator", "iterable data set", "batch sampler", "sampler"],
+    ids=["generator", "iterable data set", "batch sampler", "sampler", "array", "arrays"],
 )
 def test_anything_that_gives_batches(model, x, given, tmp_path):
     expected = extract(model, x).features
@@ -361,6 +364,40 @@ def test_further_layers_and_inputs(model, x):
     assert torch.equal(out.inputs, x)
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (
+            lambda x: x[0],
+            r"Small failed on its first batch, torch.float32 \(3, 6, 6\) on cpu \(\w+Error: .*\), expected images that "
+            r"fit its parameters \(the first, conv.weight, is torch.float32 \(5, 3, 3, 3\) on cpu\).\n.*image\[None\]",
+        ),
+        (
+            lambda x: x.double(),
+            r"first batch, torch.float64 [\s\S]*images.to\(torch.float32\), or a model in torch.float64",
+        ),
+        (lambda x: x.numpy().astype(float), r"torch.float64 \(11, 3, 6, 6\)"),
+        (lambda x: x[:, :2], r"first batch, torch.float32 \(11, 2, 6, 6\)"),
+    ],
+    ids=["one image", "another type", "an array's own type", "channels"],
+)
+def test_images_in_another_form_are_told_with_what_the_model_has(model, x, images, message):
+    with pytest.raises(InputError, match=message):
+        extract(model, images(x))
+
+
+def test_what_fails_after_the_first_batch_comes_as_it_is(model, x):
+    with pytest.raises(RuntimeError, match="channels"):
+        extract(model, [x, x[:, :2]])
+
+    def full(*_):
+        raise torch.OutOfMemoryError("no room")
+
+    model.register_forward_pre_hook(full)
+    with pytest.raises(torch.OutOfMemoryError):
+        extract(model, x)
+
+
 @pytest.mark.parametrize("wrap", [lambda y: (y, 1), lambda y: type("Output", (), {"logits": y})()])
 def test_logits_in_a_wrapper(model, x, wrap):
     class Wrapped(nn.Module):
@@ -372,6 +409,83 @@ def test_logits_in_a_wrapper(model, x, wrap):
             return wrap(self.inner(x))
 
     torch.testing.assert_close(extract(Wrapped(), x).logits, extract(model, x).logits)
+
+
+class LikeTimm(nn.Module):
+    """The form of timm's models: `forward_features` gives tokens, `forward_head` pools them and ends in `head`."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm = nn.Linear(36, 12), nn.LayerNorm(12)
+        self.head_drop, self.head = nn.Dropout(0.5), nn.Linear(12, 4)
+
+    def forward_features(self, x):
+        return self.norm(self.embed(x.flatten(2)))  # (B, tokens, D)
+
+    def forward_head(self, x, pre_logits=False):
+        x = self.head_drop(x.mean(dim=1))
+        return x if pre_logits else self.head(x)
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+
+class LikeHuggingFace(nn.Module):
+    """The form of transformers' classifiers: called by keyword or place, an object with `.logits` beside None."""
+
+    def __init__(self):
+        super().__init__()
+        self.vit, self.classifier = LikeTimm(), nn.Linear(12, 4)
+
+    def forward(self, pixel_values=None, labels=None):
+        states = self.vit.forward_features(pixel_values)
+        return SimpleNamespace(loss=None, logits=self.classifier(states[:, 0, :]), hidden_states=(states,))
+
+
+class LikeDistilled(LikeTimm):
+    """A distilled DeiT: two tokens, two heads, and outside training the mean of their logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.head_dist = nn.Linear(12, 4)
+
+    def forward(self, x):
+        states = self.forward_features(x)
+        return (self.head(states[:, 0]) + self.head_dist(states[:, 1])) / 2
+
+
+def test_models_in_the_form_of_timm(x):
+    net = LikeTimm().eval()
+    out = extract(net, x, layers=["norm"])
+    with torch.no_grad():
+        states = net.forward_features(x)
+        torch.testing.assert_close(out.features, net.forward_head(states, pre_logits=True))
+        torch.testing.assert_close(out.layer("norm"), states.mean(dim=1))
+        torch.testing.assert_close(out.logits, net(x))
+    assert torch.equal(out.head.weight, net.head.weight)
+
+
+def test_models_in_the_form_of_hugging_face(x):
+    net = LikeHuggingFace().eval()
+    labels = torch.arange(11) % 4
+    loader = DataLoader(
+        [{"pixel_values": image, "labels": label} for image, label in zip(x, labels, strict=True)], batch_size=4
+    )
+    out = extract(net, ((b["pixel_values"], b["labels"]) for b in loader))
+    with torch.no_grad():
+        torch.testing.assert_close(out.features, net.vit.forward_features(x)[:, 0])
+        torch.testing.assert_close(out.logits, net(pixel_values=x).logits)
+    assert torch.equal(out.head.weight, net.classifier.weight)
+    assert torch.equal(out.labels, labels)
+
+
+def test_the_mean_of_two_heads_is_no_single_head(x):
+    net = LikeDistilled().eval()
+    out = extract(net, x)
+    with torch.no_grad():
+        torch.testing.assert_close(out.logits, net(x))
+        torch.testing.assert_close(out.features, net.forward_features(x)[:, 1])
+    assert out.head is None
 
 
 def test_a_head_that_does_not_make_the_logits_is_not_kept(x):
@@ -521,7 +635,9 @@ def test_half_precision_keeps_its_head_and_no_other(dtype, auto, classes):
         (lambda m, x: extract(m, x, device="cuda:99"), "device is 'cuda:99', which torch cannot use"),
         (lambda m, x: extract(m, x, device="gpu"), "device is 'gpu', which torch cannot use"),
         (lambda m, x: extract(m, [{"pixel_values": x}]), r"a batch is a dict, expected a tensor x or a pair"),
-        (lambda m, x: extract(m, [x.numpy()]), "a batch is a ndarray"),
+        (lambda m, x: extract(m, (x.numpy() * 255).astype(np.uint8)), "images have dtype torch.uint8"),
+        (lambda m, x: extract(m, (x.numpy(), np.zeros(11, int))), "images are a tuple of two"),
+        (lambda m, x: extract(m, x[0, 0, 0]), r"images have shape \(6,\), expected \(N, ...\), one row an image"),
         (lambda m, x: extract(nn.Sequential(m), x, layer="0.hidden", layers=["0"], into=__file__), "is there already"),
     ],
 )

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -318,7 +319,15 @@ def test_an_image_of_another_size_is_named_unless_all_are_resized(net, folders, 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        ([], 2, "Missing option '--id-folder'"),
+        ([], 2, "Missing option '--model'"),
+        (["--model", KEY], 1, "neither --id-folder nor --load is given"),
+        (["--model", KEY, "--load", "no.safetensors"], 1, "no.safetensors cannot be read"),
+        (["--model", KEY, "--load", "x", "--scorer", "msp"], 1, "--load came with --scorer, expected none"),
+        (["--model", KEY, "--load", "x", "--size", "8", "--id-folder", "train"], 1, "came with --id-folder, --size"),
+        (["--id-folder", "train", "--model", KEY, "--save", "test"], 1, "--save test cannot be written"),
+        (["--id-folder", "train", "--model", KEY, "--workers", "-1"], 2, "-1 is not in the range"),
+        (["--id-folder", "train", "--model", KEY, "--batch-size", "0"], 2, "0 is not in the range"),
+        (["--id-folder", "train", "--model", "no.py:made"], 1, "no.py is not a file, expected a Python file"),
         (["--id-folder", "nowhere", "--model", KEY], 1, "nowhere is not a folder"),
         (["--id-folder", "held", "--model", KEY], 1, "held holds 0 sub-folders, expected one for each class"),
         (["--id-folder", "train", "--model", "abc"], 1, "'abc' is the start of 0 runs"),
@@ -446,3 +455,198 @@ def test_weights_of_another_network_are_refused_by_name(photos, tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ArtifactError, match="cannot be read"):
         load("resnet18", 2)
+    save_file({}, path)
+    torch.save({"fc.weight": torch.zeros(2, 512)}, path)
+    with pytest.raises(ArtifactError, match=r"torch.load\('.*w.safetensors', weights_only=True\)"):
+        load("resnet18", 2)
+
+
+def scored(folders, tmp_path, *options, target="test", out="s.csv"):
+    """Scores by the command, which must succeed."""
+    result = call(folders[target], "--model", KEY, *options, "--out", tmp_path / out)
+    assert result.exit_code == 0, result.output
+    return pd.read_csv(tmp_path / out, dtype={"predicted": str}), result
+
+
+@pytest.mark.parametrize("name", ["knn", "msp", "odin"])
+def test_a_kept_scorer_scores_alike_without_the_id_images(net, sets, folders, tmp_path, name):
+    file = tmp_path / "kept.safetensors"
+    fit = ("--id-folder", folders["train"], "--held-out", folders["held"], "--scorer", name, "--id-tpr", 0.8)
+    first, said = scored(folders, tmp_path, *fit, "--save", file)
+    assert f"s.csv and {file}" in said.stderr
+    for part in ("train", "held"):
+        shutil.rmtree(folders[part])
+    again, told = scored(folders, tmp_path, "--load", file, out="again.csv")
+    pd.testing.assert_frame_equal(first, again)
+    assert [line for line in told.stderr.splitlines() if "threshold" in line] == [
+        line for line in said.stderr.splitlines() if "threshold" in line
+    ]
+    given = {"model": net} if name == "odin" else {}
+    seen = extract(net, sets["test"], keep_inputs=True)
+    np.testing.assert_allclose(scorers.load(file, **given).score(seen), first["score"], rtol=1e-6)
+
+
+def test_a_kept_scorer_is_refused_for_another_network(net, folders, tmp_path):
+    file = tmp_path / "kept.safetensors"
+    scored(folders, tmp_path, "--id-folder", folders["train"], "--save", file)
+    with torch.no_grad():
+        net.head.weight[0, 0] += 1
+    nothing = pd.DataFrame({"epoch": [0]})
+    shutil.rmtree(tmp_path / "runs")
+    info = {"key": KEY, "recipe": recipe(head={"name": "l2"}).model_dump(mode="json"), "seed": 0}
+    Store().put(info, nothing, nothing, {}, net.state_dict(), {})
+    result = call(folders["test"], "--model", KEY, "--load", file)
+    assert result.exit_code == 1
+    assert "was fitted on a network of other weights, expected those of --model" in result.output
+    scorers.make("feature_norm").fit(Outputs(torch.ones(2, 2))).save(file)
+    assert (
+        "holds a scorer without classes and threshold" in call(folders["test"], "--model", KEY, "--load", file).output
+    )
+
+
+def test_a_single_file_workers_and_the_batch_size_change_no_score(net, folders, tmp_path):
+    whole, _ = scored(folders, tmp_path, "--id-folder", folders["train"])
+    split, _ = scored(folders, tmp_path, "--id-folder", folders["train"], "--workers", 2, "--batch-size", 7)
+    pd.testing.assert_frame_equal(whole, split)
+    folders["one"] = folders["test"] / "0003.png"
+    one, _ = scored(folders, tmp_path, "--id-folder", folders["train"], target="one")
+    pd.testing.assert_frame_equal(one, whole[3:4].reset_index(drop=True))
+
+
+def test_an_unreadable_image_is_named_by_workers_too(net, folders, tmp_path):
+    bad = spoil(folders["test"], "bad.png", b"not an image")
+    arguments = (folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+    result = call(*arguments, "--workers", 1)
+    assert result.exit_code == 1
+    assert f"Error: {bad} cannot be read" in result.output
+
+
+@pytest.mark.parametrize("size", [1, 16])
+def test_images_for_gradients_are_never_kept_together(net, folders, monkeypatch, size):
+    most = []
+    original = scoring.passes.extract
+
+    def seen(*given, **named):
+        out = original(*given, **named)
+        most.append(0 if out.inputs is None else len(out.inputs))
+        return out
+
+    monkeypatch.setattr("ood_core.scoring.passes.extract", seen)
+    monkeypatch.setattr(scorers.odin.ODIN, "sample", 24)
+    scoring.score_folders(
+        [folders["test"]],
+        id_folder=folders["train"],
+        held_out=folders["held"],
+        model=KEY,
+        scorer="odin",
+        batch_size=size,
+    )
+    assert max(most) == 24  # of the 96 to fit on; 60 and 40 come in batches
+    assert sorted(most)[-2] == size
+
+
+OWN = """
+import torch
+from beside import SIDE
+from torch import nn
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.body, self.fc = nn.Linear(3 * SIDE * SIDE, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.fc(self.body(x.flatten(1)).relu())
+
+def plain():
+    return Two()
+
+def transform(image):
+    pixels = torch.tensor(list(image.resize((SIDE, SIDE)).tobytes()), dtype=torch.float32)
+    return pixels.reshape(SIDE, SIDE, 3).permute(2, 0, 1) / 255
+
+def paired():
+    return Two(), lambda image: transform(image)
+
+def wide():
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(SIDE), nn.Flatten(), nn.Linear(48, 2))
+    return pooled, lambda image: torch.ones(3, *image.size)
+
+def bytes_():
+    return Two(), lambda image: torch.ones(3, SIDE, SIDE, dtype=torch.uint8)
+
+def three():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 3)), transform
+
+def other():
+    return {"state": 1}
+
+def broken():
+    return undefined
+"""
+
+
+@pytest.fixture
+def mine(photos, tmp_path):
+    (tmp_path / "beside.py").write_text("SIDE = 4\n")
+    (tmp_path / "mine.py").write_text(OWN)
+    return tmp_path / "mine.py"
+
+
+def test_a_model_of_ones_own_with_its_transform(mine, tmp_path):
+    pets, out = tmp_path / "pets", tmp_path / "s.csv"
+    held = shutil.copytree(pets, tmp_path / "held")
+    fit = ("--id-folder", pets, "--held-out", held, "--scorer", "cluster", "--save", tmp_path / "kept")
+    assert call(pets, *fit, "--model", f"{mine}:paired", "--workers", 1, "--out", out).exit_code == 0
+    network, transform = scoring.own.made(f"{mine}:paired")
+    x = torch.stack([transform(Image.open(path).convert("RGB")) for path in images_in(pets)])
+    seen = extract(network, x, labels=torch.arange(12) // 6)
+    frame = pd.read_csv(out)
+    np.testing.assert_allclose(frame["score"], scorers.make("cluster").fit(seen).score(seen), rtol=1e-5)
+    assert list(frame["predicted"]) == [("cat", "dog")[place] for place in seen.logits.argmax(1).tolist()]
+    shutil.rmtree(pets / "cat")
+    again = ("--load", tmp_path / "kept", "--model", f"{mine}:paired", "--out", out)
+    assert call(pets / "dog" / "2.png", *again).exit_code == 0
+    np.testing.assert_allclose(pd.read_csv(out)["score"], frame["score"][8:9], rtol=1e-5)
+    assert str(tmp_path) not in sys.path
+
+
+def test_a_model_of_ones_own_without_a_transform_takes_the_constants(mine, tmp_path):
+    pets, out = tmp_path / "pets", tmp_path / "s.csv"
+    fit = ("--id-folder", pets, "--scorer", "feature_norm", "--size", 4, "--save", tmp_path / "kept")
+    given = ("--mean", "0.5,0.5,0.5", "--std", "0.2,0.2,0.2")
+    assert call(pets, *fit, *given, "--model", f"{mine}:plain", "--out", out).exit_code == 0
+    x = (np.stack([read(path, 3, 4) for path in images_in(pets)]).transpose(0, 3, 1, 2) / 255 - 0.5) / 0.2
+    network, _ = scoring.own.made(f"{mine}:plain")
+    wanted = scorers.make("feature_norm")
+    seen = extract(network, x.astype(np.float32))
+    np.testing.assert_allclose(pd.read_csv(out)["score"], wanted.fit(seen).score(seen), rtol=1e-5)
+    before = out.read_text()
+    assert call(pets, "--load", tmp_path / "kept", "--model", f"{mine}:plain", "--out", out).exit_code == 0
+    assert out.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("absent", [], "mine.py has no function 'absent', expected one that returns the model"),
+        ("other", [], "other of {}mine.py returned dict, expected a torch module, or a pair"),
+        ("broken", [], "mine.py failed in line 39 (NameError: name 'undefined' is not defined), expected a torch"),
+        ("plain", [], "--mean is not given, expected three numbers"),
+        ("paired", ["--mean", "0,0,0"], "expected none: its transform prepares the images"),
+        ("paired", ["--size", "8"], "--size is 8, expected none: the model's own transform"),
+        ("paired", ["--weights", "w"], "--weights came with {}mine.py:paired, expected none"),
+        ("wide", [], "expected (3, 60, 40) as of the others"),
+        ("bytes_", [], "the transform made torch.uint8 (3, 4, 4) of"),
+        ("three", [], "the network gives 3 logits an image, expected 2, one for each class"),
+    ],
+)
+def test_mistakes_in_ones_own_model_are_named(mine, tmp_path, name, options, message):
+    pets = tmp_path / "pets"
+    result = call(pets, "--id-folder", pets, "--model", f"{mine}:{name}", *options, "--out", tmp_path / "s.csv")
+    assert result.exit_code == 1
+    assert message.format(f"{tmp_path}/") in result.output
+    (mine.parent / "mine.py").write_text("import nothing_of_that_name")
+    with pytest.raises(InputError, match=r"failed in line 1 \(ModuleNotFoundError"):
+        scoring.own.made(f"{mine}:{name}")

@@ -46,7 +46,7 @@ def _writable(option: str, path: Path) -> None:
             raise IsADirectoryError("it is a folder")
         if path.is_file():
             path.open("r+b").close()
-        if option == "--sheet" or not path.exists():  # a sheet is written beside its place
+        if option != "--out" or not path.exists():  # sheets and scorers are written beside their place
             tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(
@@ -59,13 +59,17 @@ FILE = click.Path(path_type=Path)
 
 @click.command("score")
 @click.argument("folders", nargs=-1, required=True, type=FILE)
-@click.option("--id-folder", required=True, type=FILE, help="ID training images, one sub-folder a class.")
-@click.option("--model", required=True, help="torchvision:NAME, or the key of a stored run.")
+@click.option("--id-folder", type=FILE, help="ID training images, one sub-folder a class.")
+@click.option("--model", required=True, help="torchvision:NAME, FILE.py:FUNCTION (it is run), or a stored run's key.")
 @click.option("--weights", type=FILE, help="Safetensors file with the state dict of a torchvision model.")
-@click.option("--scorer", type=click.Choice(scorers.names()), metavar="NAME", default="msp", show_default=True)
+@click.option("--scorer", type=click.Choice(scorers.names()), metavar="NAME", help="A method's name.  [default: msp]")
 @click.option("--param", multiple=True, metavar="NAME=VALUE", callback=_settings, help="A parameter of the scorer.")
 @click.option("--held-out", type=FILE, help="ID images not trained on, for the threshold.  [default: a fifth of ID]")
-@click.option("--id-tpr", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True)
+@click.option("--id-tpr", type=click.FloatRange(0, 1, min_open=True), help="Share of ID to accept.  [default: 0.95]")
+@click.option("--save", type=FILE, help="Keep the fitted scorer and its threshold in this file.")
+@click.option("--load", type=FILE, help="Score by such a file; no ID image is read.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images a step.")
+@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read images.")
 @click.option("--size", type=click.IntRange(1, 4096), help="Resize and centre-crop all images.  [default: none]")
 @click.option("--mean", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
 @click.option("--std", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
@@ -75,19 +79,22 @@ FILE = click.Path(path_type=Path)
 @as_json
 def score_command(
     folders: tuple[Path, ...],
-    scorer: str,
     param: dict[str, Any],
+    save: Path | None,
     out: Path,
     sheet: Path | None,
     device: str,
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Score every image below FOLDERS; a larger score means more in-distribution.
+    """Score every image below FOLDERS, or single image files; a larger score means more in-distribution.
 
     The threshold accepts the share --id-tpr of held-out ID images; the CSV says for each file "in" or "out" and the
     class the network predicts (empty where its logits stand for no class). Scorers are listed on the reference page
     and by ood_core.scorers.names().
+
+    FUNCTION takes no arguments and returns your model, or the pair of it and a transform that makes a tensor of an
+    image. The file is run as a program of yours would be: name only files you trust.
 
     \b
     Examples:
@@ -96,17 +103,20 @@ def score_command(
         --model torchvision:resnet18 --weights w.safetensors --size 224 \\
         --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\
         --scorer knn --param k=10 --out scores.csv --sheet sheet.png
+      python -m ood_core score new/ --id-folder train/ --model mine.py:classifier --scorer knn --save knn.safetensors
+      python -m ood_core score photo.jpg --model mine.py:classifier --load knn.safetensors
     """
     _writable("--out", out)
-    if sheet:
-        _writable("--sheet", sheet)
+    for option, path in (("--sheet", sheet), ("--save", save)):
+        if path:
+            _writable(option, path)
     gpu = torch.cuda.is_available()
     if device == "cuda" and not gpu:
         raise InputError("device is 'cuda', but torch sees no GPU here.\nUse device auto or cpu.")
     found = scoring.score_folders(
         folders,
-        scorer=scorer,
         parameters=param,
+        save=save,
         device="cuda" if gpu and device != "cpu" else "cpu",
         progress=sys.stderr.isatty(),
         **settings,
@@ -114,7 +124,9 @@ def score_command(
     with out.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         found.frame.to_csv(file, index=False)
     if sheet:
-        title = f"{scorer} on {settings['model']}: {', '.join(folder.name or str(folder) for folder in folders)}"
+        title = (
+            f"{found.scorer.name} on {settings['model']}: {', '.join(folder.name or str(folder) for folder in folders)}"
+        )
         scoring.contact_sheet(found.frame, sheet, title)
     table: list[dict[str, Any]] = [
         {str(column): value for column, value in row.items()} for row in found.folders.to_dict("records")
@@ -134,4 +146,4 @@ def score_command(
             "pass than that. --held-out names others.",
             err=True,
         )
-    click.echo(f"wrote {out}" + (f" and {sheet}" if sheet else ""), err=True)
+    click.echo(f"wrote {' and '.join(str(path) for path in (out, sheet, save) if path)}", err=True)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from .. import scorers
 from ..checks import InputError
 from ..data.pictures import images_in
-from ..features import extract
 from ..outputs import Outputs
-from . import classifiers
-from .folders import Files, classes_in, read
+from . import classifiers, kept
+from .folders import classes_in, read, to_score, transformed
+from .kept import Setting
+from .passes import Passes
 from .sheet import contact_sheet
 
 __all__ = ["Scored", "contact_sheet", "score_folders"]
@@ -50,97 +50,160 @@ class Scored:
 def score_folders(
     folders: Sequence[Path],
     *,
-    id_folder: Path,
     model: str,
-    scorer: str = "msp",
+    id_folder: Path | None = None,
+    scorer: str | None = None,
     parameters: dict[str, Any] | None = None,
     held_out: Path | None = None,
     weights: Path | None = None,
-    id_tpr: float = 0.95,
+    id_tpr: float | None = None,
     size: int | None = None,
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
+    save: Path | None = None,
+    load: Path | None = None,
+    batch_size: int = 64,
+    workers: int = 0,
     device: torch.device | str = "cpu",
     progress: bool = False,
 ) -> Scored:
     """Fit a scorer on ID training images, set its threshold, and score every image of some folders.
 
     Args:
-        folders: images to score, at any depth.
+        folders: images to score: folders, to any depth, or single files.
+        model: `torchvision:NAME` (with `weights`, `mean`, `std`), `FILE.py:FUNCTION`, or the key of a stored run. Of a
+            Python file the code is run.
         id_folder: ID training images, one sub-folder a class.
-        model: `torchvision:NAME` (with `weights`, `mean`, `std`), or the key of a stored run.
-        scorer, parameters: by the registry's names.
+        scorer, parameters: by the registry's names; `msp` by default.
         held_out: ID images that the network was not trained on, for the threshold. Without it, every fifth image of
             each ID class is kept from the fit for that; if the network was trained on them, the threshold accepts
             fewer new ID images than it says.
-        id_tpr: share of ID to accept, a fraction.
+        id_tpr: share of ID to accept, a fraction; 0.95 by default.
         size: resize the shorter side of every image, ID included, and cut out the centre; else all must have one size.
+        save: file for the fitted and calibrated scorer, written before anything is scored.
+        load: such a file, in place of all that says how to fit: no ID image is read again.
+        batch_size: images a step.
+        workers: processes that read images; with 0 this one does.
         device: where the network runs.
         progress: show bars.
     Raises:
         InputError: an unknown scorer, model or class; a scorer that reads logits, for a network whose logits stand for
             no class; an empty folder; held-out images that are ID images too; an image that cannot be read or has
-            another size; weights of another network.
+            another size; weights of another network than expected, or than in the file to load.
     """
-    settings = parameters or {}
-    scorers.make(scorer, **settings)  # names and values are checked before any image is read
-    to_score = {folder: images_in(folder) for folder in folders}
-    held = images_in(held_out) if held_out is not None else None
-    classes = classes_in(id_folder)
-    classifier = classifiers.load(model, len(classes), weights, mean, std)
-    classes = classes_in(id_folder, classifier.classes)
-    _apart(held or [], classes)
-    fitting = [(path, label) for label, paths in enumerate(classes.values()) for path in paths]
-    if held is None:
-        fitting, held = _split(classes)
-    shape = _shape(classifier, size, fitting[0][0])
-    about = scorers.describe(scorer)
-    needs = about["needs"]
-    reads = {settings.get("layer", about["layer"]), *needs} & {"logits", "raw_logits", "head", "model"}
+    files = {folder: to_score(folder) for folder in folders}
+    how = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}
+    if load is not None:
+        told: dict[str, Any] = {
+            "--id-folder": id_folder,
+            "--scorer": scorer,
+            "--param": parameters,
+            "--held-out": held_out,
+        }
+        told |= {"--id-tpr": id_tpr, "--size": size, "--mean": mean, "--std": std, "--save": save}
+        both = [option for option, value in told.items() if value]
+        if both:
+            raise InputError(
+                f"--load came with {', '.join(both)}, expected none: the file says how it was fitted.\n"
+                "Leave them out, or fit anew without --load."
+            )
+        name, setting = kept.read(load)
+        classifier = classifiers.load(model, len(setting.classes), weights, setting.mean, setting.std)
+        classifier.network.to(device)
+        fitted = kept.scorer(load, name, setting, classifier.network)
+        passes = _passes(classifier, setting, name, fitted.layer, how)
+    else:
+        if id_folder is None:
+            raise InputError("neither --id-folder nor --load is given, expected one.\nName the ID training images.")
+        name, settings = scorer or "msp", parameters or {}
+        scorers.make(name, **settings)  # names and values are checked before any image is read
+        held = images_in(held_out) if held_out is not None else None
+        classes = classes_in(id_folder)
+        classifier = classifiers.load(model, len(classes), weights, mean, std)
+        classifier.network.to(device)  # once: `extract` leaves it where it was, and ODIN works where it is
+        classes = classes_in(id_folder, classifier.classes)
+        _apart(held or [], classes)
+        fitting = [(path, label) for label, paths in enumerate(classes.values()) for path in paths]
+        if held is None:
+            fitting, held = _split(classes)
+        _readable(name, settings, classifier, model)
+        setting = Setting(
+            network=kept.digest(classifier.network) if save else "",
+            classes=tuple(classes),
+            shape=_shape(classifier, size, fitting[0][0]),
+            size=size,
+            mean=tuple(mean),
+            std=tuple(std),
+            held_out=held_out is not None,
+        )
+        passes = _passes(classifier, setting, name, settings.get("layer"), how)
+        fitted = _fitted(name, settings, passes, fitting)
+        scores, _ = _scores(fitted, passes.parts(held))
+        fitted.calibration = _Known().fit(scores).calibrate(scores, 0.95 if id_tpr is None else id_tpr).calibration
+        if save is not None:
+            kept.write(save, fitted, setting)
+    assert fitted.calibration is not None
+    parts = [_scored(fitted, passes, paths, setting.classes) for paths in files.values()]
+    found = [part["score"] for part in parts]
+    table = _table(
+        {
+            "folder": [str(folder) for folder in files],
+            "images": [len(part) for part in parts],
+            "accepted": [float((part["decision"] == "in").mean()) for part in parts],
+            "lowest": [part.min() for part in found],
+            "median": [part.median() for part in found],
+            "highest": [part.max() for part in found],
+        }
+    )
+    return Scored(pd.concat(parts, ignore_index=True), table, fitted.calibration, fitted, setting.held_out)
+
+
+def _readable(name: str, settings: dict[str, Any], classifier: classifiers.Classifier, model: str) -> None:
+    """Refuse a scorer that reads logits, for a network whose logits stand for no class."""
+    about = scorers.describe(name)
+    reads = {settings.get("layer", about["layer"]), *about["needs"]} & {"logits", "raw_logits", "head", "model"}
     if "origin" in settings:  # of residual, which needs the head for one of them alone and says so itself
         reads.discard("head")
     if reads and not classifier.predicts:
         raise InputError(
-            f"{scorer} works through {' and '.join(sorted(reads))}, expected a scorer of features: run {model} has no "
+            f"{name} works through {' and '.join(sorted(reads))}, expected a scorer of features: run {model} has no "
             "logits that stand for classes, by its head or its labels.\nPass for example --scorer knn or --scorer ddu."
         )
-    if "inputs" in needs:  # a scorer that asks the network for gradients
-        settings = {**settings, "model": classifier.network}
 
-    def outputs(paths: Iterable[Path], labels: Iterable[int] | None = None) -> Outputs:
-        listed = list(paths)
-        files = Files(listed, list(labels or [0] * len(listed)), classifier.channels, size, shape)
 
-        def collate(items: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor | None]:
-            images = classifier.prepare(torch.stack([image for image, _ in items]))
-            return images, None if labels is None else torch.tensor([label for _, label in items])
-
-        found = extract(
-            classifier.network,
-            DataLoader(files, batch_size=64, collate_fn=collate),
-            layers=[name for name in (settings.get("layer"),) if name and name not in LAYERS],
-            device=device,
-            keep_inputs="inputs" in needs,
-            progress=progress,
-        )
-        return found if classifier.predicts else replace(found, logits=None, head=None, correct=None)
-
-    fitted = scorers.make(scorer, **settings).fit(outputs(*zip(*fitting, strict=True)))
-    fitted.calibrate(outputs(held), id_tpr=id_tpr)
-    assert fitted.calibration is not None
-    parts = [_scored(fitted, outputs(paths), paths, list(classes)) for paths in to_score.values()]
-    scores = [part["score"] for part in parts]
-    table = _table(
-        {
-            "folder": [str(folder) for folder in to_score],
-            "images": [len(part) for part in parts],
-            "accepted": [float((part["decision"] == "in").mean()) for part in parts],
-            "lowest": [part.min() for part in scores],
-            "median": [part.median() for part in scores],
-            "highest": [part.max() for part in scores],
-        }
+def _passes(
+    classifier: classifiers.Classifier, setting: Setting, name: str, layer: str | None, how: dict[str, Any]
+) -> Passes:
+    return Passes(
+        classifier,
+        setting.size,
+        setting.shape,
+        len(setting.classes),
+        layers=[layer] if layer and layer not in LAYERS else [],
+        keeps_images="inputs" in scorers.describe(name)["needs"],
+        **how,
     )
-    return Scored(pd.concat(parts, ignore_index=True), table, fitted.calibration, fitted, held_out is not None)
+
+
+def _fitted(name: str, settings: dict[str, Any], passes: Passes, fitting: list[tuple[Path, int]]) -> scorers.Scorer:
+    passes.whole([fitting[0][0]])  # what does not fit together shows here, and not after all images
+    if not passes.keeps_images:
+        return scorers.make(name, **settings).fit(passes.whole(*map(list, zip(*fitting, strict=True))))
+    # A scorer that asks the network for gradients learns nothing from the images but their shape. Some from each
+    # class are enough, where all of them would fill the memory.
+    made = scorers.make(name, **settings, model=passes.classifier.network)
+    some = [fitting[i] for i in torch.linspace(0, len(fitting) - 1, min(made.sample, len(fitting))).long().tolist()]
+    return made.fit(passes.whole(*map(list, zip(*some, strict=True))))
+
+
+class _Known(scorers.Scorer):
+    """Scores that are known already, made a batch at a time, so that a threshold can be set on them."""
+
+    name: ClassVar[str] = "known"
+    sample: ClassVar[int] = 0
+
+    def _score(self, x: Tensor) -> Tensor:
+        return x[:, 0]
 
 
 def _apart(held: list[Path], classes: dict[str, list[Path]]) -> None:
@@ -169,9 +232,15 @@ def _split(classes: dict[str, list[Path]]) -> tuple[list[tuple[Path, int]], list
     return fitting, held
 
 
-def _shape(classifier: classifiers.Classifier, size: int | None, first: Path) -> tuple[int, int]:
-    """(H, W) that every image must have."""
+def _shape(classifier: classifiers.Classifier, size: int | None, first: Path) -> tuple[int, ...]:
+    """(H, W) that every image must have, or (C, H, W) of what a transform makes."""
     trained = classifier.size
+    if classifier.transform is not None:
+        if size is not None:
+            raise InputError(
+                f"--size is {size}, expected none: the model's own transform prepares the images.\nLeave it out."
+            )
+        return tuple(transformed(first, classifier.transform).shape)
     if size is not None:
         if trained is not None and trained != (size, size):
             raise InputError(
@@ -185,18 +254,25 @@ def _shape(classifier: classifiers.Classifier, size: int | None, first: Path) ->
     return height, width
 
 
-def _scored(scorer: scorers.Scorer, outputs: Outputs, paths: list[Path], classes: list[str]) -> pd.DataFrame:
+def _scores(scorer: scorers.Scorer, parts: Iterator[Outputs]) -> tuple[Outputs, list[int]]:
+    """Scores as the only column of outputs, and the predicted class of each image, if there are logits."""
+    scores, predicted = [], []
+    for part in parts:
+        scores.append(scorer.score(part).double().cpu())
+        predicted += [] if part.logits is None else part.logits.argmax(dim=1).tolist()
+    return Outputs(torch.cat(scores)[:, None]), predicted
+
+
+def _scored(scorer: scorers.Scorer, passes: Passes, paths: list[Path], classes: Sequence[str]) -> pd.DataFrame:
     assert scorer.calibration is not None
-    scores = scorer.score(outputs).double().cpu()
-    predicted = [""] * len(paths)
-    if outputs.logits is not None:
-        predicted = [classes[place] for place in outputs.logits.argmax(dim=1).tolist()]
+    found, places = _scores(scorer, passes.parts(paths))
+    scores = found.features[:, 0]
     return _table(
         {
             "file": [str(path) for path in paths],
             "score": scores.tolist(),
             "decision": ["in" if accepted else "out" for accepted in (scores >= scorer.calibration.threshold).tolist()],
-            "predicted": predicted,
+            "predicted": [classes[place] for place in places] or [""] * len(paths),
         }
     )
 

@@ -1,4 +1,4 @@
-"""A trained classifier from a file that needs no unpickling: a stored run, or weights of a torchvision architecture."""
+"""A trained classifier: a stored run, weights of a torchvision architecture, or what a user's own function makes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -18,6 +19,7 @@ from ..checks import ArtifactError, InputError
 from ..networks import Network
 from ..recipes import Recipe
 from ..store import Run, Store
+from . import own
 
 TORCHVISION = "torchvision:"
 
@@ -34,6 +36,7 @@ class Classifier:
         classes: names of the ID classes in the order of the logits, where they are known.
         predicts: whether the logits stand for the ID classes; not so behind a projection, nor after learning labels
             other than the true ones.
+        transform: RGB image of Pillow -> preprocessed (C, H, W), where the user's own does all that `prepare` would.
     """
 
     network: nn.Module
@@ -42,6 +45,7 @@ class Classifier:
     size: tuple[int, int] | None = None
     classes: tuple[str, ...] = ()
     predicts: bool = True
+    transform: Callable[[Any], Any] | None = None
 
 
 def load(
@@ -51,19 +55,25 @@ def load(
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
 ) -> Classifier:
-    """A classifier by `torchvision:NAME` with weights, or by the key of a stored run, of which a unique start will do.
+    """A classifier by `torchvision:NAME` with weights, by `FILE.py:FUNCTION`, or by the key of a stored run.
+
+    Of a key, a unique start will do. What the function has to return stands in `own.made`.
 
     Args:
         classes: how many the ID folder holds.
         weights: safetensors file of the architecture's state dict; torchvision only.
-        mean, std: of the training images by channel, on the scale 0..1; torchvision only.
+        mean, std: of the training images by channel, on the scale 0..1; for torchvision, and for a function that
+            returns no transform.
     Raises:
         InputError: an unknown name or key, a run that learned one class alone, an architecture without a linear layer,
-            weights of another network, constants that are missing, out of range or not wanted.
+            weights of another network, constants that are missing, out of range or not wanted, a user's file that
+            fails or returns something else.
         ArtifactError: the weights' file or the run is damaged.
     """
     if model.startswith(TORCHVISION):
         return _torchvision(model.removeprefix(TORCHVISION), classes, weights, mean, std)
+    if own.MARK in model:
+        return _own(model, weights, mean, std)
     if weights is not None or mean or std:
         raise InputError(
             f"--weights, --mean or --std came with the stored run {model!r}, expected none: a run holds its own.\n"
@@ -104,6 +114,19 @@ def _stored(key: str, classes: int) -> Classifier:
     return Classifier(network.eval(), network.prepare, channels, size, names, predicts)
 
 
+def _own(model: str, weights: Path | None, mean: Sequence[float], std: Sequence[float]) -> Classifier:
+    if weights is not None:
+        raise InputError(f"--weights came with {model}, expected none.\nLet the function load them.")
+    network, transform = own.made(model)
+    if transform is None:
+        return Classifier(network.eval(), _standardise(mean, std), 3)
+    if mean or std:
+        raise InputError(
+            f"--mean or --std came with {model}, expected none: its transform prepares the images.\nLeave them out."
+        )
+    return Classifier(network.eval(), lambda images: images, 3, transform=transform)
+
+
 def _torchvision(
     name: str, classes: int, weights: Path | None, mean: Sequence[float], std: Sequence[float]
 ) -> Classifier:
@@ -117,6 +140,19 @@ def _torchvision(
             f"{TORCHVISION}{name} came without --weights, expected a safetensors file: nothing is downloaded.\n"
             "Write one with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
         )
+    prepare = _standardise(mean, std)
+    network = models.get_model(name, weights=None, num_classes=classes)
+    if not any(isinstance(module, nn.Linear) for module in network.modules()):
+        raise InputError(
+            f"{TORCHVISION}{name} has no linear layer, expected one before its logits: scorers take what feeds it.\n"
+            f"Use another architecture, such as {TORCHVISION}resnet18, or extract(model, images, layer=...) in Python."
+        )
+    _fill(network, weights, f"{name} with {classes} classes, as --id-folder holds")
+    return Classifier(network.eval(), prepare, 3)
+
+
+def _standardise(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
+    """uint8 (B, H, W, 3) -> (B, 3, H, W) by the constants of training."""
     for option, values in (("--mean", mean), ("--std", std)):
         in_range = all(0 <= value <= 1 and (value > 0 or option == "--mean") for value in values)  # not so for NaN
         if len(values) != 3 or not in_range:
@@ -125,19 +161,8 @@ def _torchvision(
                 f"those of training{'' if option == '--mean' else ', all above 0'}.\n"
                 "torchvision's own weights: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
             )
-    network = models.get_model(name, weights=None, num_classes=classes)
-    if not any(isinstance(module, nn.Linear) for module in network.modules()):
-        raise InputError(
-            f"{TORCHVISION}{name} has no linear layer, expected one before its logits: scorers take what feeds it.\n"
-            f"Use another architecture, such as {TORCHVISION}resnet18, or extract(model, images, layer=...) in Python."
-        )
-    _fill(network, weights, f"{name} with {classes} classes, as --id-folder holds")
     shift, scale = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (mean, std))
-
-    def prepare(images: Tensor) -> Tensor:
-        return (images.permute(0, 3, 1, 2).float() / 255 - shift) / scale
-
-    return Classifier(network.eval(), prepare, 3)
+    return lambda images: (images.permute(0, 3, 1, 2).float() / 255 - shift) / scale
 
 
 def _fill(network: nn.Module, path: Path, what: str) -> None:
@@ -146,7 +171,9 @@ def _fill(network: nn.Module, path: Path, what: str) -> None:
         tensors = safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise ArtifactError(
-            f"{path} cannot be read ({error}), expected a safetensors file.\nWrite it again."
+            f"{path} cannot be read ({error}), expected a safetensors file.\n"
+            "Write it again; from a file of torch.save: "
+            f"safetensors.torch.save_file(torch.load({str(path)!r}, weights_only=True), 'weights.safetensors')"
         ) from error
     own = network.state_dict()
     wrong = [f"{key} is missing" for key in own if key not in tensors]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,15 @@ def classes_in(folder: Path, wanted: Sequence[str] = ()) -> dict[str, list[Path]
     return {name: images_in(folder / name) for name in wanted or names}
 
 
+def to_score(path: Path) -> list[Path]:
+    """One image file, or all below a folder.
+
+    Raises:
+        InputError: nothing there, or no image in it.
+    """
+    return [path] if path.is_file() else images_in(path)
+
+
 def read(path: Path, channels: int, size: int | None = None) -> NDArray[np.uint8]:
     """One image as uint8 (H, W, C); with `size`, its shorter side is resized to it and the centre cut out.
 
@@ -62,30 +72,56 @@ def read(path: Path, channels: int, size: int | None = None) -> NDArray[np.uint8
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def transformed(path: Path, transform: Callable[[Any], Any]) -> Tensor:
+    """One image as a user's own transform gives it, float (C, H, W), from an RGB image of Pillow.
+
+    Raises:
+        InputError: the file cannot be read as an image, or the transform gives something else.
+    """
+    made = transform(opened(path, "RGB"))
+    if not isinstance(made, Tensor) or made.ndim != 3 or not made.is_floating_point():
+        found = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
+        raise InputError(
+            f"the transform made {found} of {path}, expected a float tensor (C, H, W).\n"
+            "End it in ToTensor and Normalize, as those of torchvision do."
+        )
+    return made
+
+
 @dataclass
 class Files(Dataset[tuple[Tensor, int]]):
-    """Image files as uint8 (H, W, C) with their labels, all of one shape.
+    """Image files as uint8 (H, W, C), or as a transform makes them, with their labels, all of one shape.
 
     Attributes:
         paths, labels: the files and their class indices.
         channels: 1 or 3.
         size: to resize to, or None.
-        shape: (H, W) that every image must have.
+        shape: (H, W) that every image must have; (C, H, W) of what the transform makes.
+        transform: of a user's own, or None.
     """
 
     paths: Sequence[Path]
     labels: Sequence[int]
     channels: int
     size: int | None
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
+    transform: Callable[[Any], Any] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if self.transform is not None:
+            made = transformed(self.paths[index], self.transform)
+            if made.shape != self.shape:
+                raise InputError(
+                    f"the transform made {tuple(made.shape)} of {self.paths[index]}, expected {self.shape} as of the "
+                    "others.\nLet it resize and crop every image to one size."
+                )
+            return made, self.labels[index]
         pixels = read(self.paths[index], self.channels, self.size)
         if pixels.shape[:2] != self.shape:
-            (high, wide), (rows, columns) = pixels.shape[:2], self.shape
+            (high, wide), (rows, columns) = pixels.shape[:2], self.shape[:2]
             raise InputError(
                 f"{self.paths[index]} is {wide}x{high} pixels, expected {columns}x{rows} as the others.\n"
                 f"Pass --size {min(self.shape)} to resize every image, the ID images included."

@@ -5,11 +5,14 @@ import numpy as np
 
 def measure(features, labels, weight=None, bias=None):
     classes, n = int(labels.max()) + 1, len(labels)
+    given, features = features.dtype, features.astype(np.float64)
     means = np.array([features[labels == c].mean(axis=0) for c in range(classes)])
     centred = means - means.mean(axis=0)
     within = sum(np.outer(f - means[y], f - means[y]) for f, y in zip(features, labels, strict=True)) / n
-    between = sum(np.outer(m, m) for m in centred) / classes
-    result = {"nc1": np.trace(within @ np.linalg.pinv(between, rcond=1e-10, hermitian=True)) / classes}
+    # By M+ and not by S_B, whose eigenvalues are squares: float64 holds none of them below 1e-16 of the largest.
+    cut = max(1e-10, max(centred.shape) * (2.0**-52 if given == np.float64 else 2.0**-23))
+    inverse = np.linalg.pinv(centred.T, rcond=cut)
+    result = {"nc1": np.trace(within @ (classes * inverse.T @ inverse)) / classes}
     result["nc2_norm_means"], result["nc2_angle_means"] = simplex(centred)
     if weight is not None:
         result["nc2_norm_weights"], result["nc2_angle_weights"] = simplex(weight)

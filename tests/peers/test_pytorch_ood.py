@@ -1,33 +1,20 @@
 """Scores beside pytorch-ood's on the same features: equal up to sign and a factor that is stated, or why not.
 
-pytorch-ood's scores are larger for OOD, so its negation stands beside ours. Needs the extra `peers`.
+pytorch-ood's scores are larger for OOD, so its negation stands beside ours. Needs the extra `peers`, a part of `test`.
 """
 
 import dataclasses
-import warnings
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ood_core import _torchvision, scorers
-from ood_core.checks import InputError
+from ood_core import scorers
 from tests.scorers.cases import CLASSES, DIM, outputs
 
 TRAIN, NEW = outputs(dtype=torch.float32), outputs((7, 9, 8, 6), dtype=torch.float32, seed=1)
 N = len(TRAIN)
-
-
-@pytest.fixture(scope="module")
-def peer():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what its own imports warn of is not ours to mend
-        try:
-            _torchvision.torchvision()
-        except InputError as error:
-            pytest.skip(str(error).splitlines()[0])
-        return pytest.importorskip("pytorch_ood.detector", reason="pip install 'ood-core[peers]'")
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ from ood_core.outputs import unit
 from tests.scorers.cases import outputs
 
 
-def test_neighbours_are_those_of_faiss():
-    faiss = pytest.importorskip("faiss", reason="pip install 'ood-core[peers]'")
+def test_neighbours_are_those_of_faiss(faiss):
     bank, rows = torch.randn(2000, 48).relu(), torch.randn(100, 48).relu()
     index = faiss.IndexFlatL2(48)
     index.add(unit(bank).numpy())

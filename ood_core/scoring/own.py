@@ -1,0 +1,59 @@
+"""A user's own model, made by a function in a Python file of theirs. That file is run."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..checks import InputError
+
+MARK = ".py:"
+EXPECTED = "expected a torch module, or a pair of one and a transform of Pillow's images"
+
+
+def made(model: str) -> tuple[nn.Module, Callable[[Any], Any] | None]:
+    """The network, and the transform if there is one, that `PATH/FILE.py:FUNCTION` returns.
+
+    The function is called without arguments. It returns a torch module, with its weights, that maps a batch of images
+    to logits (B, C), classes in the order of the ID folder's sorted sub-folders; or a pair of that and a transform,
+    which maps one RGB image of Pillow to a float tensor (C, H, W), as `torchvision.transforms` do. The file can import
+    what lies beside it.
+
+    Raises:
+        InputError: no such file or function, either fails, or it returns something else.
+    """
+    place, _, name = model.rpartition(":")
+    path = Path(place).expanduser()
+    if not path.is_file():
+        raise InputError(f"{path} is not a file, expected a Python file for --model FILE.py:FUNCTION.\nCheck the path.")
+    spec = importlib.util.spec_from_file_location(f"_own_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # dataclasses look there for the types of their fields
+    sys.path.insert(0, str(path.parent.absolute()))
+    try:
+        spec.loader.exec_module(module)
+        function = getattr(module, name, None)
+        found = function() if callable(function) else None
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        raise InputError(
+            f"{path} failed{f' in line {lines[-1]}' if lines else ''} ({type(error).__name__}: {error}), {EXPECTED}.\n"
+            f"Try it: it must run by itself, and {name}() without arguments."
+        ) from error
+    finally:
+        sys.path.remove(str(path.parent.absolute()))
+    if not callable(function):
+        raise InputError(f"{path} has no function {name!r}, expected one that returns the model.\nCheck its name.")
+    network, transform = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
+    if not isinstance(network, nn.Module) or not (transform is None or callable(transform)):
+        given = ", ".join(type(part).__name__ for part in (found if isinstance(found, tuple) else (found,)))
+        raise InputError(f"{name} of {path} returned {given}, {EXPECTED}.\nReturn model, or model, transform.")
+    return network, transform

@@ -1,0 +1,113 @@
+"""Image files through a classifier, as `Outputs`."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+from tqdm import tqdm
+
+from ..checks import InputError
+from ..features import extract
+from ..outputs import Outputs
+from .classifiers import Classifier
+from .folders import Files
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How files become outputs.
+
+    Attributes:
+        classifier: the network and what it takes.
+        size, shape: as in `Files`.
+        classes: how many columns its logits must have, where they stand for classes.
+        layers: further layers to keep.
+        keeps_images: for scorers that read the images: these are then scored a batch at a time, never kept together.
+        batch_size, workers: of the loader; workers read and resize, the network runs here.
+        device, progress: as in `extract`.
+    """
+
+    classifier: Classifier
+    size: int | None
+    shape: tuple[int, ...]
+    classes: int
+    layers: Sequence[str] = ()
+    keeps_images: bool = False
+    batch_size: int = 64
+    workers: int = 0
+    device: torch.device | str = "cpu"
+    progress: bool = False
+
+    def whole(self, paths: Sequence[Path], labels: Sequence[int] | None = None) -> Outputs:
+        """All of them together."""
+        return self._outputs(self._batches(paths, labels))
+
+    def parts(self, paths: Sequence[Path]) -> Iterator[Outputs]:
+        """The same in order, together unless the images would be kept."""
+        if not self.keeps_images:
+            yield self.whole(paths)
+            return
+        for batch in self._batches(paths, None):
+            yield self._outputs(iter([batch]))
+
+    def _batches(
+        self, paths: Sequence[Path], labels: Sequence[int] | None
+    ) -> Iterator[tuple[Tensor, Tensor] | tuple[Tensor]]:
+        taken = self.classifier
+        files = _Told(Files(paths, labels or [0] * len(paths), taken.channels, self.size, self.shape, taken.transform))
+        # Forked where that can be done: a user's transform need not be one that can be pickled.
+        fork = self.workers > 0 and "fork" in multiprocessing.get_all_start_methods()
+        loader = DataLoader(
+            files,
+            batch_size=self.batch_size,
+            num_workers=self.workers,
+            collate_fn=_collated,
+            multiprocessing_context="fork" if fork else None,
+        )
+        for batch in tqdm(loader, disable=not self.progress, unit="batch"):
+            if isinstance(batch, InputError):
+                raise batch
+            prepared = taken.prepare(batch[0])
+            yield (prepared,) if labels is None else (prepared, batch[1])
+
+    def _outputs(self, batches: Iterator[tuple[Tensor, Tensor] | tuple[Tensor]]) -> Outputs:
+        found = extract(
+            self.classifier.network, batches, layers=self.layers, device=self.device, keep_inputs=self.keeps_images
+        )
+        if not self.classifier.predicts:
+            return replace(found, logits=None, head=None, correct=None)
+        if found.logits is None or found.logits.shape[1] != self.classes:
+            columns = "none" if found.logits is None else found.logits.shape[1]
+            raise InputError(
+                f"the network gives {columns} logits an image, expected {self.classes}, one for each class of the ID "
+                "images.\nMake one sub-folder for each class the network was trained on."
+            )
+        return found
+
+
+@dataclass
+class _Told(Dataset[Any]):
+    """Files whose refusals come as values: raised in a worker, one would hold that process's traceback as its text."""
+
+    files: Files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | InputError:
+        try:
+            return self.files[index]
+        except InputError as error:
+            return error
+
+
+def _collated(items: list[Any]) -> Any:
+    refused = next((item for item in items if isinstance(item, InputError)), None)
+    return default_collate(items) if refused is None else refused
