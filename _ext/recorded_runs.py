@@ -1,4 +1,4 @@
-"""Check the recorded runs before a build: an edited file, or a measurement older than the code, is a warning."""
+"""Check the recorded runs before a build: one that is missing, edited or older than the code is a warning."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ log = logging.getLogger(__name__)
 def check(_: Sphinx) -> None:
     """One warning for each recorded run with a problem; with -W the build fails."""
     from ood_core import recipes
-    from ood_core.verify import verify_recorded
+    from ood_core.verify import verify_index, verify_recorded
 
+    for scale in recipes.SCALES:
+        for found in verify_index(scale):
+            log.warning("recorded run %s (%s, seed %s): %s", found.run, scale, found.seed, found.problem)
     for page in recipes.pages():
         for scale in recipes.SCALES:
             for found in verify_recorded(page, scale):

@@ -1,35 +1,48 @@
 """Recorded runs: what git keeps of a run, as small tables with provenance.
 
+    book/results/<scale>/index.csv                      key, recipe, seed and SHA-256 of run.json of every recorded run
     book/results/<scale>/<train key>/run.json           recipe, seed, digests, versions, hardware, seconds, checksums
                                      rows.csv           tidy rows, with key and identity of what made each
                                      history.csv        one row an epoch
                                      model.safetensors  the weights, where they are small
+                                     scores.npz         of seed 0: what figures show, and metrics are computed from
 
 A run is recorded under its train key, so pages share it, and rows are joined with page and recipe when they are read.
+A run takes two or three megabytes. Scores add up to two to one run of a recipe: those of ID test and OOD images by the
+scorers that a recipe of any page follows through training, and what measures leave for pictures.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import safetensors.torch
 from torch import Tensor
 
-from . import paths
+from . import metrics, paths
 from .checks import ArtifactError
-from .measure import COLUMNS, jobs
+from .measure import COLUMNS, CORRECT, embedding, jobs, parse_score_name
 from .recipes import Recipe
-from .store import Run
+from .store import Run, Scores
 
 WEIGHT_BYTES = 2 * 2**20  # weights up to this size are recorded, so that a later scorer needs no training
+SCORED = 0  # the seed whose scores are recorded
+# Rounding a score to float32 makes ties, each of which moves a metric by at most one image: a scorer whose metrics move
+# by this much or more is recorded in float64. One image of 10,000 at a threshold is just that much.
+ROUNDING = 1e-4
+LEFT = ("hidden_gap", "hidden_bound", embedding.NAME)  # what measures leave among the scores, for pictures
+INDEX = ("key", "recipe", "seed", "sha256")
 SAID_ONCE = ("run", "scale", "seed", "id_set")  # columns that run.json says for all rows
 
 
@@ -63,6 +76,14 @@ class Recorded:
         """Tensors of the trained network, or None where they were too large to record."""
         name = "model.safetensors"
         return safetensors.torch.load(self._read(name)) if name in self.info["files"] else None
+
+    def scores(self) -> Scores | None:
+        """Scores by `scorer|layer|params|set` as stored, in float64, or None where they are not recorded."""
+        name = "scores.npz"
+        if name not in self.info["files"]:
+            return None
+        with np.load(io.BytesIO(self._read(name)), allow_pickle=False) as file:
+            return {name: file[name].astype(np.float64) for name in file.files}
 
     def check(self) -> None:
         """Read every file and compare it with its checksum.
@@ -121,9 +142,34 @@ def every(scale: str) -> Iterator[Recorded]:
             yield found
 
 
-def put(run: Run) -> Recorded:
-    """Record a stored run; an older record of it is replaced. Rows that no recipe asks for any more are kept."""
-    place = folder(run.info["recipe"]["scale"]) / run.key
+def index(scale: str) -> dict[str, dict[str, str]]:
+    """What `index.csv` of a scale lists: key -> recipe, seed, sha256; empty where nothing has been recorded.
+
+    Raises:
+        ArtifactError: it is not a table of these columns with a line a key.
+    """
+    path = folder(scale) / "index.csv"
+    try:
+        lines = [*csv.reader(io.StringIO(path.read_text(encoding="utf-8")))]
+    except FileNotFoundError:
+        return {}
+    found = {line[0]: dict(zip(INDEX[1:], line[1:], strict=False)) for line in lines[1:] if line}
+    if lines[:1] != [list(INDEX)] or any(len(line) != len(INDEX) for line in lines) or len(found) < len(lines) - 1:
+        raise ArtifactError(
+            f"{path} is damaged, expected the columns {', '.join(INDEX)} and one line a run.\nCheck it out again."
+        )
+    return found
+
+
+def put(run: Run, followed: Collection[tuple[str, str, str]] = ()) -> Recorded:
+    """Record a stored run and list it; an older record of it is replaced. Rows that no recipe asks for are kept too.
+
+    Args:
+        followed: scorer, layer and parameters of the scores to record, where the seed is `SCORED`.
+    """
+    scale = run.info["recipe"]["scale"]
+    place = folder(scale) / run.key
+    listed = index(scale)
     rows = run.rows().drop(columns=list(SAID_ONCE))
     weights = (run.folder / "model.safetensors").read_bytes()
     files = {
@@ -132,15 +178,58 @@ def put(run: Run) -> Recorded:
     }
     if len(weights) <= WEIGHT_BYTES:
         files["model.safetensors"] = weights
+    if int(run.info["seed"]) == SCORED:
+        files["scores.npz"] = _packed(run.scores(), followed)
     left_out = ("files", "seal", "early_epochs", "format")
     info = {name: value for name, value in run.info.items() if name not in left_out}
     info["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    files["run.json"] = (json.dumps(info, indent=1, sort_keys=True) + "\n").encode()
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     for name, content in files.items():
         (place / name).write_bytes(content)
-    (place / "run.json").write_text(json.dumps(info, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    # Only this run's line: whatever else differs from the index is for `verify` to tell.
+    digest = hashlib.sha256(files["run.json"]).hexdigest()
+    listed[run.key] = {"recipe": info["recipe"]["id"], "seed": str(info["seed"]), "sha256": digest}
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [INDEX, *((key, *(listed[key][column] for column in INDEX[1:])) for key in sorted(listed))]
+    )
+    (folder(scale) / "index.csv").write_text(text.getvalue(), encoding="utf-8")
     return Recorded(place, info)
+
+
+def _packed(scores: Scores, followed: Collection[tuple[str, str, str]]) -> bytes:
+    """Scores of some scorers and what is left for pictures, in float32 unless that would move a metric."""
+    kept: dict[str, Any] = {}
+    for score in {parse_score_name(name)[:3]: None for name in scores}:
+        if score not in followed and score[0] != parse_score_name(CORRECT)[0] and score[0] not in LEFT:
+            continue
+        own = {name: values for name, values in scores.items() if parse_score_name(name)[:3] == score}
+        small: dict[str, Any] = {name: values.astype(np.float32) for name, values in own.items()}
+        truth = {CORRECT: scores[CORRECT]} if CORRECT in scores else {}
+        exact, near = evaluated(own | truth), evaluated(small | truth)
+        kept |= small if all(agree(near[which], value, ROUNDING) for which, value in exact.items()) else own
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **kept)
+    return packed.getvalue()
+
+
+def evaluated(scores: Scores) -> dict[tuple[str, str, str, str, str], float]:
+    """Every OOD metric that scores give, by scorer, layer, params, OOD set and metric."""
+    correct = scores[CORRECT] > 0 if CORRECT in scores else None
+    found: dict[tuple[str, str, str, str, str], float] = {}
+    for name, ood in scores.items():
+        scorer, layer, params, ood_set = parse_score_name(name)
+        if ood_set:
+            again = metrics.evaluate(scores[f"{scorer}|{layer}|{params}|"], ood, correct=correct)
+            found |= {(scorer, layer, params, ood_set, metric): value for metric, value in again.items()}
+    return found
+
+
+def agree(value: float, other: float, tolerance: float) -> bool:
+    """Whether two numbers differ by less than a tolerance, or are both NaN."""
+    return abs(value - other) < tolerance or (isnan(value) and isnan(other))
 
 
 def split(run: Recorded, recipe: Recipe) -> tuple[pd.DataFrame, int]:

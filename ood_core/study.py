@@ -18,10 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from . import claims, data, parallel, paths, rankings, recipes, recorded, tables
 from .checks import InputError, choice
 from .comparison import final
-from .measure import COLUMNS, Sets, embedding, parse_score_name
+from .measure import COLUMNS, Sets, detection, embedding, parse_score_name
 from .measure import jobs as measurements
 from .runs import Planned, look_up, merged, setup, train_along, train_key
 from .store import Run, Store
+from .tables.verdicts import PLURALS
 from .workers import Progress, run_all
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "record",
     "recorded_rows",
     "recorded_runs",
+    "recorded_scores",
     "run_or_load",
     "run_or_load_all",
     "scoreboard",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 PAPERS = ("l2-norm", "l2-collapse", "nan", "clusters", "isomax")
+DEVICES = {"tiny": "two CPU cores", "small": "two CPU cores", "paper": "one GPU"}  # what a recipe's minutes are about
 _DERIVED = {"clusters": rankings.derived}  # by page: rows that take several runs
 
 
@@ -308,12 +311,37 @@ def recorded_runs(page: str, scale: str) -> list[tuple[recipes.Recipe, recorded.
     return found
 
 
+def recorded_scores(
+    page: str, scale: str, recipe: str, seed: int = recorded.SCORED
+) -> dict[tuple[str, str, str, str], NDArray[np.float64]] | None:
+    """Scores of one recorded run in the form of `Results.scores`, or None where they are not recorded.
+
+    Of seed 0 there are those of scorers that some page follows through training, most of them rounded to float32.
+    """
+    have = recipes.load(page, scale)
+    run = recorded.get(scale, train_key(have[choice("recipe", recipe, have)], seed))
+    scores = None if run is None else run.scores()
+    return None if scores is None else {parse_score_name(name): values for name, values in scores.items()}
+
+
 def record(page: str, scale: str, seeds: int, only: Collection[str] = ()) -> list[recorded.Recorded]:
     """Record those of a page's runs that are stored and whole, see `recorded`; the others are left out."""
     found = Store()
     whole = [item for item in plan(page, scale, seeds, found, only) if item.state == "stored"]
     runs = [found.get(item.key) for item in whole]
-    return [recorded.put(run) for run in runs if run is not None]
+    followed = _followed(scale)
+    return [recorded.put(run, followed.get(run.key, ())) for run in runs if run is not None]
+
+
+def _followed(scale: str) -> dict[str, set[tuple[str, str, str]]]:
+    """Scorer, layer and parameters that any page follows through training, by the run whose scores are recorded."""
+    found: dict[str, set[tuple[str, str, str]]] = {}
+    for page in (name for name in recipes.pages() if scale in recipes.page(name).scales):
+        for recipe in recipes.load(page, scale).values():
+            scores = [score for score in recipe.evaluate.scores if score.through_training]
+            own = {(score.scorer, *detection.canonical(score)) for score in scores}
+            found.setdefault(train_key(recipe, recorded.SCORED), set()).update(own)
+    return found
 
 
 def verdicts(page: str, results: Results | None = None) -> dict[str, list[claims.Verdict] | None]:
@@ -322,9 +350,39 @@ def verdicts(page: str, results: Results | None = None) -> dict[str, list[claims
     found: dict[str, list[claims.Verdict] | None] = {}
     for scale in recipes.SCALES:
         live = results is not None and results.request.scale == scale
-        rows = results.rows if live and results is not None else recorded_rows(page, scale)
-        found[scale] = None if rows is None else claims.judge(asked, rows)
+        if live and results is not None:
+            found[scale] = claims.judge(asked, results.rows)
+            continue
+        rows = recorded_rows(page, scale)
+        found[scale] = None if rows is None else claims.judge(asked, rows, missing=_missing(page, scale, rows))
     return found
+
+
+def _missing(page: str, scale: str, rows: pd.DataFrame) -> Callable[[Sequence[str], int], str]:
+    """Says which runs of some recipes are not recorded and how long they take; `rankings.ALL` is every recipe."""
+    minutes = {name: recipe.minutes for name, recipe in recipes.load(page, scale).items()}
+    have = rows.groupby("recipe")["seed"].nunique().to_dict()
+
+    def tell(names: Sequence[str], seeds: int) -> str:
+        asked = minutes if rankings.ALL in names else [name for name in names if name in minutes]
+        left = {name: seeds - have.get(name, 0) for name in asked if have.get(name, 0) < seeds}
+        if not left:
+            return ""
+        named = ", ".join(left) if len(left) < 5 else f"{len(left)} recipes"
+        runs, most = sum(left.values()), max(left.values())
+        counted = f"{most} seed{'s' if most > 1 else ''}{' each' if len(left) > 1 else ''}"
+        counted = counted if runs == most * len(left) else f"{runs} runs"
+        total = sum(minutes[name] * count for name, count in left.items())
+        return f"{named}, {counted}, about {duration(total)} on {DEVICES[scale]}"
+
+    return tell
+
+
+def duration(minutes: float) -> str:
+    """Minutes for people."""
+    if minutes >= 120:
+        return f"{minutes / 60:.1f} hours"
+    return f"{minutes:.0f} minutes" if minutes >= 10 else f"{minutes:.1f} minutes"
 
 
 def scoreboard() -> tables.Html:
@@ -344,16 +402,37 @@ def scoreboard() -> tables.Html:
 
 
 def status() -> pd.DataFrame:
-    """What has run: one row a page and scale, with runs, seconds of training, versions, hardware and commits."""
+    """What has run: one row a page and scale, with runs, verdicts, seconds of training, versions, hardware, commits."""
     lines = []
     for page in recipes.pages():
         for scale in recipes.page(page).scales:
-            stored = [item for item in plan(page, scale, recipes.page(page).seeds[scale]) if item.state == "stored"]
-            found = [run for run in (Store().get(item.key) for item in stored) if run is not None]
-            infos = [run.info for run in found] if scale == "tiny" else [r.info for _, r in recorded_runs(page, scale)]
-            if infos:
-                lines.append({"page": page, "scale": scale, **_told(infos)})
+            if scale == "tiny":
+                live = _stored(page, scale)
+                infos, rows = [run.info for run in live.stored.values()], live.rows if live.stored else None
+            else:
+                infos, rows = [run.info for _, run in recorded_runs(page, scale)], recorded_rows(page, scale)
+            if rows is not None:
+                told = _told(infos)
+                first = {"page": page, "scale": scale, "runs": told.pop("runs"), "result": _result(page, rows)}
+                lines.append(first | told)
     return pd.DataFrame(lines)
+
+
+def _stored(page: str, scale: recipes.Scale) -> Results:
+    """What `run_or_load` would show without training or measuring anything."""
+    request, found = Request.check(page=page, scale=scale, seeds=recipes.page(page).seeds[scale]), Store()
+    whole = [item for item in plan(page, scale, request.seeds, found) if item.state == "stored"]
+    runs = {(item.recipe.id, item.seed): found.get(item.key) for item in whole}
+    stored = {which: run for which, run in runs.items() if run is not None}
+    return Results(request, {item.recipe.id: item.recipe for item in whole}, stored, frozenset())
+
+
+def _result(page: str, rows: pd.DataFrame) -> str:
+    """Verdicts by number, such as "7 hold, 2 do not hold"; a page that states no claims has none."""
+    if page not in PAPERS:
+        return "no claims"
+    counts = claims.summary(claims.judge(claims.load(page), rows))
+    return ", ".join(f"{n} {PLURALS.get(word, word) if n > 1 else word}" for word, n in counts.items() if n)
 
 
 def _told(infos: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isnan
 
 import numpy as np
+import pandas as pd
 
-from . import metrics
+from . import recorded
 from .checks import ArtifactError
 from .measure import COLUMNS, CORRECT, MEASURES, jobs, parse_score_name
 from .recipes import Recipe
-from .recorded import Recorded, split
+from .recorded import Recorded, agree, evaluated, split
 from .runs import measured
-from .store import Run, Store
+from .store import Run, Scores, Store
 from .study import recorded_runs
 
 
@@ -54,8 +55,38 @@ def readable(store: Store) -> tuple[list[Run], list[Finding]]:
     return runs, damaged
 
 
+def verify_index(scale: str) -> list[Finding]:
+    """A finding for each recorded run of a scale that is missing, not listed in its index, or listed otherwise.
+
+    A run's `run.json` has the checksums of its files, and the index that of each `run.json`.
+    """
+    try:
+        listed = recorded.index(scale)
+    except ArtifactError as error:
+        return [Finding("index.csv", None, None, 0, str(error).partition("\n")[0])]
+    there = {path.parent.name: path for path in recorded.folder(scale).glob("*/run.json")}
+    found = []
+    for key in sorted({*listed, *there}):
+        problem = ""
+        if key not in there:
+            problem = "index.csv lists it, and it is not there: check it out again, or record it again"
+        elif key not in listed:
+            problem = "index.csv does not list it: record it again, or delete it"
+        elif (digest := hashlib.sha256(there[key].read_bytes()).hexdigest()) != listed[key]["sha256"]:
+            problem = f"run.json has SHA-256 {digest[:16]}..., index.csv lists {listed[key]['sha256'][:16]}...: "
+            problem += "check it out again, or record it again"
+        if problem:
+            line = listed.get(key, {})
+            seed = int(line["seed"]) if line else None
+            found.append(Finding(key, line.get("recipe"), seed, 0, problem))
+    return found
+
+
 def verify_recorded(page: str, scale: str, again: bool = False) -> list[Finding]:
-    """Check a page's recorded runs: files by checksum, and that no measurement is older than the code.
+    """Check a page's recorded runs: files by checksum, that no measurement is older than the code, and metrics.
+
+    Metrics that the page asks for are computed again from the scores, where these are recorded; they agree if they
+    differ by less than `recorded.ROUNDING`. Whether a run is missing, `verify_index` tells.
 
     Args:
         again: measure the recorded weights once more, where the image sets are at hand, and compare every number of the
@@ -74,6 +105,13 @@ def _verify_recorded(run: Recorded, recipe: Recipe, again: bool) -> Finding:
         return Finding(run.key, recipe.id, seed, 0, str(error).partition("\n")[0])
     if stale:
         wrong.append(f"{stale} measurements are older than the code: run and record again")
+    scores = run.scores()
+    if scores is not None:
+        asked = set(rows[["scorer", "layer", "params", "ood_set"]].itertuples(index=False, name=None))
+        asked |= {(*score, "") for *score, _ in asked}
+        shown = {name: values for name, values in scores.items() if parse_score_name(name) in asked or name == CORRECT}
+        count, differing = _computed_again(rows, shown, recorded.ROUNDING)
+        wrong += differing
     weights = run.weights() if again else None
     if again and weights is None:
         wrong.append("no weights are recorded to measure again")
@@ -83,7 +121,7 @@ def _verify_recorded(run: Recorded, recipe: Recipe, again: bool) -> Finding:
         last = rows[rows["key"].isin({job.key(run.key) for job in todo})].reset_index(drop=True)
         fresh = measured(recipe, seed, run.key, weights, todo)
         found = last.merge(fresh, on=[name for name in COLUMNS if name not in ("value", "n")], suffixes=("", "_again"))
-        count = len(found)
+        count = max(count, len(found))  # what scores give is among them
         apart = ~np.isclose(found["value"], found["value_again"], rtol=1e-4, atol=1e-4, equal_nan=True)
         wrong += [
             f"{r.scorer} on {r.ood_set}: {r.metric} is {r.value}, not {r.value_again}"
@@ -107,19 +145,18 @@ def _verify(run: Run) -> Finding:
         rows, scores = run.rows(), run.scores()
     except ArtifactError as error:
         return Finding(run.key, recipe, seed, 0, str(error).partition("\n")[0])
+    count, wrong = _computed_again(rows, scores, 1e-9)
+    return Finding(run.key, recipe, seed, count, _few(wrong))
+
+
+def _computed_again(rows: pd.DataFrame, scores: Scores, tolerance: float) -> tuple[int, list[str]]:
+    """How many OOD metrics the scores give, and which of them the rows of the last epoch do not have so."""
     last = rows[(rows["split"] == "test") & (rows["epoch"] == rows["epoch"].max())]
     columns = (last[name] for name in ("scorer", "layer", "params", "ood_set", "metric"))
     kept = dict(zip(zip(*columns, strict=True), last["value"], strict=True))
-    count, wrong = 0, []
-    correct = scores[CORRECT] > 0 if CORRECT in scores else None
-    for name, ood in scores.items():
-        *score, ood_set = parse_score_name(name)
-        if not ood_set:
-            continue
-        again = metrics.evaluate(scores["|".join((*score, ""))], ood, correct=correct)
-        count += len(again)
-        for metric, value in again.items():
-            was = kept.get((*score, ood_set, metric))
-            if was is None or not (abs(was - value) < 1e-9 or (isnan(was) and isnan(value))):
-                wrong.append(f"{score[0]} on {ood_set}: {metric} is {was}, the scores give {value}")
-    return Finding(run.key, recipe, seed, count, _few(wrong))
+    found, wrong = evaluated(scores), []
+    for which, value in found.items():
+        was = kept.get(which)
+        if was is None or not agree(was, value, tolerance):
+            wrong.append(f"{which[0]} on {which[3]}: {which[4]} is {was}, the scores give {value}")
+    return len(found), wrong

@@ -129,6 +129,32 @@ def test_what_is_not_recorded_is_not_run_and_says_why():
     assert "seed 2" in lost.note
 
 
+def test_what_has_not_run_says_what_it_waits_for():
+    def missing(names, seeds):
+        return f"{', '.join(names)} x {seeds}"
+
+    b = {"recipe": "wide", "metric": "auroc", "minus": "other"}
+    two = part(**{**PAIR, "b": b})
+    rows = auroc("l2", [0.9, 0.91, 0.92]) + auroc("wide", [0.8, 0.81, 0.82])
+    extra = part(name="extra", a={"recipe": "deep", "metric": "auroc"})
+    aside = part(name="aside", a={"recipe": "l2", "metric": "no such"}, counts=False)
+    asked = [
+        claim(part(name="first"), two | {"name": "second"}, aside, extra, min_seeds=3),
+        claim(aside | {"counts": True}, id="T2"),
+    ]
+    first, second = claims.judge(asked, pd.DataFrame(rows), missing=missing)
+    assert (first.word, first.note) == ("not run", "waits for l2, wide, other, deep x 3")
+    assert [p.note for p in first.parts][1::2] == ["waits for l2, wide, other x 3", "waits for deep x 3"]
+    for found in (first.parts[2], second):  # its runs are there: what they lack is the reason
+        assert found.note.startswith("nothing is recorded with metric")
+    assert claims.judge(asked, pd.DataFrame(rows))[0].note == "no run of recipe other is recorded"
+    assert (
+        claims.judge(asked, pd.DataFrame(rows), missing=lambda *_: "")[0].note == "no run of recipe other is recorded"
+    )
+    (short,) = claims.judge([claim(part(), min_seeds=5)], pd.DataFrame(rows), missing=missing)
+    assert short.note == "3 of 5 seeds: numbers without a verdict, which waits for l2 x 5"
+
+
 def test_fewer_seeds_than_asked_describe():
     found = claims.judge([claim(part(), min_seeds=5)], pd.DataFrame(auroc("l2", [0.9, 0.91, 0.92, 0.93])))[0]
     assert (found.word, found.n) == ("descriptive", 4)

@@ -8,10 +8,11 @@ import sys
 import warnings
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
-from ood_core import cli, recipes
-from ood_core.cli.options import show
+from ood_core import cli, recipes, study
+from ood_core.cli.options import PAGE, show
 from ood_core.models import backbone
 from ood_core.store import Store
 from tests.made_page import changed
@@ -87,11 +88,45 @@ def test_plan_says_what_is_there_and_what_is_left(made, call):
         assert row["network"] == f"{settings.name} x{settings.width}"
         assert (row["page"], row["data"], row["on"]) == ("made", "digits", "two CPU cores")
         assert (row["epochs"], row["minutes a run"]) == (page["ce"].epochs, page["ce"].minutes)
-    left = "4 runs: 0 stored, 0 to measure, 4 to train, about 12.0 minutes on two CPU cores"
+    left = "4 runs: 0 stored, 0 to measure, 4 to train, about 12 minutes on two CPU cores"
     assert before.stderr.strip() == left
     call("run", "made", "--seeds", 1, "--jobs", 1)
     assert "4 runs: 2 stored, 0 to measure, 2 to train, about 6.0 minutes" in call("plan", "made").stderr
     assert "stored" in call("plan", "made").stdout.splitlines()[0]
+
+
+def test_plan_and_run_say_what_is_recorded(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    call("run", "made", "--seeds", 1, "--jobs", 1)
+    study.record("made", "tiny", 1)
+    assert "2 to train, about" in call("plan", "made").stderr, "what is stored is not counted again"
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "empty"))
+    told = "to train, 2 of them recorded in book/results/tiny, about 0.0 minutes on two CPU cores"
+    assert f"4 runs: 0 stored, 0 to measure, 4 {told}" in call("plan", "made").stderr
+    first = call("run", "made", "--seeds", 1, "--recipe", "ce", "--jobs", 1).stderr
+    assert "1 runs, 0 stored, 1 to do, 1 of them recorded in book/results/tiny, about" in first
+
+
+def test_plan_takes_recipes_and_several_pages_as_run_does(made, call, tmp_path):
+    page = changed()
+    page["recipes"] = {"l2": page["recipes"]["l2"], "other": {**page["recipes"]["ce"], "title": "Another"}}
+    (tmp_path / "recipes" / "second.yml").write_text(yaml.safe_dump(page))
+    PAGE.choices = (*PAGE.choices, "second")  # the fixture takes them back
+
+    def planned(*arguments):
+        result = call("plan", *arguments, "--seeds", 1, "--json")
+        assert result.exit_code == 0, result.output
+        return [(row["page"], row["recipe"]) for row in json.loads(result.stdout)], result.stderr
+
+    rows, told = planned("made", "second", "made")
+    assert rows == [("made", "ce"), ("made", "l2"), ("second", "l2"), ("second", "other")]
+    assert told.startswith("2 runs (2 more are shared)")  # `other` trains like `ce`
+    rows, told = planned("made", "second", "--recipe", "l2", "--recipe", "ce")
+    assert rows == [("made", "ce"), ("made", "l2"), ("second", "l2")]
+    assert planned("made", "second", "--recipe", "other")[0] == [("second", "other")]
+    wrong = call("plan", "made", "second", "--recipe", "c")
+    assert wrong.exit_code == 1
+    assert "recipe of made, second at scale tiny is 'c', expected one of: ce, l2, other" in wrong.output
 
 
 def test_plan_counts_shared_runs_once_and_names_options(made, call):
@@ -129,6 +164,8 @@ def test_all_runs_every_page_of_the_scale(call):
         (["plan"], 2, "or pass --all for every page; not both"),
         (["plan", "made", "--all"], 2, "or pass --all for every page; not both"),
         (["plan", "made", "--scale", "paper"], 1, "paper"),
+        (["plan", "made", "--recipe", "cee"], 1, "recipe of made at scale tiny is 'cee', expected one of: ce, l2"),
+        (["plan", "--all", "--recipe", "ce"], 2, "--recipe belongs to the pages that are named"),
         (["run", "made", "--all"], 2, "or pass --all for every page; not both"),
         (["run", "no-such"], 2, "'no-such' is not"),
         (["run", "../made"], 2, "'../made' is not"),

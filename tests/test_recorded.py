@@ -1,15 +1,18 @@
 """Recorded runs: what is written comes back, what was edited or grew old is said, and weights give the rows again."""
 
 import json
+import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
-from ood_core import measure, recipes, recorded, study
-from ood_core.checks import ArtifactError
+from ood_core import cli, measure, metrics, recipes, recorded, study
+from ood_core.checks import ArtifactError, InputError
 from ood_core.measure import COLUMNS
 from ood_core.store import Store
-from ood_core.verify import verify_recorded
+from ood_core.verify import verify_index, verify_recorded
 from tests.made_page import changed
 
 
@@ -94,18 +97,133 @@ def test_times_and_what_was_never_measured_are_not_measured_again(made, tmp_path
     assert {f.numbers for f in found} == {(~times).sum()}
 
 
-def test_a_wrong_number_is_found_by_measuring_again(written):
-    run = next(recorded.every("tiny"))
+def lie(run, scorer):
+    """Change one recorded AUROC, and the checksum of the rows with it."""
     rows = run.rows()
-    at = rows.index[(rows["metric"] == "auroc") & (rows["epoch"] == 2)][0]
+    at = rows.index[(rows["metric"] == "auroc") & (rows["epoch"] == 2) & (rows["scorer"] == scorer)][0]
     rows.loc[at, "value"] -= 0.01
     content = rows.drop(columns=list(recorded.SAID_ONCE)).to_csv(index=False).encode()
     (run.folder / "rows.csv").write_bytes(content)
     info = json.loads((run.folder / "run.json").read_text())
     info["files"]["rows.csv"] = recorded.hashlib.sha256(content).hexdigest()
     (run.folder / "run.json").write_text(json.dumps(info))
+
+
+def test_a_wrong_number_is_found_by_measuring_again(written):
+    lie(next(recorded.every("tiny")), "msp")  # not followed through training, so its scores are not recorded
     assert verify_recorded("made", "tiny")[0].problem == ""
     assert sum("auroc is" in f.problem for f in verify_recorded("made", "tiny", again=True)) == 1
+
+
+def test_a_wrong_number_is_found_from_recorded_scores(written):
+    assert [f.numbers for f in verify_recorded("made", "tiny")] == [2 * 8] * 2  # one scorer, two OOD sets
+    lie(next(recorded.every("tiny")), "feature_norm")
+    problems = [f.problem for f in verify_recorded("made", "tiny")]
+    assert sum("feature_norm on " in problem and "auroc is" in problem for problem in problems) == 1
+
+
+def test_the_index_lists_every_run(written):
+    listed, (one, other) = recorded.index("tiny"), recorded.every("tiny")
+    assert sorted(listed) == [one.key, other.key]
+    assert {line["recipe"]: line["seed"] for line in listed.values()} == {"ce": "0", "l2": "0"}
+    assert verify_index("tiny") == []
+    assert verify_index("paper") == []
+    lie(one, "msp")
+    other.folder.rename(other.folder.with_name("a-copy"))
+    digest = recorded.hashlib.sha256((one.folder / "run.json").read_bytes()).hexdigest()
+    assert {f.run: f.problem.partition(":")[0] for f in verify_index("tiny")} == {
+        one.key: f"run.json has SHA-256 {digest[:16]}..., index.csv lists {listed[one.key]['sha256'][:16]}...",
+        other.key: "index.csv lists it, and it is not there",
+        "a-copy": "index.csv does not list it",
+    }
+    gone = next(f for f in verify_index("tiny") if f.run == other.key)
+    assert (gone.recipe, gone.seed) == (other.info["recipe"]["id"], 0)
+    # recording one run again must not vouch for the others
+    study.record("made", "tiny", 1, [one.info["recipe"]["id"]])
+    assert [f.run for f in verify_index("tiny")] == sorted([other.key, "a-copy"])
+    shutil.rmtree(one.folder.with_name("a-copy"))
+    study.record("made", "tiny", 1)
+    assert verify_index("tiny") == []
+
+
+def test_a_missing_run_fails_the_command(written, monkeypatch):
+    monkeypatch.setattr(recipes, "pages", lambda: ["made"])
+    arguments = ["verify", "--recorded", "--scale", "tiny"]
+    assert CliRunner().invoke(cli.main, arguments).exit_code == 0
+    shutil.rmtree(next(recorded.every("tiny")).folder)
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exit_code == 1
+    assert "index.csv lists it, and it is not there" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda t: t.replace("sha256", "md5"), lambda t: t + t.splitlines()[1] + "\n", str.strip]
+)
+def test_a_damaged_index_is_a_finding(written, spoil):
+    path = recorded.folder("tiny") / "index.csv"
+    whole = path.read_text()
+    path.write_text(spoil(whole))
+    found = verify_index("tiny")
+    if spoil is str.strip:  # an editor that takes the last line end away changes nothing
+        assert found == []
+        return
+    assert [(f.run, "is damaged, expected the columns key, recipe" in f.problem) for f in found] == [
+        ("index.csv", True)
+    ]
+    with pytest.raises(ArtifactError, match=r"index.csv is damaged"):
+        study.record("made", "tiny", 1)
+
+
+def test_scores_of_the_first_seed_come_back(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    made(changed(measures=["accuracy", "embedding", "hidden_bound"]))
+    assert study.recorded_scores("made", "tiny", "ce") is None
+    results = study.run_or_load("made", seeds=2)
+    study.record("made", "tiny", 2)
+    found, whole = study.recorded_scores("made", "tiny", "ce"), results.scores("ce", 0)
+    left = {name for name in whole if name[0] in ("embedding", "hidden_gap", "hidden_bound")}
+    assert {name[0] for name in left} == {"embedding", "hidden_gap", "hidden_bound"}
+    sets = ("", "digits-89", "noise")
+    assert set(found) == left | {("correct", "logits", "", "")} | {("feature_norm", "features", "", s) for s in sets}
+    for name, values in found.items():
+        assert values.dtype == np.float64
+        np.testing.assert_allclose(values, whole[name], rtol=1e-7, atol=1e-30)
+    assert study.recorded_scores("made", "tiny", "ce", seed=1) is None
+    with pytest.raises(InputError, match="recipe"):
+        study.recorded_scores("made", "tiny", "no-such")
+
+
+def test_scores_that_another_page_follows_are_recorded(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    page = changed(scores=["feature_norm", "msp"])
+    made(page)
+    page["scales"]["tiny"]["evaluate"]["scores"] = [{"scorer": "msp", "through_training": True}]
+    (recipes.FOLDER / "other.yml").write_text(json.dumps(page))
+    study.run_or_load("made", seeds=1, only=["ce"])
+    study.record("made", "tiny", 1, ["ce"])
+    assert {name[0] for name in study.recorded_scores("made", "tiny", "ce")} == {"correct", "msp"}
+
+
+def packed(values):
+    """Scores of one scorer as they are recorded, and the metrics of both."""
+    names = ("s|features||", "s|features||far")
+    scores = dict(zip(names, values, strict=True)) | {measure.CORRECT: np.arange(len(values[0])) % 5 > 0}
+    with np.load(recorded.io.BytesIO(recorded._packed(scores, [("s", "features", "")]))) as file:
+        kept = {name: file[name] for name in file.files}
+    before, after = (metrics.evaluate(*(s[n] for n in names), correct=s[measure.CORRECT] > 0) for s in (scores, kept))
+    return kept[names[0]].dtype, max(abs(before[name] - after[name]) for name in before)
+
+
+def test_rounded_scores_give_the_metrics_again_and_others_are_not_rounded():
+    rng = np.random.default_rng(0)
+    many = rng.normal(1, 1, 10_000), rng.normal(0, 1, 10_000)
+    kind, moved = packed(many)
+    assert kind == np.float32
+    assert moved < recorded.ROUNDING / 10
+    coarse = [np.round(values, 2) for values in many]  # would not do
+    assert abs(metrics.fpr_at_tpr(*many) - metrics.fpr_at_tpr(*coarse)) > recorded.ROUNDING
+    close = [1 - 1e-8 * np.exp(values) for values in many]  # most are one number in float32
+    assert packed(close) == (np.float64, 0)
 
 
 def test_no_weights_recorded(made, tmp_path, monkeypatch):

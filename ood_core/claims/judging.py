@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,15 +17,20 @@ from .rules import ANSWERED, DESCRIPTIVE, FAILS, HOLDS, MIXED, NO_DIFFERENCE, NO
 from .schema import SCALES, Claim, Part
 
 ALPHA = 0.05
+Missing = Callable[[Sequence[str], int], str]
 
 
-def judge(claims: Iterable[Claim], rows: pd.DataFrame, scale: str | None = None) -> list[Verdict]:
+def judge(
+    claims: Iterable[Claim], rows: pd.DataFrame, scale: str | None = None, missing: Missing | None = None
+) -> list[Verdict]:
     """One verdict per claim, from tidy rows of one scale.
 
     Args:
         claims: as `load` returns them.
         rows: tidy rows with a `recipe` column; may be empty when nothing has run.
         scale: tiny, small or paper; the rows' own if left out.
+        missing: for some recipes and a number of seeds, which runs are missing and how long they take, in words ("" for
+            none): notes then say what a claim or part waits for.
     Returns:
         verdicts in the claims' order. Words: holds, does not hold, inconclusive, answered, descriptive, not run.
     Raises:
@@ -33,7 +38,7 @@ def judge(claims: Iterable[Claim], rows: pd.DataFrame, scale: str | None = None)
     """
     scale = _scale(rows, scale)
     table = None if rows.empty else selection.Table(rows)
-    judged = [_claim(claim, table, scale) for claim in claims]
+    judged = [_claim(claim, table, scale, missing or _untold) for claim in claims]
     return _corrected(judged)
 
 
@@ -54,27 +59,49 @@ def _scale(rows: pd.DataFrame, scale: str | None) -> str:
     return str(choice("scale", scales[0], SCALES))
 
 
-def _claim(claim: Claim, rows: selection.Table | None, scale: str) -> Verdict:
+def _untold(_: Sequence[str], __: int) -> str:
+    return ""
+
+
+def _claim(claim: Claim, rows: selection.Table | None, scale: str, missing: Missing) -> Verdict:
     if reason := claim.not_run.get(scale, "" if claim.parts else "no parts are stated"):  # type: ignore[call-overload]
         return Verdict(claim, scale, NOT_RUN, note=reason, holm=(NOT_RUN, ""))
     if rows is None:
         return Verdict(claim, scale, NOT_RUN, note="no run of this page is recorded at this scale", holm=(NOT_RUN, ""))
-    return _combined(claim, scale, tuple(_part(part, claim, rows) for part in claim.parts))
+    verdict = _combined(claim, scale, tuple(_part(part, claim, rows, missing) for part in claim.parts))
+    if verdict.word != NOT_RUN:
+        return verdict
+    counted = [part for part in claim.parts if part.counts] or claim.parts
+    names = selection.recipes_of(*(selector for part in counted for selector in (part.a, part.b)))
+    return replace(verdict, note=_waits(names, claim, rows, missing) or verdict.note)
 
 
-def _part(part: Part, claim: Claim, rows: selection.Table) -> Result:
+def _waits(names: Sequence[str], claim: Claim, rows: selection.Table, missing: Missing) -> str:
+    """What has to run before a number of these recipes is there; "" if all have run, or nobody knows."""
+    told = "" if all(map(rows.has, names)) else missing(names, claim.min_seeds)
+    return f"waits for {told}" if told else ""
+
+
+def _part(part: Part, claim: Claim, rows: selection.Table, missing: Missing) -> Result:
     if part.each is None:
-        return _leaf(part, part.name, claim, rows)
+        return _leaf(part, part.name, claim, rows, missing)
     try:
         sets = selection.sets_of(rows, part.a)
     except selection.NotRecorded as reason:
-        return Result(part, part.name, NOT_RUN, note=str(reason), holm=(NOT_RUN, ""))
+        return _not_run(part, part.name, claim, rows, missing, reason)
     children = []
     for name in sets:
         narrow = {key: {**getattr(part, key), "ood_set": name} for key in ("a", "b") if getattr(part, key) is not None}
         one = part.model_copy(update={**narrow, "each": None, "at_least": None})
-        children.append(_leaf(one, f"{part.name}: {name}", claim, rows))
+        children.append(_leaf(one, f"{part.name}: {name}", claim, rows, missing))
     return _gathered(Result(part, part.name, "", parts=tuple(children)))
+
+
+def _not_run(
+    part: Part, name: str, claim: Claim, rows: selection.Table, missing: Missing, reason: selection.NotRecorded
+) -> Result:
+    note = _waits(selection.recipes_of(part.a, part.b), claim, rows, missing) or str(reason)
+    return Result(part, name, NOT_RUN, note=note, holm=(NOT_RUN, ""))
 
 
 def _seeds(parts: Iterable[Result]) -> int:
@@ -92,19 +119,21 @@ def _gathered(result: Result) -> Result:
     return replace(result, word=word, answer=answer, holm=holm, n=n)
 
 
-def _leaf(part: Part, name: str, claim: Claim, rows: selection.Table) -> Result:
+def _leaf(part: Part, name: str, claim: Claim, rows: selection.Table, missing: Missing) -> Result:
     try:
         a = selection.pick(rows, part.a)
         b = None if part.b is None else selection.pick(rows, part.b)
         seeds, left, right, epochs, note = selection.pairs(a, b)
     except selection.NotRecorded as reason:
-        return Result(part, name, NOT_RUN, note=str(reason), holm=(NOT_RUN, ""))
+        return _not_run(part, name, claim, rows, missing, reason)
     arguments = {**part.arguments, **({"epochs": np.array(epochs)} if "epochs" in takes(part.rule) else {})}
     found = RULES[part.rule](*((left,) if right is None else (left, right)), **arguments)
     outcome, notes = (found.word, found.answer), [found.note, note]
     if part.rule != "always" and len(seeds) < claim.min_seeds:
         outcome = (DESCRIPTIVE, "")
-        notes.insert(0, f"{len(seeds)} of {claim.min_seeds} seeds: numbers without a verdict")
+        told = missing(selection.recipes_of(part.a, part.b), claim.min_seeds)
+        waits = f", which waits for {told}" if told else ""
+        notes.insert(0, f"{len(seeds)} of {claim.min_seeds} seeds: numbers without a verdict{waits}")
     differences = left if right is None or part.rule in ("spread", "correlation") else left - right
     values = {seed: float(v) for seed, v in zip(seeds, differences, strict=True)} if differences.ndim == 1 else {}
     return Result(
@@ -192,7 +221,8 @@ def _corrected(verdicts: list[Verdict]) -> list[Verdict]:
         weaker = (ANSWERED, NO_DIFFERENCE) if result.word == ANSWERED else (OPEN, "")
         return replace(result, p_holm=p, holm=weaker)
 
-    return [_combined(v.claim, v.scale, tuple(map(correct, v.parts))) if v.parts else v for v in verdicts]
+    again = [_combined(v.claim, v.scale, tuple(map(correct, v.parts))) if v.parts else v for v in verdicts]
+    return [replace(after, note=before.note) for after, before in zip(again, verdicts, strict=True)]
 
 
 def _test(result: Result) -> str:

@@ -52,6 +52,10 @@ class Table:
         codes, names = self._text["recipe"]
         self._places = {name: np.flatnonzero(codes == code) for code, name in enumerate(names)}
 
+    def has(self, recipe: str) -> bool:
+        """Whether there is a row of a recipe."""
+        return recipe in self._places
+
     def of(self, recipe: str) -> np.ndarray:
         """Places of a recipe's rows. Raises NotRecorded where there is none."""
         if recipe not in self._places:
@@ -178,6 +182,12 @@ def _across(rows: Table, selector: Mapping[str, Any]) -> Series:
         numbers = table.mean(axis=1) if selector["across"] == "mean" else np.ptp(table, axis=1)
     values = dict(zip(common, map(float, numbers), strict=True))
     return Series(values, found[0].sets, tuple(sorted(known - set(common))))
+
+
+def recipes_of(*selectors: Mapping[str, Any] | None) -> list[str]:
+    """The recipes that some selectors name, each once."""
+    named = [s[key] for s in selectors if s is not None for key in ("recipe", "minus") if key in s]
+    return [*dict.fromkeys(name for one in named for name in (one if isinstance(one, list) else [one]))]
 
 
 def sets_of(rows: Table, selector: Mapping[str, Any]) -> list[str]:

@@ -8,28 +8,33 @@ import click
 
 from .. import data, models
 from ..recipes import Recipe
+from ..study import DEVICES, duration
 from .options import PAGE, PAGES, SCALE, as_json, show
-from .planning import DEVICES, Outlook, asked, duration, network, planned
+from .planning import Outlook, asked, network, planned
 
 
 @click.command("plan", epilog=PAGES)
-@click.argument("page", type=PAGE, required=False, metavar="[PAGE]")
+@click.argument("pages", type=PAGE, nargs=-1, metavar="[PAGE]...")
 @click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
 @click.option("--scale", type=SCALE, default="tiny", show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
+@click.option("--recipe", "only", multiple=True, help="Only this recipe of the pages; can be given several times.")
 @as_json
-def plan_command(page: str | None, every: bool, scale: str, seeds: int | None, as_json: bool) -> None:
+def plan_command(
+    pages: tuple[str, ...], every: bool, scale: str, seeds: int | None, only: tuple[str, ...], as_json: bool
+) -> None:
     """Say what `run` would do: networks with their parameters, minutes a run, and what is already stored.
 
     Nothing is trained and no image of a registered set is read. Parameters are those of the network without its head.
-    Runs that pages share are counted once in the last line.
+    Minutes are of training and measuring together. Runs that pages share are counted once in the last line.
 
     \b
     Examples:
       python -m ood_core plan l2-norm
+      python -m ood_core plan l2-norm compare --scale small --recipe ce
       python -m ood_core plan --all --scale small --json
     """
-    found = list(planned(asked([page], every, scale), scale, seeds))
+    found = list(planned(asked(pages, every, scale, only), scale, seeds, only))
     table: list[dict[str, Any]] = []
     for name, recipe, runs in found:
         outlook = Outlook.of(runs)
@@ -56,6 +61,7 @@ def plan_command(page: str | None, every: bool, scale: str, seeds: int | None, a
         f"{whole.runs} runs"
         + (f" ({shared} more are shared)" if shared else "")
         + f": {whole.stored} stored, {whole.to_measure} to measure, {whole.to_train} to train"
+        + whole.of_them_recorded
         + (f", about {duration(whole.minutes)} on {DEVICES[scale]}" if whole.to_train else ""),
         err=True,
     )

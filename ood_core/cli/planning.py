@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import click
 
-from .. import recipes, study
+from .. import recipes, recorded, study
+from ..checks import choice
 from ..recipes import Recipe
 from .options import page_seeds, pages_at
-
-DEVICES = {"tiny": "two CPU cores", "small": "two CPU cores", "paper": "one GPU"}  # what a recipe's minutes are about
 
 
 @dataclass(frozen=True)
@@ -21,14 +20,19 @@ class Outlook:
     stored: int
     to_measure: int
     to_train: int
-    minutes: float  # of training alone, one run after the other
+    minutes: float  # of the runs to train, measuring included, one run after the other
+    recorded: int  # of those to train: git keeps a part of a run, which does not stand in for it
+    scale: str
 
     @classmethod
     def of(cls, planned: Iterable[study.Planned]) -> Outlook:
         runs = study.merged(planned)
         states = [p.state for p in runs]
-        minutes = sum(p.recipe.minutes for p in runs if p.state == "to train")
-        return cls(states.count("stored"), states.count("to measure"), states.count("to train"), minutes)
+        left = [p for p in runs if p.state == "to train"]
+        minutes = sum(p.recipe.minutes for p in left)
+        known = sum((recorded.folder(p.recipe.scale) / p.key / "run.json").is_file() for p in left)
+        scale = runs[0].recipe.scale if runs else ""
+        return cls(states.count("stored"), states.count("to measure"), states.count("to train"), minutes, known, scale)
 
     @property
     def runs(self) -> int:
@@ -38,22 +42,45 @@ class Outlook:
     def to_do(self) -> int:
         return self.to_measure + self.to_train
 
+    @property
+    def of_them_recorded(self) -> str:
+        """How many of the runs to train have results in the repository, "" for none."""
+        return f", {self.recorded} of them recorded in book/results/{self.scale}" if self.recorded else ""
 
-def asked(named: Iterable[str | None], every: bool, scale: str) -> list[str]:
-    """The pages named, each once, or with --all every page of the scale; exactly one of the two."""
+
+def asked(named: Iterable[str | None], every: bool, scale: str, only: Collection[str] = ()) -> list[str]:
+    """The pages named, each once, or with --all every page of the scale; exactly one of the two.
+
+    Args:
+        only: recipes that some of these pages have at the scale, by id; they go with named pages.
+    """
+    if only and every:
+        raise click.UsageError("--recipe belongs to the pages that are named, and --all asks for every page")
     pages = [*dict.fromkeys(page for page in named if page)]
     if bool(pages) == every:
         names = ", ".join(recipes.pages())
         raise click.UsageError(f"name a page ({names}), or pass --all for every page; not both")
+    if only:
+        known = dict.fromkeys(name for page in pages for name in recipes.load(page, scale))
+        for name in only:
+            choice(f"recipe of {', '.join(pages)} at scale {scale}", name, known)
     return pages or pages_at(scale)
 
 
-def planned(pages: Iterable[str], scale: str, seeds: int | None) -> Iterator[tuple[str, Recipe, list[study.Planned]]]:
-    """(page, recipe, its runs) for every recipe of some pages; `seeds` of None is each page's own number."""
+def planned(
+    pages: Iterable[str], scale: str, seeds: int | None, only: Collection[str] = ()
+) -> Iterator[tuple[str, Recipe, list[study.Planned]]]:
+    """(page, recipe, its runs) for every recipe of some pages; `seeds` of None is each page's own number.
+
+    Args:
+        only: recipes to take, by id, from the pages that have them; all if left out.
+    """
     for name in pages:
-        runs = study.plan(name, scale, seeds or page_seeds(name, scale))
-        for recipe in recipes.load(name, scale).values():
-            yield name, recipe, [p for p in runs if p.recipe.id == recipe.id]
+        wanted = {key: recipe for key, recipe in recipes.load(name, scale).items() if not only or key in only}
+        if wanted:
+            runs = study.plan(name, scale, seeds or page_seeds(name, scale), only=[*wanted])
+            for recipe in wanted.values():
+                yield name, recipe, [p for p in runs if p.recipe.id == recipe.id]
 
 
 def network(recipe: Recipe) -> str:
@@ -65,8 +92,3 @@ def network(recipe: Recipe) -> str:
             *(f"{option}={value}" for option, value in options.items()),
         ]
     )
-
-
-def duration(minutes: float) -> str:
-    """Minutes for people."""
-    return f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"

@@ -18,7 +18,8 @@ from .options import PAGE, PAGES, as_json, page_seeds, show
 def record_command(page: str, scale: str, seeds: int | None, only: tuple[str, ...], as_json: bool) -> None:
     """Write the stored runs of a page to book/results/, as small tables with provenance; commit them by hand.
 
-    Runs that are not stored, or not measured whole, are left out.
+    With seed 0 go the scores that figures need, and the scale's index.csv lists each run. Runs that are not stored, or
+    not measured whole, are left out.
 
     \b
     Examples:

@@ -14,9 +14,10 @@ import click
 from tqdm import tqdm
 
 from .. import parallel, study
+from ..study import duration
 from . import tensorboard
 from .options import PAGE, PAGES, SCALE, as_json, page_seeds, show
-from .planning import Outlook, asked, duration
+from .planning import Outlook, asked
 
 
 @click.command("run", epilog=PAGES)
@@ -63,9 +64,7 @@ def run_command(
       python -m ood_core run --all
       torchrun --nproc_per_node 4 -m ood_core run l2-norm --scale small --recipe ce
     """
-    if only and every:
-        raise click.UsageError("--recipe belongs to the pages that are named, and --all asks for every page")
-    names = asked(pages, every, scale)
+    names = asked(pages, every, scale, only)
     if board is not None:
         tensorboard.check()
     request = study.Request.check(page=names[0], scale=scale, device=device, jobs=jobs or 1, compiled=compiled)
@@ -113,6 +112,7 @@ class _Bars(study.Progress):
         if parallel.rank() == 0:
             click.echo(
                 f"{self.names}: {outlook.runs} runs, {outlook.stored} stored, {outlook.to_do} to do"
+                + outlook.of_them_recorded
                 + (f", about {duration(minutes)} with {self.jobs} at a time" if minutes else ""),
                 err=True,
             )

@@ -9,7 +9,7 @@ from .. import recipes
 from ..checks import InputError
 from ..runs import train_key
 from ..store import Store
-from ..verify import Finding, readable, verify_recorded
+from ..verify import Finding, readable, verify_index, verify_recorded
 from ..verify import verify as verify_runs
 from .options import PAGE, PAGES, SCALE, as_json, show
 
@@ -21,9 +21,11 @@ from .options import PAGE, PAGES, SCALE, as_json, show
 @click.option("--again", is_flag=True, help="With --recorded: measure the recorded weights once more. Takes minutes.")
 @as_json
 def verify_command(page: str | None, scale: str | None, in_git: bool, again: bool, as_json: bool) -> None:
-    """Check runs: every file by checksum, and every OOD metric of stored runs again from their scores.
+    """Check runs: every file by checksum, and every OOD metric again from the scores, where these are kept.
 
-    Exits with 1 if any run is damaged, disagrees with itself, or was measured by an older version of the code.
+    Exits with 1 if any run is damaged, disagrees with itself, or was measured by an older version of the code. Recorded
+    runs are also held against the index of their scale, whatever page is named: one that is missing, changed or not
+    listed is a problem.
 
     \b
     Examples:
@@ -36,7 +38,8 @@ def verify_command(page: str | None, scale: str | None, in_git: bool, again: boo
     if in_git:
         scales = [scale] if scale else list(recipes.SCALES)
         chosen = [page] if page else recipes.pages()
-        _report([f for p in chosen for s in scales for f in verify_recorded(p, s, again)], as_json)
+        found = [f for s in scales for f in verify_index(s)]
+        _report([*found, *(f for p in chosen for s in scales for f in verify_recorded(p, s, again))], as_json)
         return
     store = Store()
     runs, damaged = readable(store)  # of a damaged record nobody knows the scale

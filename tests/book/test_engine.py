@@ -25,6 +25,8 @@ def export(page, scale, seeds, folder):
 """
 VERIFY = """
 from types import SimpleNamespace
+def verify_index(scale):
+    return [SimpleNamespace(run="g", seed=1, problem=text) for text in [{missing!r}] if text]
 def verify_recorded(page, scale):
     return [SimpleNamespace(run="r", seed=0, problem={problem!r})]
 """
@@ -62,7 +64,7 @@ def root(tmp_path: Path) -> Path:
     (package / "__init__.py").write_text("WORD = 'first word'\n")
     (package / "study.py").write_text(STUDY)
     (package / "recipes.py").write_text("SCALES = ['small']\ndef pages(): return ['demo']\n")
-    (package / "verify.py").write_text(VERIFY.format(problem=""))
+    (package / "verify.py").write_text(VERIFY.format(problem="", missing=""))
     return tmp_path
 
 
@@ -123,11 +125,11 @@ def check_scripts(site: Path) -> None:
             ["stderr was found", "nowhere"],
         ),
         (
-            {"../ood_core/verify.py": VERIFY.format(problem="rows.csv was edited")},
-            ["recorded run r (demo, small, seed 0): rows.csv was edited"],
+            {"../ood_core/verify.py": VERIFY.format(problem="rows.csv was edited", missing="it is not there")},
+            ["recorded run r (demo, small, seed 0): rows.csv was edited", "run g (small, seed 1): it is not there"],
         ),
     ],
-    ids=["a cell fails", "a cell warns and a link is dead", "a recorded run was edited"],
+    ids=["a cell fails", "a cell warns and a link is dead", "recorded runs were edited or are gone"],
 )
 def test_trouble_fails_every_build_until_it_is_mended(root: Path, changes: dict[str, str], messages: list[str]) -> None:
     for page, text in changes.items():
