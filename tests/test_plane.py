@@ -14,10 +14,10 @@ TEXTS = {"alt": "What it shows.", "caption": "Seed 0.", "sets": {"photos": "phot
 
 
 def test_every_point_is_drawn_once_and_named():
-    one, two = (plots.plane(dict.fromkeys(names, ROWS), **TEXTS) for names in (("a",), ("a", "b")))
+    one, two, three = (plots.plane(dict.fromkeys(names, ROWS), **TEXTS) for names in ("a", "ab", "abc"))
     legend = 3
-    assert one.svg.count("<use ") - legend == len(ROWS)
-    assert two.svg.count("<use ") - legend == 2 * len(ROWS)
+    for panels, shown in enumerate((one, two, three), 1):
+        assert shown.svg.count("<use ") - legend == panels * len(ROWS)
     assert "photographs" in one.svg
     assert "currentColor" in one.svg
     assert 'aria-label="What it shows."' in one.svg
@@ -32,7 +32,7 @@ def test_sets_that_are_not_named_are_not_drawn():
     ("panels", "message"),
     [
         ({}, "there are 0 panels"),
-        (dict.fromkeys("abc", ROWS), "there are 3 panels"),
+        (dict.fromkeys("abcd", ROWS), "there are 4 panels, expected one to three"),
         ({"a": ROWS[ROWS["set"] != ""]}, "lacks the sets"),
         ({"a": ROWS[ROWS["set"] != "noise"]}, "lacks the sets"),
         ({"a": ROWS.assign(x=float("nan"))}, "not finite"),

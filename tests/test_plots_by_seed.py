@@ -54,6 +54,16 @@ def test_several_ood_sets_are_averaged_per_seed():
     assert plots.by_seed({"m": two}, **TEXTS).svg == mean
 
 
+def test_labels_of_four_panels_do_not_touch():
+    close = seeds((0.455, 0.4582, 0.4585, 0.4595, 0.4608), "ce", "")
+    found = plots.by_seed({str(k): close for k in range(4)}, percent=list("0123"), **TEXTS)
+    texts = [t for t in ElementTree.fromstring(found.svg).iter(f"{NS}text") if (t.text or "").startswith("4")]
+    wide = 7 * max(len(t.text) for t in texts)  # about seven units a digit
+    places = sorted(x for _, x, _ in ticks(ElementTree.fromstring(found.svg)))
+    assert len(places) >= 8
+    assert min(np.diff(places)) > wide
+
+
 @pytest.mark.parametrize(
     ("panels", "other", "message"),
     [

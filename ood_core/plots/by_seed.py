@@ -57,7 +57,7 @@ def by_seed(
                 axes.plot(_t_interval(values), [k + 0.2] * 2, color=style["color"], linewidth=2)
                 axes.plot(values.mean(), k + 0.2, markersize=6.5, linestyle="", **style)
             axes.set_title(title + (" (%)" if title in percent else ""))
-            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.xaxis.set_major_locator(MaxNLocator(3 if len(panels) < 4 else 2))  # labels of four must not touch
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
         grid[0].set_yticks(range(len(groups)), list(groups.values()))

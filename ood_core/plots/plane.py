@@ -15,6 +15,7 @@ from ..checks import InputError
 from .svg import COLOURS, INK, Figure, figure
 
 MARKS = ("x", "+", "1", "2", "3", "4")
+HEIGHTS = (5.2, 3.4, 2.7)  # by the number of panels side by side, so that each is about square
 
 
 def plane(
@@ -27,14 +28,14 @@ def plane(
     """Panels side by side: ID images as the numbers of their classes in colour, OOD images as marks in the text's ink.
 
     Args:
-        panels: title -> columns set ("" for ID), x, y, label; at most two panels.
+        panels: title -> columns set ("" for ID), x, y, label; at most three panels.
         sets: OOD set -> how to call it; only these are drawn.
         alt, caption: as for every figure; empty ones are refused.
     Raises:
-        InputError: no panel or more than two, no ID images, a set that is not there, or numbers that are not finite.
+        InputError: no panel or more than three, no ID images, a set that is not there, or numbers that are not finite.
     """
-    if not 1 <= len(panels) <= 2:
-        raise InputError(f"there are {len(panels)} panels, expected one or two.\nDraw a second figure for more.")
+    if not 1 <= len(panels) <= 3:
+        raise InputError(f"there are {len(panels)} panels, expected one to three.\nDraw a second figure for more.")
     for title, rows in panels.items():
         missing = {"", *sets} - set(rows["set"])
         numbers = rows[["x", "y"]].to_numpy(dtype=float)
@@ -66,7 +67,7 @@ def plane(
         ]
         drawing.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
 
-    return figure(draw, 3.4 if len(panels) == 2 else 5.2, alt, caption)
+    return figure(draw, HEIGHTS[len(panels) - 1], alt, caption)
 
 
 def _number(label: int) -> MarkerStyle:

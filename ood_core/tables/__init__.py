@@ -3,6 +3,7 @@
 from .combinations import chosen_table, rank_table, winners_table
 from .detectors import anchor, duels, guide, ranking, with_collapse
 from .html import Html
+from .outcomes import outcomes
 from .printed import printed
 from .reference import definition_table, entries, facts_table, picture, scorer_table, set_table
 from .results import metrics_table, provenance_table
@@ -19,6 +20,7 @@ __all__ = [
     "facts_table",
     "guide",
     "metrics_table",
+    "outcomes",
     "picture",
     "printed",
     "provenance_table",
