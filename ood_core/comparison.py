@@ -6,6 +6,7 @@ last epoch. A *detector* is a recipe with a scorer, its layer and its parameters
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .checks import InputError
 
 DETECTOR = ["recipe", "scorer", "layer", "params"]
 GROUPS = ("near", "far")
+COLLAPSE = ("nc1", "nc2_norm_means", "nc2_angle_means", "nc2_norm_weights", "nc2_angle_weights", "nc3", "nc4")
 
 
 def by_seed(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
@@ -39,11 +41,34 @@ def by_seed(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
     return _with_other_layer(table.reset_index().rename_axis(columns=None))
 
 
-def summary(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
+def training_seconds(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, float]:
+    """What training a network of each recipe took, mean over runs: processor seconds, or those of the clock on a GPU.
+
+    Processor seconds do not count what else the machine did meanwhile. A run of which they are not known counts by the
+    clock.
+
+    Args:
+        runs: recipe and provenance (`run.info`) of each run.
+    """
+    found: dict[str, list[float]] = {}
+    for recipe, info in runs:
+        seconds, on_processor = info["seconds"], info["hardware"]["device"] == "cpu"
+        taken = seconds.get("train_cpu", seconds["train"]) if on_processor else seconds["train"]
+        found.setdefault(recipe, []).append(float(taken))
+    return {recipe: float(np.mean(taken)) for recipe, taken in found.items()}
+
+
+def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, float] | None = None) -> pd.DataFrame:
     """One row a detector, best mean first: means over seeds with the 95 % t interval of `both`, n, and cost.
 
-    Columns: the detector, near, far, both, low, high (NaN for one seed), n, fit_seconds, score_microseconds (means over
-    seeds, NaN where no cost was measured), other_layer as in `by_seed`.
+    Args:
+        rows: tidy rows of one scale.
+        metric: which to compare by.
+        training: recipe -> seconds, see `training_seconds`.
+    Returns:
+        the detector, near, far, both, low, high (NaN for one seed), n, fit_seconds, score_microseconds (means over
+        seeds), train_seconds, accuracy (on ID test images, of the network's own decisions, mean over seeds), each NaN
+        where it is not known, other_layer as in `by_seed`.
     """
     last = final(rows)
     lines = []
@@ -57,6 +82,9 @@ def summary(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
     for name in ("fit_seconds", "score_microseconds"):
         cost = last[last["metric"] == name].groupby(DETECTOR)["value"].mean().rename(name)
         table = table.join(cost, on=DETECTOR)
+    own = last[(last["metric"] == "accuracy") & (last["split"] == "test") & (last["protocol"] == "")]
+    table["train_seconds"] = table["recipe"].map(dict(training or {})).astype(float)
+    table["accuracy"] = table["recipe"].map(own.groupby("recipe")["value"].mean()).astype(float)
     return _with_other_layer(table.sort_values("both", ascending=False, kind="stable", ignore_index=True))
 
 
@@ -89,30 +117,33 @@ def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc")
     return table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
 
 
-def with_collapse(rows: pd.DataFrame, collapse: str = "nc1", layer: str = "features") -> pd.DataFrame:
-    """Rank correlation of a collapse metric with `both`, scorer by scorer, over trained networks.
+def with_collapse(rows: pd.DataFrame, collapse: Sequence[str] = COLLAPSE, layer: str = "features") -> pd.DataFrame:
+    """Rank correlation of collapse metrics with `both`, scorer by scorer, over trained networks.
 
     `within` is the mean over objectives of the correlation over seeds, where there are at least three; `objectives`
     counts them. `pooled` is over all networks at once. They can differ in sign: objectives differ in both numbers at
-    once (Simpson's paradox), so that only `within` speaks of collapse itself. An association, not a cause.
+    once (Simpson's paradox), so that only `within` speaks of collapse itself. An association, not a cause. A network
+    counts where it has both numbers: one without a last layer has no nc3.
 
     Returns:
-        one row a scorer: scorer, layer, params, within, objectives, pooled, networks.
+        one row a metric and scorer: collapse, scorer, layer, params, within, objectives, pooled, networks, and
+        other_layer as in `by_seed`.
     """
-    last = final(rows)
-    found = last[(last["metric"] == collapse) & (last["layer"] == layer) & (last["split"] == "train")]
-    per_network = found.groupby(["recipe", "seed"])["value"].mean().rename("collapse")
-    seeds = by_seed(rows).join(per_network, on=["recipe", "seed"]).dropna(subset=["collapse"])
-    lines = []
-    for key, part in seeds.groupby(DETECTOR[1:], sort=False):
-        each = [_spearman(group) for _, group in part.groupby("recipe") if len(group) >= 3]
-        known = [value for value in each if not np.isnan(value)]
-        lines.append(
-            dict(zip(DETECTOR[1:], key, strict=True))
-            | {"within": float(np.mean(known)) if known else np.nan, "objectives": len(known)}
-            | {"pooled": _spearman(part) if len(part) >= 3 else np.nan, "networks": len(part)}
-        )
-    return pd.DataFrame(lines)
+    last, seeds, lines = final(rows), by_seed(rows), []
+    own = last[(last["layer"] == layer) & (last["split"] == "train")]
+    for metric in collapse:
+        per_network = own[own["metric"] == metric].groupby(["recipe", "seed"])["value"].mean().rename("collapse")
+        known = seeds.join(per_network, on=["recipe", "seed"]).dropna(subset=["collapse"])
+        for key, part in known.groupby([*DETECTOR[1:], "other_layer"], sort=False):
+            each = [_spearman(group) for _, group in part.groupby("recipe") if len(group) >= 3]
+            finite = [value for value in each if not np.isnan(value)]
+            lines.append(
+                {"collapse": metric, **dict(zip([*DETECTOR[1:], "other_layer"], key, strict=True))}
+                | {"within": float(np.mean(finite)) if finite else np.nan, "objectives": len(finite)}
+                | {"pooled": _spearman(part) if len(part) >= 3 else np.nan, "networks": len(part)}
+            )
+    columns = ["collapse", *DETECTOR[1:], "within", "objectives", "pooled", "networks", "other_layer"]
+    return pd.DataFrame(lines, columns=columns)
 
 
 def final(rows: pd.DataFrame) -> pd.DataFrame:

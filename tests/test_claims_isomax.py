@@ -57,7 +57,8 @@ def numbers(job, recipe, truth):
         return [("accuracy", truth["accuracy"](recipe), {"split": s, "layer": ""}) for s in ("train", "test")]
     if job.measure == "ood":
         value = truth["auroc"](recipe, job.scorer, job.params)
-        return [("auroc", value, {}), ("tnr_at_tpr", value - 0.1, {}), ("aupr_out", value - 0.05, {})]
+        rates = [("tnr_at_tpr", value - 0.1, {}), ("fpr_ood_positive", 1.1 - value, {})]
+        return [("auroc", value, {}), *rates, ("aupr_out", value - 0.05, {})]
     if job.measure == "posterior":
         return [("posterior_entropy", truth["entropy"](recipe, job.params, job.ood_set), {})]
     if job.measure == "calibration":

@@ -67,8 +67,42 @@ def test_seeds_that_only_one_of_them_has_do_not_count(rows):
     assert comparison.against(few, "ce", "msp").set_index("scorer").loc["knn", "n"] == 3
 
 
-def collapse(recipe, values):
-    top = BLANK | {"recipe": recipe, "metric": "nc1", "split": "train"}
+def test_seconds_of_training_are_those_of_the_processor_where_they_are_known():
+    def run(device="cpu", **seconds):
+        return {"hardware": {"device": device}, "seconds": seconds}
+
+    runs = [
+        ("ce", run(train=50.0, train_cpu=10.0)),
+        ("ce", run(train=20.0)),
+        ("l2", run("cuda", train=7.0, train_cpu=9.0)),
+    ]
+    assert comparison.training_seconds(runs) == {"ce": 15.0, "l2": 7.0}
+
+
+def test_what_an_objective_costs_and_how_well_it_classifies_stand_beside_its_detectors(rows):
+    known = pd.concat(
+        [
+            rows,
+            pd.DataFrame(auroc("ce", around(0.85, 0.01), metric="accuracy", scorer="", ood_set="", ood_group="")),
+            pd.DataFrame(
+                auroc("ce", [0.99] * 5, metric="accuracy", split="train", scorer="", ood_set="", ood_group="")
+            ),
+            pd.DataFrame(auroc("l2", [0.9] * 5, metric="accuracy", protocol="linear_probe", scorer="", ood_group="")),
+        ]
+    )
+    table = comparison.summary(known, training={"ce": 1234.5}).set_index(["recipe", "scorer"])
+    assert table.loc[("ce", "msp"), "train_seconds"] == table.loc[("ce", "knn"), "train_seconds"] == 1234.5
+    assert table.loc[("ce", "knn"), "accuracy"] == pytest.approx(0.85)
+    assert table.loc[("l2", "norm"), ["train_seconds", "accuracy"]].isna().all()
+    shown = tables.ranking(table.reset_index()).html
+    assert ">training (s)<" in shown
+    assert shown.count(">1,234<") == 2
+    text = tables.guide(table.reset_index(), comparison.against(known, "ce", "msp")).html
+    assert "<li>Seconds to train one network: ce 1,234.</li>" in text
+
+
+def collapse(recipe, values, metric="nc1"):
+    top = BLANK | {"recipe": recipe, "metric": metric, "split": "train"}
     return [{**top, "seed": seed, "value": value} for seed, value in enumerate(values)]
 
 
@@ -79,22 +113,52 @@ def test_a_paradox_of_simpson_shows():
     for recipe, base, level in (("one", 1.0, 0.9), ("other", 2.0, 0.7)):
         found += collapse(recipe, base + rise)
         for group in ("near", "far"):
-            found += auroc(recipe, level + rise, scorer="msp", ood_set=group, ood_group=group)
+            found += auroc(recipe, level + rise, scorer="msp", layer="logits", ood_set=group, ood_group=group)
     table = comparison.with_collapse(pd.DataFrame(found)).iloc[0]
     assert table["within"] == pytest.approx(1)
     assert table["pooled"] < 0
     assert (table["objectives"], table["networks"]) == (2, 8)
-    shown = tables.with_collapse(comparison.with_collapse(pd.DataFrame(found)))
-    assert "<td>yes</td>" in shown.html
+    shown = tables.with_collapse({"tiny": comparison.with_collapse(pd.DataFrame(found))}, {"msp": "MSP"})
+    assert f">+1.00 / {table['pooled']:+.2f} <strong>turns</strong>".replace("-", "−") in shown.html
+    assert "8 networks, 2 objectives" in shown.html
+
+
+def test_every_collapse_metric_stands_beside_each_scorer_at_each_scale():
+    """A network counts where it has both numbers; a scorer on another layer is in the frame and not in the table."""
+    rise = np.array([0.0, 0.01, 0.02, 0.03])
+    found = [*collapse("one", 1 + rise), *collapse("one", 1 - rise, "nc3"), *collapse("two", 2 + rise)]
+    for recipe in ("one", "two"):
+        for group in ("near", "far"):
+            found += auroc(recipe, 0.9 + rise, scorer="msp", layer="logits", ood_set=group, ood_group=group)
+            found += auroc(recipe, 0.9 - rise, scorer="msp", layer="raw", ood_set=group, ood_group=group)
+    table = comparison.with_collapse(pd.DataFrame(found)).set_index(["collapse", "layer"])
+    assert table["within"].round(9).to_dict() == {
+        ("nc1", "logits"): 1,
+        ("nc1", "raw"): -1,
+        ("nc3", "logits"): -1,
+        ("nc3", "raw"): 1,
+    }
+    assert table["networks"].tolist() == [8, 8, 4, 4]
+    by_scale = {"small": table.reset_index(), "tiny": table.reset_index().query("collapse == 'nc1'")}
+    shown = tables.with_collapse(by_scale, {"knn": "neighbours", "msp": "MSP"})
+    assert shown.frame[["collapse", "scale"]].drop_duplicates().to_numpy().tolist() == [
+        *(["nc1", "small"], ["nc3", "small"], ["nc1", "tiny"])
+    ]
+    assert shown.html.count("networks, ") == 3, "one cell a metric and scale, for the scorer's own layer"
+    assert shown.html.index(">NC1<") < shown.html.index(">NC3<")
+    assert "4 networks, 1 objectives" in shown.html
+    with pytest.raises(InputError, match="scorers are knn, expected one that was measured"):
+        tables.with_collapse(by_scale, {"knn": "neighbours"})
 
 
 def test_constant_numbers_have_no_correlation():
     found = collapse("one", [1.0, 1.0, 1.0])
     for group in ("near", "far"):
-        found += auroc("one", [0.5, 0.6, 0.7], scorer="msp", ood_set=group, ood_group=group)
-    table = comparison.with_collapse(pd.DataFrame(found)).iloc[0]
-    assert np.isnan(table["within"])
-    assert table["objectives"] == 0
+        found += auroc("one", [0.5, 0.6, 0.7], scorer="msp", layer="logits", ood_set=group, ood_group=group)
+    whole = comparison.with_collapse(pd.DataFrame(found))
+    assert np.isnan(whole.loc[0, "within"])
+    assert whole.loc[0, "objectives"] == 0
+    assert "constant, or too few: 3 networks, 0 objectives" in tables.with_collapse({"tiny": whole}, {"msp": "M"}).html
 
 
 def test_a_missing_group_is_said(rows):
@@ -130,8 +194,11 @@ def test_a_scorer_on_another_layer_says_so_and_stands_for_nothing_else(rows):
     assert "Best mean over near and far: ce with <code>knn</code> (raw features), 94.0 %" in text
     assert "l2 with <code>msp</code> (p=1)" in text
     printed = pd.DataFrame([("knn", "near", 90.0), ("knn", "far", 93.0)], columns=["score", "column", "value"])
-    (found,) = tables.anchor(printed, "d", summary, "ce").frame.to_dict("records")
+    found, other = tables.anchor(printed, "d", summary, "ce").frame.to_dict("records")
     assert found["near_ours"] == pytest.approx(86.0), "the better layer was picked with its test result in sight"
+    assert (found["other_layer"], other["other_layer"]) == ("", "features")
+    assert other["near_ours"] == pytest.approx(90.0)
+    assert other["near_printed"] is None or np.isnan(other["near_printed"])
 
 
 def test_one_seed_gives_numbers_without_intervals(rows):
@@ -154,3 +221,25 @@ def test_an_anchor_stands_beside_ours(rows):
     assert second["near_ours"] is None or np.isnan(second["near_ours"])
     assert "a &lt;document&gt;" in shown.html
     assert tables.anchor(printed, "d", None, "ce").html.count("not run") == 4
+    assert "Test accuracy" not in shown.html, "none was measured"
+
+
+def test_an_anchor_says_how_far_the_orders_agree(rows):
+    """Printed knn > msp > max_logit; ours max_logit > knn > msp near: 1 - 6 (1 + 1 + 4) / 24 = -0.5."""
+    more = [
+        *detector("ce", "max_logit", 0.9, 0.85, layer="logits"),
+        *detector("ce", "msp", 0.99, 0.99, layer="raw_logits"),  # another layer, which no order counts
+        *auroc("ce", around(0.85, 0.01), metric="accuracy", scorer="", ood_set="", ood_group=""),
+    ]
+    summary = comparison.summary(pd.concat([rows, pd.DataFrame(more)]))
+    values = {"msp": (88.0, 91.0), "knn": (89.0, 92.0), "max_logit": (87.0, 90.0), "vim": (95.0, 95.0)}
+    printed = pd.DataFrame(
+        [(name, *pair) for name, both in values.items() for pair in zip(("near", "far"), both, strict=True)],
+        columns=["score", "column", "value"],
+    )
+    shown = tables.anchor(printed, "d", summary, "ce").html
+    assert "Test accuracy of ours: 85.0 %, mean over seeds (n = 5)." in shown
+    near = "knn &gt; msp &gt; max_logit; ours: max_logit &gt; knn &gt; msp; rank correlation −0.50."
+    assert f"Order on near sets, printed: {near}" in shown
+    far = "knn &gt; msp &gt; max_logit; ours: knn &gt; msp &gt; max_logit; rank correlation +1.00."
+    assert f"Order on far sets, printed: {far}" in shown

@@ -14,13 +14,23 @@ from .results import settings
 
 Names = Mapping[str, str]
 DETECTOR = ["recipe", "scorer", "layer", "params"]
+COLLAPSE = {
+    "nc1": "NC1",
+    "nc2_norm_means": "NC2, lengths of class means",
+    "nc2_angle_means": "NC2, angles of class means",
+    "nc2_norm_weights": "NC2, lengths of weights",
+    "nc2_angle_weights": "NC2, angles of weights",
+    "nc3": "NC3",
+    "nc4": "NC4",
+}
 
 
 def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str = "detectors") -> Html:
     """Every objective with every scorer, best mean first, with cost beside quality.
 
     Args:
-        summary: as `comparison.summary` gives it; None where nothing was run, which the page then says.
+        summary: as `comparison.summary` gives it; None where nothing was run, which the page then says. Seconds of
+            training belong to the objective: they are the same in each of its rows.
         names: recipe -> how to call it.
         name: of the CSV file.
     """
@@ -31,9 +41,12 @@ def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str 
         both = interval(found["both"], _finite(found["low"]), _finite(found["high"]), "percent")
         cells = [cell(str(place), place), *_detector(found, names), cell(escape(both), found["both"], css="number")]
         cells += [cell(f"{100 * found[group]:.1f}", found[group], css="number") for group in ("near", "far")]
+        trained = found["train_seconds"]
+        cells += [cell("", "") if pd.isna(trained) else cell(_seconds(trained), trained, css="number")]
         cells += [_number(found["fit_seconds"], ".2g"), _number(found["score_microseconds"], ".2g")]
         lines.append(row([*cells, cell(str(found["n"]), found["n"])]))
-    headers = ["rank", "objective", "scorer", "near and far", "near", "far", "fit (s)", "score (µs an image)", "seeds"]
+    cost = ["training (s)", "fit (s)", "score (µs an image)"]
+    headers = ["rank", "objective", "scorer", "near and far", "near", "far", *cost, "seeds"]
     grid = table(headers, lines, "Detectors by mean AUROC in per cent, with cost", "ranking")
     return Html(f"<div>{grid}{csv_link(summary, name)}</div>", summary)
 
@@ -41,30 +54,58 @@ def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str 
 def anchor(printed: pd.DataFrame, where: str, summary: pd.DataFrame | None, recipe: str) -> Html:
     """Another system's printed AUROCs beside ours for the same scores: not a target, a check of the order of size.
 
+    Below stand our accuracy, the order of the scores there and here, and how far the two orders agree.
+
     Args:
         printed: columns score, column (near or far) and value in per cent, as `claims.printed` gives them.
         where: the document that printed them.
         summary: as `comparison.summary` gives it, or None where nothing was run.
-        recipe: the objective whose detectors stand beside the printed ones, at default layer and parameters.
+        recipe: the objective whose detectors stand beside the printed ones, at default parameters and layer. Where a
+            score was measured on another layer too, that follows in a row of its own, which no order counts.
     """
     own = pd.DataFrame(columns=[*DETECTOR, "near", "far", "n", "other_layer"]) if summary is None else summary
-    own = own[(own["recipe"] == recipe) & (own["params"] == "") & (own["other_layer"] == "")].set_index("scorer")
+    own = own[(own["recipe"] == recipe) & (own["params"] == "")]
     theirs = printed.pivot_table(index="score", columns="column", values="value", sort=False)
     lines, records = [], []
-    for score, row_ in theirs.iterrows():
-        mine: Any = own.loc[str(score)] if score in own.index else None
-        cells, record = [cell(escape(str(score)), tag="th")], {"score": score}
-        for group in ("near", "far"):
-            value = None if mine is None else 100 * float(mine[group])
-            cells.append(cell(f"{row_[group]:.1f}", row_[group], css="number"))
-            cells.append(cell("not run", "") if value is None else cell(f"{value:.1f}", value, css="number"))
-            record |= {f"{group}_printed": row_[group], f"{group}_ours": value}
-        lines.append(row(cells))
-        records.append(record)
+    for score, row_ in zip(map(str, theirs.index), theirs.to_dict("records"), strict=True):
+        mine = own[own["scorer"] == score].sort_values("other_layer").to_dict("records")
+        mine = mine if mine and not mine[0]["other_layer"] else [{"other_layer": ""}, *mine]
+        for found in mine:
+            layer = found["other_layer"]
+            cells = [cell(escape(score) + small(_layer(layer)), tag="th")]
+            record: dict[str, Any] = {"score": score}
+            for group in ("near", "far"):
+                value = 100 * float(found[group]) if group in found else None
+                cells.append(cell("", "") if layer else cell(f"{row_[group]:.1f}", row_[group], css="number"))
+                cells.append(cell("not run", "") if value is None else cell(f"{value:.1f}", value, css="number"))
+                record |= {f"{group}_printed": None if layer else row_[group], f"{group}_ours": value}
+            lines.append(row(cells))
+            records.append(record | {"other_layer": layer})
     headers = ["score", "near, printed", "near, ours", "far, printed", "far, ours"]
     grid = table(headers, lines, "Printed AUROC of another system beside ours, in per cent", "anchor")
     frame = pd.DataFrame(records)
-    return Html(f"<div>{grid}{small(where)}{csv_link(frame, 'anchor')}</div>", frame)
+    text = "".join(f"<p>{escape(line)}</p>" for line in [*_accuracy(own), *_orders(frame)])
+    return Html(f"<div>{grid}{small(where)}{text}{csv_link(frame, 'anchor')}</div>", frame)
+
+
+def _accuracy(own: pd.DataFrame) -> list[str]:
+    """Test accuracy of the networks in one sentence, none where it is not known."""
+    if own.empty or pd.isna(own.iloc[0]["accuracy"]):
+        return []
+    return [f"Test accuracy of ours: {100 * own.iloc[0]['accuracy']:.1f} %, mean over seeds (n = {own['n'].max()})."]
+
+
+def _orders(frame: pd.DataFrame) -> list[str]:
+    """By group, the scores in both orders and the rank correlation between them; none for fewer than three scores."""
+    found = []
+    for group in ("near", "far"):
+        both = frame[frame["other_layer"] == ""].set_index("score")[[f"{group}_printed", f"{group}_ours"]]
+        both = both.astype(float).dropna()
+        if len(both) >= 3:
+            theirs, ours = (" > ".join(both[name].sort_values(ascending=False).index) for name in both)
+            rank = f"{both.corr('spearman').to_numpy()[0, 1]:+.2f}".replace("-", "−")
+            found.append(f"Order on {group} sets, printed: {theirs}; ours: {ours}; rank correlation {rank}.")
+    return found
 
 
 def duels(against: pd.DataFrame, baseline: str, names: Names | None = None, name: str = "against-baseline") -> Html:
@@ -87,21 +128,45 @@ def duels(against: pd.DataFrame, baseline: str, names: Names | None = None, name
     return Html(f"<div>{grid}{csv_link(against, name)}</div>", against)
 
 
-def with_collapse(associations: pd.DataFrame, name: str = "collapse-and-detection") -> Html:
-    """Rank correlation of collapse with detection, scorer by scorer: within objectives, and over all networks.
+def with_collapse(
+    associations: Mapping[str, pd.DataFrame], chosen: Names, name: str = "collapse-and-detection"
+) -> Html:
+    """Rank correlation of each collapse metric with detection, scale by scale: within objectives / over all networks.
 
     Args:
-        associations: as `comparison.with_collapse` gives it.
+        associations: scale -> as `comparison.with_collapse` gives it; all of it is in the CSV file.
+        chosen: scorer -> how to call it; the columns, each at its default layer and parameters.
+        name: of the CSV file.
+    Raises:
+        InputError: none of the chosen scorers was measured.
     """
+    frame = pd.concat([found.assign(scale=scale) for scale, found in associations.items()], ignore_index=True)
+    own = frame[(frame["params"] == "") & (frame["other_layer"] == "") & frame["scorer"].isin(chosen)]
+    if own.empty:
+        raise InputError(f"scorers are {', '.join(chosen)}, expected one that was measured.\nName another.")
     lines = []
-    for found in associations.to_dict("records"):
-        turned = found["within"] * found["pooled"] < 0
-        cells = [_scorer(found), _number(found["within"], "+.2f"), _number(found["pooled"], "+.2f")]
-        cells += [cell("yes" if turned else "no"), cell(str(found["objectives"])), cell(str(found["networks"]))]
-        lines.append(row(cells))
-    headers = ["scorer", "within objectives", "over all networks", "sign turns", "objectives", "networks"]
-    grid = table(headers, lines, "Rank correlation of collapse with mean AUROC", "associations")
-    return Html(f"<div>{grid}{csv_link(associations, name)}</div>", associations)
+    for (scale, metric), part in own.groupby(["scale", "collapse"], sort=False):
+        by_scorer = part.set_index("scorer").to_dict("index")
+        cells = [cell(escape(COLLAPSE.get(str(metric), str(metric))), tag="th"), cell(escape(str(scale)))]
+        lines.append(row([*cells, *(_associated(by_scorer.get(scorer)) for scorer in chosen)]))
+    grid = table(
+        ["metric", "scale", *chosen.values()],
+        lines,
+        "Rank correlation of collapse with mean AUROC, within objectives / over all",
+    )
+    return Html(f"<div>{grid}{csv_link(frame, name)}</div>", frame)
+
+
+def _associated(found: Mapping[Any, Any] | None) -> str:
+    """Correlation within / over all, whether the sign turns between them, and over how many networks they are."""
+    if found is None:
+        return cell("", "")
+    counts = f"{found['networks']} networks, {found['objectives']} objectives"
+    if pd.isna(found["pooled"]):
+        return cell(small(f"constant, or too few: {counts}"), "")
+    within = "none" if pd.isna(found["within"]) else f"{found['within']:+.2f}"
+    turned = " <strong>turns</strong>" if found["within"] * found["pooled"] < 0 else ""
+    return cell(f"{within} / {found['pooled']:+.2f}".replace("-", "−") + turned + small(counts), found["within"])
 
 
 def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = None) -> Html:
@@ -135,6 +200,10 @@ def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = No
             f"Best of those that fit in under 0.05 s: {_called(free.iloc[0].to_dict(), names)} "
             f"({100 * free.iloc[0]['both']:.1f})."
         )
+    cost = own.dropna(subset=["train_seconds"]).sort_values("train_seconds")
+    if len(cost):
+        each = (f"{_objective(found, names)} {_seconds(found['train_seconds'])}" for found in cost.to_dict("records"))
+        items.append(f"Seconds to train one network: {'; '.join(each)}.")
     far_best = summary.sort_values("far", ascending=False).iloc[0].to_dict()
     near_best = summary.sort_values("near", ascending=False).iloc[0].to_dict()
     items.append(
@@ -146,7 +215,11 @@ def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = No
 
 
 def _detector(found: Mapping[Any, Any], names: Names | None) -> list[str]:
-    return [cell(escape((names or {}).get(found["recipe"], found["recipe"])), tag="th"), _scorer(found)]
+    return [cell(_objective(found, names), tag="th"), _scorer(found)]
+
+
+def _objective(found: Mapping[Any, Any], names: Names | None) -> str:
+    return escape((names or {}).get(found["recipe"], found["recipe"]))
 
 
 def _scorer(found: Mapping[Any, Any]) -> str:
@@ -155,14 +228,22 @@ def _scorer(found: Mapping[Any, Any]) -> str:
 
 
 def _called(found: Mapping[Any, Any], names: Names | None) -> str:
-    recipe = (names or {}).get(found["recipe"], found["recipe"])
-    layer = {"features": "raw features", "unit": "unit features"}.get(found["other_layer"], found["other_layer"])
-    about = ", ".join(text for text in (layer, settings(found["params"])) if text)
-    return f"{escape(recipe)} with <code>{escape(found['scorer'])}</code>" + (f" ({escape(about)})" if about else "")
+    about = ", ".join(text for text in (_layer(found["other_layer"]), settings(found["params"])) if text)
+    return f"{_objective(found, names)} with <code>{escape(found['scorer'])}</code>" + (
+        f" ({escape(about)})" if about else ""
+    )
+
+
+def _layer(name: str) -> str:
+    return {"features": "raw features", "unit": "unit features"}.get(name, name)
 
 
 def _number(value: float, form: str) -> str:
     return cell("", "") if pd.isna(value) else cell(f"{value:{form}}", value, css="number")
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
 def _finite(value: float) -> float | None:
