@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 
+class WorkError(RuntimeError):
+    """A contender could not do a work: what it said, or that its process has ended."""
+
+
 class Contender:
     """One process that runs its form of each work when told to.
 
@@ -31,21 +35,33 @@ class Contender:
         self.works: list[str] = []
 
     def ask(self, order: Any) -> Any:
-        """The answer to an order; with None, what the process says first."""
+        """The answer to an order; with None, what the process says first.
+
+        Raises:
+            WorkError: the order raised there, and the process lives on; or it has ended.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        if order is not None:
-            self.process.stdin.write(json.dumps(order) + "\n")
-            self.process.stdin.flush()
-        line = self.process.stdout.readline()
+        try:
+            if order is not None:
+                self.process.stdin.write(json.dumps(order) + "\n")
+                self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
         if not line:
-            raise SystemExit(f"a contender ended with code {self.process.wait()} on {order}")
-        return json.loads(line)
+            raise WorkError(f"its process ended with code {self.process.wait()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise WorkError(answer["error"])
+        return answer["answer"]
 
     def end(self) -> None:
         """Let it go, and wait until it has gone."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):  # it has ended with an order unread
+                pipe.close()
         self.process.wait()
 
 
@@ -61,7 +77,7 @@ def serve(
     Args:
         make: the contender's works by name, each a call that gets ready and gives what is run.
         prepare: given a work's name and what is run; loads and plans what is loaded and planned once.
-        run: one round; what it gives is the answer.
+        run: one round; what it gives is the answer. What it raises is answered too, and the process goes on.
         drop: called once a work is gone.
     """
     out, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
@@ -70,20 +86,81 @@ def serve(
     except ImportError as error:
         print(f"{name} is left out: {error}", file=sys.stderr)
         mine = {}
-    print(json.dumps(list(mine)), file=out, flush=True)
+    print(json.dumps({"answer": list(mine)}), file=out, flush=True)
     ready: Any = None
     for line in sys.stdin:
         order, work = json.loads(line)
         answer: Any = None
-        if order == "prepare":
-            ready = mine[work]()
-            answer = prepare(work, ready)
-        elif order == "run":
-            answer = run(ready)
-        else:
+        try:
+            if order == "prepare":
+                ready = mine[work]()
+                answer = prepare(work, ready)
+            elif order == "run":
+                answer = run(ready)
+            else:
+                ready = None
+                drop()
+        except Exception as error:  # one work less, and the others go on
             ready = None
-            drop()
-        print(json.dumps(answer), file=out, flush=True)
+            told = " ".join(str(error).split())[:200]
+            print(json.dumps({"error": f"{type(error).__name__}: {told}"}), file=out, flush=True)
+        else:
+            print(json.dumps({"answer": answer}), file=out, flush=True)
+
+
+class Measured:
+    """One work of all contenders, in rounds, without those that fail at it.
+
+    Args:
+        contenders: by name; all of them have said which works they take part in.
+        rounds: each runs the work once in all of them, one after the other.
+    Attributes:
+        prepared: by contender, the answer to being prepared.
+        seen: by contender, the answers of its rounds.
+        failed: by contender, what went wrong; it has no answers.
+    """
+
+    def __init__(self, work: str, contenders: dict[str, Contender], rounds: int) -> None:
+        self.prepared: dict[str, Any] = {}
+        self.seen: dict[str, list[Any]] = {}
+        self.failed: dict[str, str] = {}
+        taking = {name: c for name, c in contenders.items() if work in c.works} if rounds else {}
+        for name, contender in taking.items():
+            if (answer := self._ask(name, contender, ["prepare", work])) is not None:
+                self.prepared[name], self.seen[name] = answer[0], []
+        for _ in range(rounds):
+            for name in [*self.seen]:
+                if (answer := self._ask(name, taking[name], ["run", work])) is not None:
+                    self.seen[name].append(answer[0])
+        for name in [*self.seen]:
+            with contextlib.suppress(WorkError):  # what it measured stands
+                taking[name].ask(["drop", work])
+
+    def _ask(self, name: str, contender: Contender, order: list[str]) -> tuple[Any] | None:
+        """The answer, or None where the contender failed."""
+        try:
+            return (contender.ask(order),)
+        except WorkError as error:
+            self.failed[name] = str(error)
+            self.seen.pop(name, None)
+            print(f"{order[1]}: {name} failed to {order[0]}: {error}", file=sys.stderr, flush=True)
+            return None
+
+
+def started(contenders: dict[str, Contender]) -> None:
+    """Wait until each has said which works it takes part in; one that could not start takes part in none."""
+    for name, contender in contenders.items():  # all of them are starting
+        try:
+            contender.works = contender.ask(None)
+        except WorkError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr, flush=True)
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    """A file that is whole whenever it is there: beside first, then renamed."""
+    beside = path.with_name(f".{path.name}.writing")
+    beside.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    beside.replace(path)
 
 
 def provenance(packages: Iterable[str]) -> dict[str, Any]:

@@ -9,13 +9,13 @@ was written from changed files, on fewer rows or without a contender.
 Each contender has a process of its own with the same threads; a round runs one work in all of them, one after the
 other, so that whatever disturbs the machine disturbs all alike. Rounds are kept, and the page made of the file
 (`ood_core.reference.speed_table`) prints medians of ratios within a round. Needs the extra `peers`; a contender that
-is not installed is left out and named.
+is not installed is left out and named. The file is written after each work; a contender that fails at one is named
+there with its error, and the others go on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -25,7 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import works
-from benchmarks.processes import Contender, provenance, serve
+from benchmarks.processes import Contender, Measured, provenance, serve, started, write
 
 THREADS = (2, 1)
 OUT = Path(__file__).resolve().parent.parent / "book" / "reference" / "speed.json"
@@ -48,28 +48,19 @@ def timed(run: Any) -> list[float]:
     return [time.perf_counter() - wall, time.process_time() - cpu, works.memory("VmHWM") - before]
 
 
-def measure(threads: int, size: float, rounds: dict[str, int]) -> list[dict[str, Any]]:
-    """All works with all contenders at so many threads."""
+def measure(threads: int, given: argparse.Namespace, result: dict[str, Any]) -> None:
+    """All works with all contenders at so many threads; the file is written after each work."""
+    began = time.perf_counter() - result["seconds"]
     contenders = {
-        name: Contender([__file__, "--serve", name, "--threads", str(threads), "--size", str(size)], threads)
+        name: Contender([__file__, "--serve", name, "--threads", str(threads), "--size", str(given.size)], threads)
         for name in works.CONTENDERS
     }
-    for contender in contenders.values():  # all of them are starting
-        contender.works = contender.ask(None)
-    rows = []
+    started(contenders)
     for work, about in works.WORKS.items():
-        count = rounds[work]
-        taking = {name: c for name, c in contenders.items() if work in c.works} if count else {}
-        for contender in taking.values():
-            contender.ask(["prepare", work])
-        seen: dict[str, list[list[float]]] = {name: [] for name in taking}
-        for _ in range(count):
-            for name, contender in taking.items():
-                seen[name].append(contender.ask(["run", work]))
-        for name, contender in taking.items():
-            contender.ask(["drop", work])
-            wall, cpu, peak = zip(*seen[name], strict=True)
-            rows.append(
+        measured = Measured(work, contenders, about["rounds"][threads > 1])
+        for name, answers in measured.seen.items():
+            wall, cpu, peak = zip(*answers, strict=True)
+            result["rows"].append(
                 {
                     "work": work,
                     "about": about["about"] + (f"; ceiling: {about['ceiling']}" if name == "ceiling" else ""),
@@ -83,9 +74,14 @@ def measure(threads: int, size: float, rounds: dict[str, int]) -> list[dict[str,
             print(
                 f"{threads} thr  {work:22} {name:14} {statistics.median(wall):9.4f} s  {max(peak):7.0f} MB", flush=True
             )
+        failed = [
+            {"work": work, "contender": name, "threads": threads, "error": e} for name, e in measured.failed.items()
+        ]
+        result["failed"] += failed
+        result["seconds"] = round(time.perf_counter() - began)
+        write(given.out, result)
     for contender in contenders.values():
         contender.end()
-    return rows
 
 
 def main() -> None:
@@ -99,18 +95,14 @@ def main() -> None:
         asked = (given.serve, given.threads, given.size)
         serve(given.serve, lambda: works.contender(*asked), prepare, timed, works.give_back)
         return
-    began = time.perf_counter()
-    start = provenance(PACKAGES)  # the load before the benchmark is its own
-    rows = []
-    for threads in (given.threads,) if given.threads else THREADS:
-        rows += measure(
-            threads, given.size, {work: about["rounds"][threads > 1] for work, about in works.WORKS.items()}
-        )
     targets = {work: about["targets"] for work, about in works.WORKS.items()}
-    seconds = round(time.perf_counter() - began)
-    result = {**start, "size": given.size, "seconds": seconds, "targets": targets, "rows": rows}
-    given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    start = provenance(PACKAGES)  # the load before the benchmark is its own
+    result = {**start, "size": given.size, "seconds": 0, "targets": targets, "failed": [], "rows": []}
+    for threads in (given.threads,) if given.threads else THREADS:
+        measure(threads, given, result)
     print(f"{given.out} written after {result['seconds']} s")
+    if result["failed"]:
+        raise SystemExit(f"{len(result['failed'])} works failed; the file names them under `failed`")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@
 Each contender has a process of its own with the same threads: one on a CPU, where that is steady on a shared machine,
 all on a GPU. A round runs one work in all of them, one after the other, so that whatever disturbs the machine disturbs
 all alike. Rounds are kept, and the page on speed prints medians of ratios within a round. The plain loop needs
-torchvision; where that is not installed it is left out and named.
+torchvision; where that is not installed it is left out and named. The file is written after each work; a contender
+that fails at one is named there with its error, and the others go on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import loops
-from benchmarks.processes import Contender, provenance, serve
+from benchmarks.processes import Contender, Measured, provenance, serve, started, write
 
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "reference"
 OUT = {"cpu": FOLDER / "training.json", "cuda": FOLDER / "training-cuda.json"}
@@ -38,45 +38,40 @@ def prepare(_work: str, run: Any) -> float:
     return sum(loops.COMPILING)
 
 
-def measure(given: argparse.Namespace, threads: int) -> tuple[list[dict[str, Any]], dict[str, list[float]]]:
-    """All works of all contenders, and the ceilings: rounds of seconds."""
+def measure(given: argparse.Namespace, threads: int, result: dict[str, Any], out: Path) -> None:
+    """All works of all contenders, and the ceilings: rounds of seconds; the file is written after each work."""
     common = ["--device", given.device, "--size", str(given.size), "--workers", str(given.workers), "--nets"]
     contenders = {
         name: Contender([__file__, "--serve", name, *common, *given.nets], threads)
         for name in loops.CONTENDERS
         if name != "ours, compiled" or given.compile
     }
-    for contender in contenders.values():  # all of them are starting
-        contender.works = contender.ask(None)
-    works = [*loops.CEILINGS, *(f"{net}: {work}" for net in given.nets for work in loops.TARGETS)]
-    rows, ceilings = [], {}
-    for work in works:
-        taking = {name: c for name, c in contenders.items() if work in c.works}
-        compiling = {name: contender.ask(["prepare", work]) for name, contender in taking.items()}
-        seen: dict[str, list[list[float]]] = {name: [] for name in taking}
-        for _ in range(given.rounds):
-            for name, contender in taking.items():
-                seen[name].append(contender.ask(["run", work]))
-        for name, contender in taking.items():
-            contender.ask(["drop", work])
-            wall, cpu = zip(*seen[name], strict=True)
+    began = time.perf_counter()
+    started(contenders)
+    for work in [*loops.CEILINGS, *(f"{net}: {work}" for net in given.nets for work in loops.TARGETS)]:
+        measured = Measured(work, contenders, given.rounds)
+        for name, rounds in measured.seen.items():
+            wall, cpu = zip(*rounds, strict=True)
             print(f"{work:20} {name:14} {statistics.median(wall):9.4f} s", flush=True)
             if name == "ceiling":
-                ceilings[work] = loops.rates(given.device, work, list(wall))
+                result["ceilings"][work] = loops.rates(given.device, work, list(wall))
                 continue
-            rows.append(
+            result["rows"].append(
                 {
                     "work": work,
                     "contender": name,
                     "threads": threads,
                     "wall": [round(x, 6) for x in wall],
                     "cpu": [round(x, 6) for x in cpu],
-                    "compile": round(compiling[name], 3),
+                    "compile": round(measured.prepared[name], 3),
                 }
             )
+        result["failed"] += [{"work": work, "contender": n, "error": error} for n, error in measured.failed.items()]
+        result["speed"] = loops.reached(given.device, result)
+        result["seconds"] = round(time.perf_counter() - began)
+        write(out, result)
     for contender in contenders.values():
         contender.end()
-    return rows, ceilings
 
 
 def main() -> None:
@@ -99,29 +94,36 @@ def main() -> None:
         asked = (given.nets, given.device, threads, given.size, given.workers)
         serve(given.serve, lambda: loops.contender(given.serve, *asked), prepare, lambda run: run())
         return
-    began = time.perf_counter()
     start = provenance(PACKAGES)  # the load before the benchmark is its own
     if given.device == "cuda":
         import torch
 
         start["device"] = torch.cuda.get_device_name()
-    rows, ceilings = measure(given, threads)
     found = {net: loops.costs(net, given.device, given.size) for net in given.nets}
     result = {
         **start,
         "size": given.size,
         "rounds": given.rounds,
         "workers": given.workers,
-        "seconds": round(time.perf_counter() - began),
+        "seconds": 0,
         "contenders": loops.ABOUT,
-        "ceilings": ceilings,
+        "ceilings": {},
         "costs": {f"{net}: {work}": cost for net, works in found.items() for work, cost in works.items()},
         "targets": {f"{net}: {work}": t for net in given.nets for work, t in loops.TARGETS.items()},
-        "rows": rows,
+        "speed": [],
+        "failed": [],
+        "rows": [],
     }
     out = given.out or OUT[given.device]
-    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    measure(given, threads, result, out)
+    for reached in result["speed"]:
+        print(
+            f"{reached['epochs']} epochs of {reached['images']:,} images in {reached['work']}: {reached['seconds']} s, "
+            f"expected at most {reached['within']}, aim {reached['aim']}"
+        )
     print(f"{out} written after {result['seconds']} s")
+    if result["failed"]:
+        raise SystemExit(f"{len(result['failed'])} works failed; the file names them under `failed`")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from benchmarks import processes
+from benchmarks import scorers as benchmark
 from ood_core import reference
 from ood_core.reference import speed
 from tests.building import ROOT
@@ -65,12 +67,79 @@ def test_the_recorded_file_is_a_whole_measurement():
     if found is None:
         pytest.skip("speed.json is not recorded yet")
     assert found["size"] == 1.0, "a trial with fewer rows says nothing"
+    assert found.get("failed", []) == []
     assert {"ours", "ceiling", "pytorch-ood", "scikit-learn", "faiss", "torch"} == {
         r["contender"] for r in found["rows"]
     }
     assert not found["commit"].endswith("+"), "measured on a checkout that nobody has"
     assert all(len(row["wall"]) == len(row["cpu"]) >= 1 for row in found["rows"])
     assert len(speed.ratios(found)) >= len(found["targets"])
+
+
+SERVED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from benchmarks.processes import serve
+kind = sys.argv[2]
+if kind == "absent":
+    os._exit(3)
+
+def broken():
+    raise RuntimeError("out of\\nmemory")
+
+both = {"raises": broken, "dies": lambda: os._exit(4)}.get(kind, 1)
+works = {"both": lambda: both, "next": lambda: int}
+serve(kind, lambda: works, lambda work, run: work, lambda run: run() if callable(run) else [2.0, run])
+"""
+
+
+def test_a_contender_that_fails_is_named_and_the_others_go_on(tmp_path, capsys):
+    script = tmp_path / "served.py"
+    script.write_text(SERVED)
+    contenders = {k: processes.Contender([script, ROOT, k], 1) for k in ("absent", "raises", "dies", "whole")}
+    processes.started(contenders)
+    both, after = (processes.Measured(work, contenders, 2) for work in ("both", "next"))
+    assert both.seen == {"whole": [[2.0, 1]] * 2}
+    assert both.failed == {"raises": "RuntimeError: out of memory", "dies": "its process ended with code 4"}
+    assert after.seen == {"raises": [0, 0], "whole": [0, 0]}
+    assert after.prepared == {"raises": "next", "whole": "next"}
+    assert after.failed == {"dies": "its process ended with code 4"}
+    told = capsys.readouterr().err
+    assert "absent is left out: its process ended with code 3" in told
+    assert "both: raises failed to run: RuntimeError: out of memory" in told
+    assert processes.Measured("both", contenders, 0).seen == {}
+    for contender in contenders.values():
+        contender.end()
+
+
+def test_results_are_written_work_by_work(tmp_path, monkeypatch):
+    """What is measured when a run is broken off is there, and is a whole file."""
+    out = tmp_path / "speed.json"
+
+    class Measured:
+        prepared, failed = {}, {"faiss": "MemoryError: no"}
+
+        def __init__(self, work, _contenders, _rounds):
+            if work == "msp":
+                raise KeyboardInterrupt
+            self.seen = {"ours": [[2.0, 1.0, 5.0], [3.0, 1.0, 4.0]]}
+
+    monkeypatch.setattr(benchmark, "Contender", lambda *_: None)
+    monkeypatch.setattr(benchmark, "started", lambda _: None)
+    monkeypatch.setattr(benchmark, "Measured", Measured)
+    monkeypatch.setattr(sys, "argv", ["scorers.py", "--out", str(out), "--threads", "1"])
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main()
+    found = json.loads(out.read_text())
+    assert [row["work"] for row in found["rows"]] == ["feature norm", "max logit"]
+    assert found["rows"][0]["wall"] == [2.0, 3.0]
+    assert found["failed"][0] == {
+        "work": "feature norm",
+        "contender": "faiss",
+        "threads": 1,
+        "error": "MemoryError: no",
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["speed.json"]
 
 
 @pytest.mark.slow

@@ -79,9 +79,13 @@ class Record(dict):
         self[epoch] = float(net.head.weight.detach().sum())
 
 
+LOSSES = [{}, {"loss": {"name": "collapse"}}, {"loss": {"name": "collapse"}, "head": {"name": "linear"}}]
+
+
+@pytest.mark.parametrize("settings", LOSSES, ids=str)
 @pytest.mark.parametrize("at", [1, 2, 3])
-def test_resume_equals_no_interruption(tmp_path, at):
-    made = recipe(evaluate={"record": [0.25, 0.5, 0.75]})
+def test_resume_equals_no_interruption(tmp_path, at, settings):
+    made = recipe(evaluate={"record": [0.25, 0.5, 0.75]}, **settings)
     once, twice = Record(), Record()
     whole = train.fit(made, 0, images(), record=once)
     asked = iter(range(1, 9))
@@ -205,6 +209,22 @@ def test_bfloat16_trains_in_float32_weights():
 )
 def test_learning_rate_by_hand(schedule, step, expected):
     assert train.learning_rate(schedule, 0.1, step, 10) == pytest.approx(expected)
+
+
+def test_steps_are_fused_and_keep_kernels_channels_last(monkeypatch, tmp_path):
+    """Both save time and change no number, so that no other test would miss them; a resume keeps them as well."""
+    seen, epoch = [], train._epoch
+    monkeypatch.setattr(train, "_epoch", lambda *given: seen.append(given[2]) or epoch(*given))
+    kept = FileCheckpoints(tmp_path / "c.safetensors")
+    with pytest.raises(train.InterruptedTraining):
+        train.fit(recipe(), 0, images(), checkpoints=kept, stop=lambda: True)
+    train.fit(recipe(), 0, images(), checkpoints=kept)
+    assert {optimiser.defaults["fused"] for optimiser in seen} == {True}
+    for optimiser in seen:
+        kernels = [p for p in optimiser.param_groups[0]["params"] if p.ndim == 4]
+        both = [*kernels, *(optimiser.state[p]["momentum_buffer"] for p in kernels)]
+        assert any(not p.is_contiguous() for p in both)
+        assert all(p.is_contiguous(memory_format=torch.channels_last) for p in both)
 
 
 def test_nesterov_is_another_path():

@@ -74,6 +74,7 @@ def make(
         InputError: another type, rank or channel count, no images, labels that do not fit.
     """
     x = np.asarray(images)
+    grey = f", which are {len(x)} grey ones" if x.ndim == 3 else ""
     if x.ndim == 3:
         x = x[..., None]
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[-1] not in (1, 3) or 0 in x.shape:
@@ -86,10 +87,15 @@ def make(
         raw = np.asarray(labels)
         if raw.shape != (len(x),) or not np.issubdtype(raw.dtype, np.integer):
             raise InputError(
-                f"labels of {name}/{split} are {raw.dtype} {raw.shape}, expected integers ({len(x)},).\n"
-                "Store one class index per image."
+                f"labels of {name}/{split} are {raw.dtype} {raw.shape}, expected integers ({len(x)},) for images "
+                f"{np.shape(images)}{grey}.\nStore one class index per image, and colour images as (N, H, W, C)."
             )
         y = raw.astype(np.int64)
+        if not len(classes):
+            raise InputError(
+                f"labels of {name}/{split} span {y.min()}..{y.max()} and there are no class names, expected one "
+                "for each label.\nStore `classes`: the names, in the order of the labels."
+            )
         if y.min() < 0 or y.max() >= len(classes):
             raise InputError(
                 f"labels of {name}/{split} span {y.min()}..{y.max()}, expected 0..{len(classes) - 1} for "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +93,7 @@ def advice(name: str, split: str) -> str:
 def fetch(name: str, split: str) -> None:
     """Download what a split needs into `$OOD_DATA` with torchvision; sets that are reduced are kept so, as `.npz`.
 
-    What an earlier, broken download left is gone on with.
+    What an earlier, broken download left is gone on with; a folder made for one that brought nothing is removed again.
 
     Raises:
         InputError: nothing to download, `$OOD_DATA` is not set, or the download failed.
@@ -113,14 +115,29 @@ def fetch(name: str, split: str) -> None:
     if facts["source"] == "npz":
         raise InputError(f"{name}/{split} has no publisher to fetch it from, expected one.\n{advice(name, split)}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        size = megabytes(name, split)
-        images, labels, classes = files.read_torchvision(folder, facts, known(name, split), download=size)
-        if facts["torchvision"].get("reduced"):
-            files.write_npz(folder / f"{name}-{split}.npz", images, labels, classes)
+        with _made(folder):
+            size = megabytes(name, split)
+            images, labels, classes = files.read_torchvision(folder, facts, known(name, split), download=size)
+            if facts["torchvision"].get("reduced"):
+                files.write_npz(folder / f"{name}-{split}.npz", images, labels, classes)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written ({error}), expected a folder with room for {name}/{split}.\n"
             "Make room, or point OOD_DATA to another folder; what has arrived is kept."
         ) from error
     return None
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Within, a folder is there; where it was not and nothing arrives before something fails, it goes again."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if new:
+            for place in (*sorted(folder.rglob("*"), reverse=True), *new):
+                with suppress(OSError):  # it holds something, or is no folder
+                    place.rmdir()
+        raise

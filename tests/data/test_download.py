@@ -130,6 +130,7 @@ def test_fetch_goes_on_checks_and_leaves_torchvision_as_it_was(server, tmp_path,
     ):
         data.fetch("cifar10")
     assert data.where("cifar10", "train") == "missing"
+    assert [path.suffix for path in root.iterdir()] == [".part"]
     server.limit = None
     assert [(found.split, len(found)) for found in data.fetch("cifar10")] == [("train", 50), ("test", 10)]
     assert [asked for asked in server.asked if asked] == ["bytes=50000-"]  # torchvision looks for redirections before
@@ -188,6 +189,24 @@ def test_fetch_needs_a_folder_and_makes_it(server, tmp_path, root, monkeypatch):
     monkeypatch.setenv("OOD_DATA", str(root / "new"))
     data.fetch("cifar10", "train")
     assert (root / "new" / "cifar-10-batches-py").is_dir()
+
+
+@pytest.mark.parametrize("name", ["CIFAR10", "MNIST"])
+def test_a_folder_that_nothing_came_to_is_not_left_behind(name, tmp_path, monkeypatch):
+    """A misspelt $OOD_DATA would else look like one that is there; what has arrived is kept, and so are old folders."""
+    monkeypatch.setattr(torchvision().datasets.CIFAR10, "url", "http://127.0.0.1:9/set.tar.gz")
+    monkeypatch.setattr(torchvision().datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    for new in ("one", "two/deep"):
+        monkeypatch.setenv("OOD_DATA", str(tmp_path / new))
+        with pytest.raises(InputError, match="could not be downloaded"):
+            data.fetch(name.lower(), "test" if name == "CIFAR10" else "test3k")
+        assert not (tmp_path / new.split("/")[0]).exists()
+    old = tmp_path / "old"
+    (old / "empty").mkdir(parents=True)
+    monkeypatch.setenv("OOD_DATA", str(old))
+    with pytest.raises(InputError, match="could not be downloaded"):
+        data.fetch("cifar10", "test")
+    assert (old / "empty").is_dir()
 
 
 def test_a_full_disk_and_a_folder_that_is_a_file_are_named(root, monkeypatch):

@@ -77,6 +77,19 @@ def test_refusals(images, labels, message):
         make(images, labels)
 
 
+def test_what_three_axes_were_taken_for_is_said():
+    """One colour image without its first axis is as good as 4 grey ones: the labels alone tell."""
+    with pytest.raises(InputError, match=r"expected integers \(4,\) for images \(4, 5, 3\), which are 4 grey ones"):
+        make(np.zeros((4, 5, 3), np.uint8), [0])
+    with pytest.raises(InputError, match=r"expected integers \(4,\) for images \(4, 5, 3, 1\)\.\nStore one"):
+        make(np.zeros((4, 5, 3, 1), np.uint8), [0])
+
+
+def test_labels_without_class_names_are_refused():
+    with pytest.raises(InputError, match=r"span 0\.\.2 and there are no class names.*\nStore `classes`"):
+        make(*some(), classes=())
+
+
 def test_part_is_another_set_that_knows_its_whole():
     whole = make(*some())
     part = whole.part(slice(0, 3), "first")
