@@ -9,9 +9,7 @@ import pytest
 from ood_core import paths
 
 # scikit-learn and Pillow are here for the digits and photographs that this test trains and tests on.
-WITHOUT = (
-    "matplotlib torchvision statsmodels papermill IPython ipykernel jupyter_book tensorboard playwright"
-)
+WITHOUT = "matplotlib torchvision statsmodels papermill IPython ipykernel jupyter_book tensorboard playwright"
 SITE = f"""
 import importlib.abc, importlib.metadata, sys
 
@@ -55,7 +53,7 @@ def bare(tmp_path):
 
 
 def test_the_command_line_starts_and_plans(bare):
-    assert bare("--version").stdout == "ood-core, version not installed\n"
+    assert bare("--version").stdout.endswith("ood_core, version not installed\n")
     planned = bare("plan", "l2-norm", "--seeds", "1", "--json")
     assert planned.returncode == 0, planned.stderr
 

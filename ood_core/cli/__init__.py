@@ -35,7 +35,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(own_version(), prog_name="ood-core")
+@click.version_option(own_version())
 def main() -> None:
     """Train, measure and check the runs behind the book.
 
