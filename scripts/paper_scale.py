@@ -90,7 +90,8 @@ def outlook(line: str, scale: str) -> str:
     return f"{line:12} {len(runs):3} runs, {len(runs) - len(left):3} stored, about {minutes:.0f} minutes left"
 
 
-def main() -> int:
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """What the command line says, by default this process's own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", nargs="*", metavar="LINE", help=", ".join(LINES))
     parser.add_argument("--scale", choices=recipes.SCALES, default="paper", help="default: paper")
@@ -98,10 +99,15 @@ def main() -> int:
     parser.add_argument("--compile", action="store_true", help="train through torch.compile")
     parser.add_argument("--minutes", type=float, help="end after the epoch in which these have passed")
     parser.add_argument("--pack", type=Path, help="put what is recorded at this scale into a .tar.gz")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     unknown = [line for line in given.lines if line not in LINES]
     if unknown:
         parser.error(f"there is no line {unknown[0]!r}, expected some of: {', '.join(LINES)}")
+    return given
+
+
+def main() -> int:
+    given = arguments()
     study.setup()
     end = time.perf_counter() + 60 * given.minutes if given.minutes else float("inf")
     cut = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import torch
 from click.testing import CliRunner
 
 from ood_core.cli import main
+from ood_core.recipes import SCALES
 from tests.building import PAPERS, ROOT
 
 GUIDES = ("README.md", "book/how-to-run.md")
@@ -92,6 +94,8 @@ def test_commands_exist_and_run(command: str, page: str, request: pytest.Fixture
             done = CliRunner().invoke(main, rest)
             assert done.exit_code == 0, done.output
             assert done.stdout
+        case ["python", "scripts/paper_scale.py", *rest]:  # tests/test_paper_scale.py runs a line
+            assert runpy.run_path(str(ROOT / "scripts" / "paper_scale.py"))["arguments"](rest).scale in SCALES
         case ["papermill", "--help-notebook", notebook]:
             assert set(papermill.inspect_notebook(str(ROOT / notebook))) == {"scale", "seeds", "device"}
         case ["papermill", notebook, _, *rest] if any(dear in command for dear in TOO_DEAR):
