@@ -228,26 +228,20 @@ class Outputs:
 
     def to(self, device: torch.device | str) -> Outputs:
         """The same on another device, the head as well; scorers work where the outputs are."""
-        moved: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, Head):
-                bias = None if value.bias is None else value.bias.to(device)
-                value = replace(value, weight=value.weight.to(device), bias=bias)
-            elif f.name == "layers":
-                value = {key: layer.to(device) for key, layer in value.items()}
-            moved[f.name] = value.to(device) if isinstance(value, Tensor) else value
-        return Outputs(**moved)
+        head = self.head
+        if head is not None:
+            bias = None if head.bias is None else head.bias.to(device)
+            head = replace(head, weight=head.weight.to(device), bias=bias)
+        return self._changed(lambda x: x.to(device), head)
 
     def __getitem__(self, index: Any) -> Outputs:
         """Rows by slice, boolean mask or index tensor; the head is kept."""
         if isinstance(index, int):
             raise InputError("index is one integer, expected a slice, a mask or a list.\nUse outputs[i:i + 1].")
-        picked: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name == "layers":
-                picked[f.name] = {key: layer[index] for key, layer in value.items()}
-            else:
-                picked[f.name] = value[index] if isinstance(value, Tensor) else value
-        return Outputs(**picked)
+        return self._changed(lambda x: x[index], self.head)
+
+    def _changed(self, change: Callable[[Tensor], Tensor], head: Head | None) -> Outputs:
+        """Every tensor changed in the same way, behind a head."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        tensors = {name: change(value) for name, value in own.items() if isinstance(value, Tensor)}
+        return Outputs(**tensors, layers={key: change(layer) for key, layer in self.layers.items()}, head=head)

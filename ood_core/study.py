@@ -324,11 +324,18 @@ def recorded_scores(
     return None if scores is None else {parse_score_name(name): values for name, values in scores.items()}
 
 
-def record(page: str, scale: str, seeds: int, only: Collection[str] = ()) -> list[recorded.Recorded]:
-    """Record those of a page's runs that are stored and whole, see `recorded`; the others are left out."""
+def record(
+    page: str, scale: str, seeds: int, only: Collection[str] = (), known: Collection[str] = ()
+) -> list[recorded.Recorded]:
+    """Record those of a page's runs that are stored and whole, see `recorded`; the others are left out.
+
+    Args:
+        only: recipes to take, by id; all of the page's if left out.
+        known: keys of runs to leave as they are, such as those that were recorded for another page just now.
+    """
     found = Store()
     whole = [item for item in plan(page, scale, seeds, found, only) if item.state == "stored"]
-    runs = [found.get(item.key) for item in whole]
+    runs = [found.get(item.key) for item in whole if item.key not in known]
     followed = _followed(scale)
     return [recorded.put(run, followed.get(run.key, ())) for run in runs if run is not None]
 

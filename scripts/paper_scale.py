@@ -64,6 +64,7 @@ def run_line(line: str, scale: str, device: str, compiled: bool, stop: Callable[
     Raises:
         InterruptedTraining: `stop` said so.
     """
+    done: set[str] = set()  # a run that pages share is recorded once
     for names, seeds in LINES[line]:
         own = asked(scale, names)
         common = {"scale": scale, "device": device, "compiled": compiled}
@@ -72,7 +73,7 @@ def run_line(line: str, scale: str, device: str, compiled: bool, stop: Callable[
             wanted = [study.Request.check(page=page, seeds=count, **common) for page in own]
             study.run_or_load_all(wanted, only={name for found in own.values() for name in found}, stop=stop)
             for page, found in own.items():
-                study.record(page, scale, count, found)
+                done |= {run.key for run in study.record(page, scale, count, found, known=done)}
             spent = time.perf_counter() - began
             print(f"{line}: {', '.join(names)}, seed {count - 1} of {seeds}, {spent:.0f} s", flush=True)
 

@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from ood_core import paths, recipes, recorded
+from ood_core import paths, recipes, recorded, study
 from ood_core.train import InterruptedTraining
 
 FILE = paths.repository() / "scripts" / "paper_scale.py"
@@ -36,6 +36,7 @@ def test_a_line_runs_records_packs_and_goes_on(made, launcher, tmp_path, monkeyp
     launcher.run_line("first", "tiny", "cpu", False, lambda: False)
     found = {(run.info["recipe"]["id"], run.info["seed"]) for run in recorded.every("tiny")}
     assert found == {("ce", 0), ("ce", 1), ("l2", 0), ("l2", 1)}
+    assert study.record("made", "tiny", 2, known=[run.key for run in recorded.every("tiny")]) == []  # once is enough
     assert "seed 1 of 2" in capsys.readouterr().out
     assert launcher.outlook("first", "tiny").startswith("first          4 runs,   4 stored, about 0 minutes left")
     pack = tmp_path / "pack.tar.gz"

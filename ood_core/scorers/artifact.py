@@ -35,7 +35,7 @@ def write(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
     text = json.dumps({"format": FORMAT, **header}, sort_keys=True, allow_nan=False)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(stored, beside, metadata={"scorer": text, "sha256": _checksum(text, stored)})
+        save_file(stored, beside, metadata={"scorer": text, "sha256": checksum(text, stored)})
         beside.replace(path)
     except (OSError, SafetensorError) as error:
         size = sum(value.nbytes for value in stored.values()) / 1e6
@@ -75,14 +75,15 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ArtifactError(
             f"{path} has format {found}, expected at most {FORMAT}: a newer version wrote it.\nUpdate ood_core."
         )
-    if metadata.get("sha256") != _checksum(text, tensors):
+    if metadata.get("sha256") != checksum(text, tensors):
         raise ArtifactError(
             f"{path} does not match its checksum: it was damaged or edited after save.\nFit and save it again."
         )
     return header, tensors
 
 
-def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over a text, and over names, types, shapes and values of tensors on the CPU."""
     digest = hashlib.sha256(text.encode())
     for key in sorted(tensors):
         value = tensors[key]

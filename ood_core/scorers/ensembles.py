@@ -79,7 +79,7 @@ class Ensemble(Scorer):
         self._check(outputs)
         parts = zip(self.members, outputs, self._standards(), strict=True)
         scores = [(member.score(part) - own.mean) / own.sd for member, part, own in parts]
-        return torch.stack([s.to(scores[0]) for s in scores]).mean(dim=0)
+        return self._score(torch.stack([s.to(scores[0]) for s in scores], dim=1))
 
     def calibrate(self, outputs: Sequence[Outputs], id_tpr: float = 0.95, confidence: float = 0.95) -> Self:  # type: ignore[override]
         """As of any scorer, from one `Outputs` a member; fitting a member again makes it void."""
@@ -145,7 +145,8 @@ class Ensemble(Scorer):
             )
 
     def _score(self, x: Tensor) -> Tensor:
-        raise NotImplementedError  # score asks the members
+        """Means over the members of their standardised scores (n, M)."""
+        return x.mean(dim=1)
 
     def _header(self) -> dict[str, Any]:
         alive = [member.name for member in self.members if member.given]

@@ -124,14 +124,16 @@ class DDU(Scorer):
     def _facts(self) -> dict[str, Any]:
         # The largest singular value of a matrix is exact to rounding, the smallest drowns in a near-singular one: one
         # end of the spectrum comes from W, the other from the factor. Of the covariance as used, jitter included.
-        whiten = self._state["whiten"]
+        # A unit that is zero for a whole class has the ladder's jitter for its variance, where doubles end: kept normal
+        # and finite, also with denormal numbers flushed.
+        whiten, double = self._state["whiten"], sys.float_info
         largest = torch.linalg.svdvals(_inverse(whiten))[:, 0] ** 2
-        smallest = torch.linalg.svdvals(whiten)[:, 0] ** -2
+        smallest = (torch.linalg.svdvals(whiten)[:, 0] ** -2).clamp(min=double.min)
         return {
             "jitter": self._state["jitter"].tolist(),
             "eigenvalue_min": smallest.tolist(),
             "eigenvalue_max": largest.tolist(),
-            "condition_number": (largest / smallest).tolist(),
+            "condition_number": (largest / smallest).clamp(max=double.max).tolist(),
         }
 
 

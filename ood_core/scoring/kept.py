@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .. import scorers
@@ -37,13 +35,9 @@ class Setting:
 
 
 def digest(network: nn.Module) -> str:
-    """SHA-256 over names, types, shapes and values of a network's tensors."""
-    found = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        if isinstance(value, Tensor):
-            found.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
-            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+    """Checksum of a network's tensors."""
+    values = network.state_dict().items()
+    return artifact.checksum("", {name: x.detach().cpu().contiguous() for name, x in values if isinstance(x, Tensor)})
 
 
 def write(path: Path, scorer: scorers.Scorer, setting: Setting) -> None:

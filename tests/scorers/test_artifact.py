@@ -26,7 +26,7 @@ def rewrite(path, change=None, **header):
     old, tensors = artifact.read(path)
     new = {**old, **header}
     text = json.dumps(new)
-    save_file(tensors, path, metadata={"scorer": text, "sha256": artifact._checksum(text, tensors)})
+    save_file(tensors, path, metadata={"scorer": text, "sha256": artifact.checksum(text, tensors)})
 
 
 def test_any_changed_byte_is_refused(saved):

@@ -131,6 +131,20 @@ def test_both_ends_of_a_near_singular_spectrum_are_exact():
     assert facts["eigenvalue_max"] == pytest.approx(largest)
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_condition_beyond_the_doubles_is_the_largest_of_them(flushed):
+    # Found on the digits: variance 2e-308 beside one above 4 is a ratio of infinity, and 0 with denormals flushed.
+    h = 100 * torch.randn(100, 3, dtype=torch.float64)
+    h[:, 1] = 0
+    torch.set_flush_denormal(flushed)
+    try:
+        facts = ddu(h, torch.arange(100) % 2, jitter="ladder").summary()
+    finally:
+        torch.set_flush_denormal(False)
+    assert facts["eigenvalue_min"] == pytest.approx([sys.float_info.min] * 2, rel=1e-9, abs=0)
+    assert facts["condition_number"] == [sys.float_info.max] * 2
+
+
 def test_an_overflowing_ladder_is_refused_when_scored():
     # A dead unit has variance 0 exactly, so the smallest normal double passes, and rows where it lives overflow.
     h = torch.randn(100, 3, dtype=torch.float64)

@@ -130,15 +130,29 @@ KINDS = {
 }
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit there")
-def test_six_times_the_rows_need_no_more_memory():
-    """30,000 rows after 5,000, 50 MB more; without the allocator's help, so that holes between blocks count here."""
-    script = EVERY.replace("KINDS.items()", f"{KINDS}.items()")
+def over(asked: dict) -> tuple[list[str], dict]:
+    """Names in the order in which they were measured, and those cases that grew by a copy of their rows or more."""
+    script = EVERY.replace("KINDS.items()", f"{asked}.items()")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = [line.split() for line in done.stdout.splitlines()]
-    asked = [case for cases in KINDS.values() for case in cases]
-    assert [name for name, _ in found] == [name for name, _ in asked]
-    for (name, settings), (_, grown_by) in zip(asked, found, strict=True):
-        own_copy = 80 if (name, settings) in ONE_COPY else 0  # of k-means, and a share of it in scikit-learn
-        assert float(grown_by) < 40 + own_copy, (name, settings, found)
+    cases = [(kind, case) for kind, own in asked.items() for case in own]
+    large = {}
+    for (kind, case), (_, grown_by) in zip(cases, found, strict=True):
+        own_copy = 80 if case in ONE_COPY else 0  # of k-means, and a share of it in scikit-learn
+        if float(grown_by) >= 40 + own_copy:
+            large.setdefault(kind, []).append(case)
+    return [name for name, _ in found], large
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit there")
+def test_six_times_the_rows_need_no_more_memory():
+    """30,000 rows after 5,000, a copy is 50 MB more; without the allocator's help, so that holes between blocks count.
+
+    Where holes lie differs from process to process by tens of MB, while a copy costs as much in each of three.
+    """
+    names, large = over(KINDS)
+    assert names == [name for cases in KINDS.values() for name, _ in cases]
+    for _ in range(2):
+        large = over(large)[1] if large else {}
+    assert not large
