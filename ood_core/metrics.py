@@ -35,6 +35,13 @@ __all__ = [
 ]
 
 
+class _Merged(NamedTuple):
+    """All scores (N + M,), ascending, and which of them are ID rows; in a group of ties these come first."""
+
+    scores: Array
+    is_id: NDArray[np.bool_]
+
+
 class _Cuts(NamedTuple):
     """Rejected rows at each cut between the K distinct scores, from "accept all" to "reject all"; int64 (K + 1,)."""
 
@@ -59,7 +66,7 @@ def auroc(id_scores: Any, ood_scores: Any) -> float:
         >>> round(metrics.auroc([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
         0.8333
     """
-    return _auroc(_cuts(id_scores, ood_scores))
+    return _auroc(_merged(id_scores, ood_scores))
 
 
 def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
@@ -79,7 +86,7 @@ def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
         >>> metrics.fpr_at_tpr([0.9, 0.8, 0.4], [0.5, 0.1])
         0.5
     """
-    return _fpr_at_tpr(_cuts(id_scores, ood_scores), checks.share("tpr", tpr))
+    return _fpr_at_tpr(_cuts(_merged(id_scores, ood_scores)), checks.share("tpr", tpr))
 
 
 def tnr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
@@ -108,7 +115,7 @@ def fpr_ood_positive(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> floa
         >>> round(metrics.fpr_ood_positive([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
         0.3333
     """
-    return _fpr_ood_positive(_cuts(id_scores, ood_scores), checks.share("tpr", tpr))
+    return _fpr_ood_positive(_cuts(_merged(id_scores, ood_scores)), checks.share("tpr", tpr))
 
 
 def aupr_in(id_scores: Any, ood_scores: Any) -> float:
@@ -126,7 +133,7 @@ def aupr_in(id_scores: Any, ood_scores: Any) -> float:
         >>> round(metrics.aupr_in([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
         0.9167
     """
-    return _aupr_in(_cuts(id_scores, ood_scores))
+    return _aupr_in(_cuts(_merged(id_scores, ood_scores)))
 
 
 def aupr_out(id_scores: Any, ood_scores: Any) -> float:
@@ -137,7 +144,7 @@ def aupr_out(id_scores: Any, ood_scores: Any) -> float:
         >>> round(metrics.aupr_out([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
         0.8333
     """
-    return _aupr_out(_cuts(id_scores, ood_scores))
+    return _aupr_out(_cuts(_merged(id_scores, ood_scores)))
 
 
 def detection_accuracy(id_scores: Any, ood_scores: Any) -> float:
@@ -148,7 +155,7 @@ def detection_accuracy(id_scores: Any, ood_scores: Any) -> float:
         >>> round(metrics.detection_accuracy([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
         0.8333
     """
-    return _detection_accuracy(_cuts(id_scores, ood_scores))
+    return _detection_accuracy(_cuts(_merged(id_scores, ood_scores)))
 
 
 def evaluate(id_scores: Any, ood_scores: Any, correct: Any = None, tpr: float = 0.95) -> dict[str, float]:
@@ -170,10 +177,11 @@ def evaluate(id_scores: Any, ood_scores: Any, correct: Any = None, tpr: float = 
     """
     share = checks.share("tpr", tpr)
     id_values, ood_values = _values("id_scores", id_scores), np.sort(_values("ood_scores", ood_scores))
-    cuts = _merge(np.sort(id_values), ood_values)
+    merged = _merge(np.sort(id_values), ood_values)
+    cuts = _cuts(merged)
     false_positives = _fpr_at_tpr(cuts, share)
     result = {
-        "auroc": _auroc(cuts),
+        "auroc": _auroc(merged),
         "aupr_in": _aupr_in(cuts),
         "aupr_out": _aupr_out(cuts),
         "fpr_at_tpr": false_positives,
@@ -306,27 +314,37 @@ def _values(name: str, scores: Any) -> Array:
     return values.cpu().numpy()
 
 
-def _cuts(id_scores: Any, ood_scores: Any) -> _Cuts:
+def _merged(id_scores: Any, ood_scores: Any) -> _Merged:
     return _merge(np.sort(_values("id_scores", id_scores)), np.sort(_values("ood_scores", ood_scores)))
 
 
-def _merge(id_sorted: Array, ood_sorted: Array) -> _Cuts:
-    """Counts at each distinct score from two sorted arrays.
-
-    numpy's stable argsort finds the two ascending runs and merges them in one linear pass.
-    """
+def _merge(id_sorted: Array, ood_sorted: Array) -> _Merged:
+    """From two sorted arrays: numpy's stable argsort finds two ascending runs and merges them in one linear pass."""
     both = np.concatenate([id_sorted, ood_sorted])
     order = np.argsort(both, kind="stable")
-    both = both[order]
-    last = np.append(np.flatnonzero(both[1:] != both[:-1]), len(both) - 1)  # where each group of ties ends
-    of_id = np.cumsum(order < len(id_sorted))[last]
+    return _Merged(both[order], order < len(id_sorted))
+
+
+def _cuts(merged: _Merged) -> _Cuts:
+    """Counts at each distinct score."""
+    scores, is_id = merged
+    last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)  # where each group of ties ends
+    of_id = np.cumsum(is_id)[last]
     return _Cuts(np.append(0, of_id), np.append(0, last + 1 - of_id))
 
 
-def _auroc(cuts: _Cuts) -> float:
+def _auroc(merged: _Merged) -> float:
     # Twice the area in pairs, in integers: each ID row beats the OOD rows below it and half of those it ties with.
-    doubled = int(np.sum(np.diff(cuts.id) * (cuts.ood[:-1] + cuts.ood[1:])))
-    return doubled / (2 * int(cuts.id[-1]) * int(cuts.ood[-1]))
+    # Below it lie all rows before it less its fellows, as ID rows come first among ties; ties of both kinds are few,
+    # or few groups, and are looked up: the counts of every cut, which the other metrics need, take twice as long.
+    scores, is_id = merged
+    ranks = np.flatnonzero(is_id)
+    n, m = len(ranks), len(scores) - len(ranks)
+    beaten = int(ranks.sum()) - n * (n - 1) // 2
+    tied = np.flatnonzero((scores[1:] == scores[:-1]) & (is_id[:-1] > is_id[1:]))  # the last ID row of such a group
+    of_id = tied + 1 - np.searchsorted(scores, scores[tied], "left")
+    of_ood = np.searchsorted(scores, scores[tied], "right") - tied - 1
+    return (2 * beaten + int(np.dot(of_id, of_ood))) / (2 * n * m)
 
 
 def _fpr_at_tpr(cuts: _Cuts, tpr: float) -> float:

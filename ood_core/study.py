@@ -235,6 +235,7 @@ def run_or_load_all(
     requests: Sequence[Request],
     *,
     only: Collection[str] = (),
+    unrecorded: bool = False,
     store: Store | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -244,6 +245,7 @@ def run_or_load_all(
     Args:
         requests: at least one, alike in device, jobs and `compiled`.
         only: recipes to take, by id, from the pages that have them; a page without any is left out.
+        unrecorded: leave out the runs whose results the repository has, but not the run.
         store, progress, stop: as in `run_or_load`.
     Raises:
         InputError: a recipe of `only` that no page has; and what `run_or_load` raises.
@@ -256,7 +258,8 @@ def run_or_load_all(
     for request in requests:
         names = [name for name in have[request.page] if name in chosen]
         if names or not only:
-            planned[request.page] = plan(request.page, request.scale, request.seeds, found, names)
+            items = plan(request.page, request.scale, request.seeds, found, names)
+            planned[request.page] = [i for i in items if not (unrecorded and to_train_again(i))]
     once = merged(item for items in planned.values() for item in items)
     todo = sorted((item for item in once if item.state != "stored"), key=lambda item: item.seed)
     data.present(place for item in todo for recipe in item.recipes for place in Sets.places(recipe))
@@ -278,6 +281,12 @@ def run_or_load_all(
         fresh = frozenset((item.recipe.id, item.seed) for item in items if item.key in new)
         results[request.page] = Results(request, {item.recipe.id: item.recipe for item in items}, stored, fresh)
     return results
+
+
+def to_train_again(planned: Planned) -> bool:
+    """Whether a run has recorded results, and would be trained to have it here as well."""
+    folder = recorded.folder(planned.recipe.scale) / planned.key
+    return planned.state == "to train" and (folder / "run.json").is_file()
 
 
 def recorded_rows(page: str, scale: str) -> pd.DataFrame | None:

@@ -103,8 +103,15 @@ def test_plan_and_run_say_what_is_recorded(call, tmp_path, monkeypatch):
     monkeypatch.setenv("OOD_RUNS", str(tmp_path / "empty"))
     told = "to train, 2 of them recorded in book/results/tiny, about 0.0 minutes on two CPU cores"
     assert f"4 runs: 0 stored, 0 to measure, 4 {told}" in call("plan", "made").stderr
+    only_new = call("run", "made", "--seeds", 2, "--recipe", "ce", "--jobs", 1, "--unrecorded", "--json")
+    assert "1 runs, 0 stored, 1 to do, about" in only_new.stderr
+    assert [(row["recipe"], row["seed"]) for row in json.loads(only_new.stdout)] == [("ce", 1)]
+    nothing = call("run", "made", "--seeds", 1, "--jobs", 1, "--unrecorded")
+    assert (nothing.exit_code, nothing.stdout.strip()) == (0, "")
     first = call("run", "made", "--seeds", 1, "--recipe", "ce", "--jobs", 1).stderr
     assert "1 runs, 0 stored, 1 to do, 1 of them recorded in book/results/tiny, about" in first
+    both = call("run", "made", "--seeds", 2, "--recipe", "ce", "--jobs", 1, "--unrecorded").stderr
+    assert "2 runs, 2 stored, 0 to do" in both, "a stored run is there, recorded or not"
 
 
 def test_plan_takes_recipes_and_several_pages_as_run_does(made, call, tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import click
 
-from .. import recipes, recorded, study
+from .. import recipes, study
 from ..checks import choice
 from ..recipes import Recipe
 from .options import page_seeds, pages_at
@@ -30,7 +30,7 @@ class Outlook:
         states = [p.state for p in runs]
         left = [p for p in runs if p.state == "to train"]
         minutes = sum(p.recipe.minutes for p in left)
-        known = sum((recorded.folder(p.recipe.scale) / p.key / "run.json").is_file() for p in left)
+        known = sum(map(study.to_train_again, left))
         scale = runs[0].recipe.scale if runs else ""
         return cls(states.count("stored"), states.count("to measure"), states.count("to train"), minutes, known, scale)
 

@@ -26,6 +26,7 @@ from .planning import Outlook, asked
 @click.option("--scale", type=SCALE, default="tiny", show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
 @click.option("--recipe", "only", multiple=True, help="Only this recipe of the pages; can be given several times.")
+@click.option("--unrecorded", is_flag=True, help="Leave out runs whose results book/results/ has already.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes of one thread each.  [default: all cores; GPU: 1]")
 @click.option(
@@ -41,6 +42,7 @@ def run_command(
     scale: str,
     seeds: int | None,
     only: tuple[str, ...],
+    unrecorded: bool,
     device: str,
     jobs: int | None,
     compiled: bool,
@@ -61,6 +63,7 @@ def run_command(
       python -m ood_core run l2-norm --scale tiny --seeds 10 --jobs 1
       python -m ood_core run l2-norm --scale small --recipe ce --recipe l2
       python -m ood_core run l2-norm compare --recipe ce
+      python -m ood_core run isomax compare --scale small --seeds 8 --unrecorded
       python -m ood_core run --all
       torchrun --nproc_per_node 4 -m ood_core run l2-norm --scale small --recipe ce
     """
@@ -75,7 +78,7 @@ def run_command(
         own = {name: {"page": name, "seeds": seeds or page_seeds(name, scale)} for name in names}
         requests = [request.model_copy(update={**own[name], "jobs": workers}) for name in names]
         with _Bars(f"{', '.join(names)} at {scale}", workers) as bars, _graceful_stop() as stop:
-            found = study.run_or_load_all(requests, only=only, progress=bars, stop=stop)
+            found = study.run_or_load_all(requests, only=only, unrecorded=unrecorded, progress=bars, stop=stop)
         if parallel.rank() > 0:
             return
     if board is not None:
