@@ -163,8 +163,14 @@ def write(path: Path, result: dict[str, Any]) -> None:
     beside.replace(path)
 
 
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)  # noqa: S603
+    return done.stdout.strip()
+
+
 def provenance(packages: Iterable[str]) -> dict[str, Any]:
-    """Where and when, at which commit and with which versions."""
+    """Where and when, at which commit ("+" where files were changed after it) and with which versions."""
     model = platform.processor()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -173,11 +179,12 @@ def provenance(packages: Iterable[str]) -> dict[str, Any]:
     for name in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-    git = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(git, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)  # noqa: S603
+    commit = _git("rev-parse", "--short=12", "HEAD") or "unknown"
+    # What another benchmark has written a minute ago is no change of what is measured.
+    changed = _git("status", "--porcelain", "--", ":/", ":(top,exclude)book/reference/*.json")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": done.stdout.strip() or "unknown",
+        "commit": commit + "+" * bool(changed),
         "processor": model,
         "cores": os.cpu_count(),
         "load": [round(x, 2) for x in os.getloadavg()],

@@ -116,6 +116,10 @@ def test_entries_beside_the_claims_stand_in_the_tables():
         ("I1", dismax.loc[("CIFAR-10", "ResNet-34", "IsoMax+", "accuracy"), "value"]),
         *(("I2", two.loc[("ResNet", "CIFAR-10", "SVHN", f"AUROC, SoftMax/{s}"), "value"]) for s in ("MPS", "ES")),
         *(
+            ("I2", two.loc[("ResNet", "CIFAR-10", "SVHN", f"TNR at TPR 95, {s}"), "value"])
+            for s in ("SoftMax/MPS", "SoftMax/ES", "IsoMax/ES")
+        ),
+        *(
             (claim, two.loc[("ResNet", "CIFAR-10", "SVHN", f"AUROC, IsoMax/{s}"), "value"])
             for claim, s in (("I2", "ES"), ("I5", "ES"), ("I5", "MPS"))
         ),
@@ -136,3 +140,17 @@ def test_entries_beside_the_claims_stand_in_the_tables():
     }
     found = {(entry.claim, entry.value) for entry in claims.reported("isomax", ROOT) if entry.status == "verified"}
     assert found == expected
+
+
+def test_entries_beside_the_claims_of_nan_stand_in_table_3():
+    (table,) = [table for table in claims.printed("nan", False, ROOT) if table.table == "Table 3, cross-entropy"]
+    averages = table.frame.set_index(["score", "column"])["value"]
+    named = {"energy": "Energy", "max logit": "MaxLogit"}
+    found = [
+        entry for entry in claims.reported("nan", ROOT) if entry.claim in ("N7", "N8", "N9") and "table 3" in entry.where
+    ]
+    for entry in found:
+        metric, name = entry.quantity.split(", ")
+        assert entry.value == averages[named.get(name, name), f"{metric}, Average"], entry.quantity
+    counts = {c: sum(e.claim == c and e.quantity.startswith("FPR95") for e in found) for c in ("N7", "N8", "N9")}
+    assert counts == {"N7": 7, "N8": 3, "N9": 3}

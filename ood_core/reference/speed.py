@@ -37,7 +37,7 @@ def provenance(found: dict[str, Any], name: str) -> tables.Html:
     """Where, when and with which versions a benchmark ran."""
     facts = {
         "measured": found["created"],
-        "commit": found["commit"],
+        "commit": found["commit"].replace("+", ", and changes after it"),
         **({"device": found["device"]} if "device" in found else {}),
         "processor": f"{found['processor']}, {found['cores']} cores",
         "load before": ", ".join(map(str, found["load"])) + " (1, 5, 15 minutes)",
