@@ -146,9 +146,8 @@ def test_entries_beside_the_claims_of_nan_stand_in_table_3():
     (table,) = [table for table in claims.printed("nan", False, ROOT) if table.table == "Table 3, cross-entropy"]
     averages = table.frame.set_index(["score", "column"])["value"]
     named = {"energy": "Energy", "max logit": "MaxLogit"}
-    found = [
-        entry for entry in claims.reported("nan", ROOT) if entry.claim in ("N7", "N8", "N9") and "table 3" in entry.where
-    ]
+    of_table = [entry for entry in claims.reported("nan", ROOT) if "table 3" in entry.where]
+    found = [entry for entry in of_table if entry.claim in ("N7", "N8", "N9")]
     for entry in found:
         metric, name = entry.quantity.split(", ")
         assert entry.value == averages[named.get(name, name), f"{metric}, Average"], entry.quantity
