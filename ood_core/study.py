@@ -26,7 +26,6 @@ from .tables.verdicts import PLURALS
 from .workers import Progress, run_all
 
 __all__ = [
-    "PAPERS",
     "Planned",
     "Progress",
     "Request",
@@ -47,7 +46,6 @@ __all__ = [
     "verdicts",
 ]
 
-PAPERS = ("l2-norm", "l2-collapse", "nan", "clusters", "isomax")
 DEVICES = {"tiny": "two CPU cores", "small": "two CPU cores", "paper": "one GPU"}  # what a recipe's minutes are about
 _DERIVED = {"clusters": rankings.derived}  # by page: rows that take several runs
 
@@ -402,19 +400,19 @@ def duration(minutes: float) -> str:
 
 
 def scoreboard() -> tables.Html:
-    """All five papers with their verdicts by scale: live at `tiny`, recorded at the others, "not run" where neither.
+    """All papers with their verdicts by scale: live at `tiny`, recorded at the others, "not run" where neither.
 
     A page without recipes has not been run at any scale.
     """
-    found = {}
-    for page in PAPERS:
+    found, papers = {}, claims.pages()
+    for page in papers:
         live = None
         if page in recipes.pages() and "tiny" in recipes.page(page).scales:
             live = run_or_load(page, scale="tiny", seeds=recipes.page(page).seeds["tiny"])
         found[page] = verdicts(page, live)
     written = paths.repository() / "book" / "papers"
-    links = {page: f"papers/{page}.html" for page in PAPERS if (written / f"{page}.ipynb").is_file()}
-    return tables.scoreboard(found, {page: claims.page(page) for page in PAPERS}, links)
+    links = {page: f"papers/{page}.html" for page in papers if (written / f"{page}.ipynb").is_file()}
+    return tables.scoreboard(found, {page: claims.page(page) for page in papers}, links)
 
 
 def status() -> pd.DataFrame:
@@ -445,7 +443,7 @@ def _stored(page: str, scale: recipes.Scale) -> Results:
 
 def _result(page: str, rows: pd.DataFrame) -> str:
     """Verdicts by number, such as "7 hold, 2 do not hold"; a page that states no claims has none."""
-    if page not in PAPERS:
+    if page not in claims.pages():
         return "no claims"
     counts = claims.summary(claims.judge(claims.load(page), rows))
     return ", ".join(f"{n} {PLURALS.get(word, word) if n > 1 else word}" for word, n in counts.items() if n)
@@ -479,7 +477,7 @@ def export(page: str, scale: str, seeds: int, folder: Path) -> None:
     results = run_or_load(page, scale=scale, seeds=seeds)
     folder.mkdir(parents=True, exist_ok=True)
     results.rows.to_csv(folder / "rows.csv", index=False)
-    if page in PAPERS:
+    if page in claims.pages():
         claims.frame(claims.judge(claims.load(page), results.rows)).to_csv(folder / "claims.csv", index=False)
     info = {f"{recipe}/{seed}": run.info for (recipe, seed), run in results.stored.items()}
     (folder / "provenance.json").write_text(json.dumps(info, indent=1), encoding="utf-8")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from ood_core import claims
 from ood_core.checks import InputError
@@ -176,3 +177,13 @@ def test_one_recipe_missing_leaves_its_claims_not_run():
     assert found["B4"] == "not run"
     assert found["B1"] == "holds"
     assert "l2-deep" in next(v.note for v in verdicts if v.claim.id == "B4")
+
+
+def test_pages_come_in_the_order_of_the_contents(tmp_path):
+    assert claims.pages(ROOT) == list(PAGES)
+    (tmp_path / "book" / "claims").mkdir(parents=True)
+    for name in ("norm", "l2-norm", "draft", "a"):
+        (tmp_path / "book" / "claims" / f"{name}.yml").touch()
+    parts = [{"chapters": [{"file": f"papers/{name}"} for name in names]} for names in (("l2-norm", "norm"), ("a",))]
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump({"root": "index", "parts": parts}), encoding="utf-8")
+    assert claims.pages(tmp_path) == ["l2-norm", "norm", "a", "draft"]

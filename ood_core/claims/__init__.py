@@ -3,7 +3,7 @@
 A claims file (`book/claims/<page>.yml`) states what is tested; `load` reads it, `judge` turns tidy rows into verdicts.
 """
 
-from .files import load, page, printed, reported
+from .files import load, page, pages, printed, reported
 from .judging import judge
 from .outcomes import Result, Verdict, frame, summary, walk
 from .rules import WORDS
@@ -23,6 +23,7 @@ __all__ = [
     "judge",
     "load",
     "page",
+    "pages",
     "printed",
     "reported",
     "summary",

@@ -31,6 +31,15 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 Model = TypeVar("Model", bound=BaseModel)
 
 
+def pages(root: Path | None = None) -> list[str]:
+    """Pages that state claims, in the order of the book's contents; those that are not in it last."""
+    top = repository() if root is None else root
+    contents = yaml.safe_load((top / "_toc.yml").read_text(encoding="utf-8"))
+    chapters = [Path(chapter["file"]).name for part in contents["parts"] for chapter in part["chapters"]]
+    have = sorted(path.stem for path in (top / "book" / "claims").glob("*.yml"))
+    return sorted(have, key=[*chapters, *(page for page in have if page not in chapters)].index)
+
+
 def _read(kind: str, page: str, model: type[Model], root: Path | None) -> Model:
     """Read `book/<kind>/<page>.yml` into `model`.
 
