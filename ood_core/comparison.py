@@ -6,6 +6,7 @@ last epoch. A *detector* is a recipe with a scorer, its layer and its parameters
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -44,14 +45,19 @@ def by_seed(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
 def training_seconds(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, float]:
     """What training a network of each recipe took, mean over runs: processor seconds, or those of the clock on a GPU.
 
-    Processor seconds do not count what else the machine did meanwhile. A run of which they are not known counts by the
-    clock.
+    Of the runs on the kind of machine that most of them had: seconds of two kinds do not compare, and a recipe that ran
+    on others alone is left out. Processor seconds do not count what else the machine did meanwhile. A run of which they
+    are not known counts by the clock.
 
     Args:
         runs: recipe and provenance (`run.info`) of each run.
     """
+    every = list(runs)
+    kinds = Counter((info["hardware"]["device"], info["hardware"]["name"]) for _, info in every)
     found: dict[str, list[float]] = {}
-    for recipe, info in runs:
+    for recipe, info in every:
+        if (info["hardware"]["device"], info["hardware"]["name"]) != kinds.most_common(1)[0][0]:
+            continue
         seconds, on_processor = info["seconds"], info["hardware"]["device"] == "cpu"
         taken = seconds.get("train_cpu", seconds["train"]) if on_processor else seconds["train"]
         found.setdefault(recipe, []).append(float(taken))

@@ -68,15 +68,15 @@ def test_seeds_that_only_one_of_them_has_do_not_count(rows):
 
 
 def test_seconds_of_training_are_those_of_the_processor_where_they_are_known():
-    def run(device="cpu", **seconds):
-        return {"hardware": {"device": device}, "seconds": seconds}
+    def run(device="cpu", name="this", **seconds):
+        return {"hardware": {"device": device, "name": name}, "seconds": seconds}
 
-    runs = [
-        ("ce", run(train=50.0, train_cpu=10.0)),
-        ("ce", run(train=20.0)),
-        ("l2", run("cuda", train=7.0, train_cpu=9.0)),
-    ]
-    assert comparison.training_seconds(runs) == {"ce": 15.0, "l2": 7.0}
+    mine = [("ce", run(train=50.0, train_cpu=10.0)), ("ce", run(train=20.0))]
+    assert comparison.training_seconds(mine) == {"ce": 15.0}
+    assert comparison.training_seconds([("l2", run("cuda", train=7.0, train_cpu=9.0))]) == {"l2": 7.0}
+    others = [("ce", run(name="slower", train_cpu=99.0, train=99.0)), ("l2", run("cuda", train=7.0))]
+    assert comparison.training_seconds([*others, *mine]) == {"ce": 15.0}, "seconds of two kinds of machine do not compare"
+    assert comparison.training_seconds([]) == {}
 
 
 def test_what_an_objective_costs_and_how_well_it_classifies_stand_beside_its_detectors(rows):
