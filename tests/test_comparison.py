@@ -75,7 +75,7 @@ def test_seconds_of_training_are_those_of_the_processor_where_they_are_known():
     assert comparison.training_seconds(mine) == {"ce": 15.0}
     assert comparison.training_seconds([("l2", run("cuda", train=7.0, train_cpu=9.0))]) == {"l2": 7.0}
     others = [("ce", run(name="slower", train_cpu=99.0, train=99.0)), ("l2", run("cuda", train=7.0))]
-    assert comparison.training_seconds([*others, *mine]) == {"ce": 15.0}, "seconds of two kinds of machine do not compare"
+    assert comparison.training_seconds([*others, *mine]) == {"ce": 15.0}, "two kinds of machine do not compare"
     assert comparison.training_seconds([]) == {}
 
 

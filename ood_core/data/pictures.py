@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,28 +17,60 @@ from ..checks import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+JPEG = (".jfif", ".jpe", ".jpeg", ".jpg")
+SUFFIXES = (".bmp", ".gif", *JPEG, ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 WIDE = ("I", "F")  # Pillow's modes of more than 8 bits a channel begin so; conversion would clip them
 GREY = ("1", "L")
 SIDE = 32  # pixels of a reduced image
 MANY = 2000  # images from which on reading shows its progress
 
 
-def images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path, others: Counter[str] | None = None) -> list[Path]:
     """All image files below a folder, sorted by path; hidden files and folders and other types are left out.
 
+    Links to folders are followed, but for those to a folder that they lie in.
+
+    Args:
+        others: where the suffixes of files are counted that are left out for them; hidden ones are not.
     Raises:
-        InputError: no such folder, or no image in it.
+        InputError: no such folder, no image in it, or a folder in it that cannot be read.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder, expected one that holds images.\nCheck the path.")
+    require_folder(folder, "one that holds images")
     found: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]  # what stays is walked
-        found += [Path(place, name) for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+    for place, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".") and not _returns(Path(place, name))]
+        shown = [name for name in names if not name.startswith(".")]
+        found += [Path(place, name) for name in shown if name.lower().endswith(SUFFIXES)]
+        if others is not None:
+            others.update(Path(name).suffix.lower() for name in shown if not name.lower().endswith(SUFFIXES))
     if not found:
         raise InputError(f"{folder} holds no image, expected files such as .png or .jpg.\nCheck the path.")
     return sorted(found)
+
+
+def require_folder(path: Path, expected: str) -> None:
+    """Refuse what is no folder, in other words where nothing is there at all.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}, expected {expected}.\nCheck the path.")
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder, expected {expected}.\nCheck the path.")
+
+
+def _returns(folder: Path) -> bool:
+    """Whether a link leads to a folder that it lies in: following it would never end."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def _unreadable(error: OSError) -> None:
+    """Of `os.walk`, which leaves out in silence what it cannot read."""
+    raise InputError(
+        f"{error.filename} cannot be read ({error.strerror}), expected folders that can.\n"
+        "Allow it, or take it out of the folder."
+    ) from error
 
 
 def opened(path: Path, mode: str | None = None) -> Image:

@@ -37,6 +37,7 @@ class Classifier:
         predicts: whether the logits stand for the ID classes; not so behind a projection, nor after learning labels
             other than the true ones.
         transform: RGB image of Pillow -> preprocessed (C, H, W), where the user's own does all that `prepare` would.
+        layers: what outputs hold in `layers` without being asked.
     """
 
     network: nn.Module
@@ -46,6 +47,7 @@ class Classifier:
     classes: tuple[str, ...] = ()
     predicts: bool = True
     transform: Callable[[Any], Any] | None = None
+    layers: tuple[str, ...] = ()
 
 
 def load(
@@ -54,6 +56,8 @@ def load(
     weights: Path | None = None,
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
+    *,
+    kept: bool = False,
 ) -> Classifier:
     """A classifier by `torchvision:NAME` with weights, by `FILE.py:FUNCTION`, or by the key of a stored run.
 
@@ -64,16 +68,19 @@ def load(
         weights: safetensors file of the architecture's state dict; torchvision only.
         mean, std: of the training images by channel, on the scale 0..1; for torchvision, and for a function that
             returns no transform.
+        kept: whether these two come from a file of --save, so that nobody can give others.
     Raises:
         InputError: an unknown name or key, a run that learned one class alone, an architecture without a linear layer,
             weights of another network, constants that are missing, out of range or not wanted, a user's file that
             fails or returns something else.
         ArtifactError: the weights' file or the run is damaged.
     """
+    if own.named(model):
+        return _own(model, weights, mean, std, kept)
+    if kept:
+        _as_kept(model, not model.startswith(TORCHVISION), bool(mean))
     if model.startswith(TORCHVISION):
         return _torchvision(model.removeprefix(TORCHVISION), classes, weights, mean, std)
-    if own.MARK in model:
-        return _own(model, weights, mean, std)
     if weights is not None or mean or std:
         raise InputError(
             f"--weights, --mean or --std came with the stored run {model!r}, expected none: a run holds its own.\n"
@@ -111,13 +118,33 @@ def _stored(key: str, classes: int) -> Classifier:
     network = Network(recipe, (*(size or (32, 32)), channels), outputs)
     network.load_state_dict(tensors)
     predicts = true and recipe.head.name != "projection"
-    return Classifier(network.eval(), network.prepare, channels, size, names, predicts)
+    layers = ("projection",) if recipe.head.name == "projection" else ()
+    return Classifier(network.eval(), network.prepare, channels, size, names, predicts, layers=layers)
 
 
-def _own(model: str, weights: Path | None, mean: Sequence[float], std: Sequence[float]) -> Classifier:
+def _as_kept(model: str, prepares: bool, constants: bool) -> None:
+    """Refuse a model that prepares images itself where the file holds constants, or does not where it holds none.
+
+    What two transforms make of an image is compared later, by `kept.scorer`.
+    """
+    if prepares and constants:
+        raise InputError(
+            f"{model} prepares images itself, expected none that does: the scorer was saved with --mean and --std.\n"
+            "Name the model as it was then, or fit again without --load."
+        )
+    if not prepares and not constants:
+        raise InputError(
+            f"{model} brings no transform, expected one: the scorer was saved with a model that prepares images itself."
+            "\nName the model as it was then, or fit again without --load and with --mean and --std."
+        )
+
+
+def _own(model: str, weights: Path | None, mean: Sequence[float], std: Sequence[float], kept: bool) -> Classifier:
     if weights is not None:
         raise InputError(f"--weights came with {model}, expected none.\nLet the function load them.")
     network, transform = own.made(model)
+    if kept:
+        _as_kept(model, transform is not None, bool(mean))
     if transform is None:
         return Classifier(network.eval(), _standardise(mean, std), 3)
     if mean or std:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,40 +15,53 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..checks import InputError
-from ..data.pictures import images_in, opened
+from ..data.pictures import SUFFIXES, images_in, opened, require_folder
 
 
-def classes_in(folder: Path, wanted: Sequence[str] = ()) -> dict[str, list[Path]]:
+def classes_in(
+    folder: Path, wanted: Sequence[str] = (), others: Counter[str] | None = None
+) -> dict[str, list[Path]]:
     """Images by class: one sub-folder a class, in the order of `wanted`, or sorted by name.
 
     Args:
         wanted: the classes of the network, where they are known.
+        others: as in `images_in`.
     Raises:
-        InputError: fewer than two sub-folders, an empty one, or other names than `wanted`.
+        InputError: fewer than two sub-folders, images beside them, an empty one, or other names than `wanted`.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder, expected one sub-folder of images a class.\nCheck --id-folder.")
+    require_folder(folder, "one sub-folder of images a class in --id-folder")
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if len(names) < 2:
         raise InputError(
             f"{folder} holds {len(names)} sub-folders, expected one for each class, at least two.\n"
             "Sort the ID training images into a folder for each class."
         )
+    beside = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    loose = [name for name in beside if name.lower().endswith(SUFFIXES)]
+    if loose:
+        raise InputError(
+            f"{folder} holds {len(loose)} images ({loose[0]}) beside its sub-folders, expected each in that of its "
+            "class.\nMove them into one, or elsewhere."
+        )
+    if others is not None:
+        others.update(Path(name).suffix.lower() for name in beside)
     if wanted and set(names) != set(wanted):
         raise InputError(
             f"{folder} has the classes {', '.join(names)}, expected those of the network: {', '.join(wanted)}.\n"
             "Name the sub-folders as the network's classes."
         )
-    return {name: images_in(folder / name) for name in wanted or names}
+    return {name: images_in(folder / name, others) for name in wanted or names}
 
 
-def to_score(path: Path) -> list[Path]:
+def to_score(path: Path, others: Counter[str] | None = None) -> list[Path]:
     """One image file, or all below a folder.
 
+    Args:
+        others: as in `images_in`.
     Raises:
         InputError: nothing there, or no image in it.
     """
-    return [path] if path.is_file() else images_in(path)
+    return [path] if path.is_file() else images_in(path, others)
 
 
 def read(path: Path, channels: int, size: int | None = None) -> NDArray[np.uint8]:

@@ -6,15 +6,28 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from .._torchvision import torchvision
 from ..checks import InputError
 
 MARK = ".py:"
 EXPECTED = "expected a torch module, or a pair of one and a transform of Pillow's images"
+
+
+def parts(model: str) -> tuple[Path, str]:
+    """The file and the name of the function in it; "" where none is named."""
+    place, name = (model, "") if model.endswith(MARK[:-1]) else model.rsplit(":", maxsplit=1)
+    return Path(place).expanduser(), name
+
+
+def named(model: str) -> bool:
+    """Whether this names a Python file."""
+    return MARK in model or model.endswith(MARK[:-1])
 
 
 def made(model: str) -> tuple[nn.Module, Callable[[Any], Any] | None]:
@@ -26,15 +39,21 @@ def made(model: str) -> tuple[nn.Module, Callable[[Any], Any] | None]:
     what lies beside it.
 
     Raises:
-        InputError: no such file or function, either fails, or it returns something else.
+        InputError: no such file or function, none named, either fails, or it returns something else.
     """
-    place, _, name = model.rpartition(":")
-    path = Path(place).expanduser()
+    path, name = parts(model)
+    if not name:
+        raise InputError(
+            f"--model is {model}, expected a function of that file as well: it makes the model.\n"
+            f"Name a function: {path}:FUNCTION"
+        )
     if not path.is_file():
         raise InputError(f"{path} is not a file, expected a Python file for --model FILE.py:FUNCTION.\nCheck the path.")
     spec = importlib.util.spec_from_file_location(f"_own_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
+    with suppress(Exception):  # not installed, or broken: the file may do without, and says so itself if not
+        torchvision()  # imported through its door, it also opens where the file's own import would fail
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module  # dataclasses look there for the types of their fields
     sys.path.insert(0, str(path.parent.absolute()))
