@@ -95,9 +95,11 @@ def finite(name: str, value: Tensor) -> Tensor:
 def matrix(name: str, value: Any, columns: int | None = None, unit: str = "D") -> Tensor:
     """A finite floating-point (N, D) tensor with N >= 1; `columns` fixes D to what was fitted."""
     x = tensor(name, value)
+    code = name if name.isidentifier() else "x"  # "layer 'conv1'" is no code to copy
+    array = isinstance(value, np.ndarray)
     if x.ndim != 2:
         hint = (
-            f"Pool the spatial axes first, for example {name}.mean(dim=(2, 3))."
+            f"Pool the spatial axes first, for example {code}.mean({'axis' if array else 'dim'}=(2, 3))."
             if x.ndim == 4
             else f"Reshape {name} so that each row is one sample."
         )
@@ -107,8 +109,9 @@ def matrix(name: str, value: Any, columns: int | None = None, unit: str = "D") -
             f"{name} has shape {tuple(x.shape)}, expected at least one row and column.\nPass some samples."
         )
     if not x.is_floating_point():
+        to_float = f'{code}.astype("float32")' if array else f"{code}.float()"
         raise InputError(
-            f"{name} has dtype {x.dtype}, expected a floating-point type.\nConvert it, for example {name}.float()."
+            f"{name} has dtype {x.dtype}, expected a floating-point type.\nConvert it, for example {to_float}."
         )
     if columns is not None and x.shape[1] != columns:
         raise InputError(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -60,6 +61,7 @@ class Memory:
 class Files:
     """Arrays as `FOLDER/<key>.npy`, written batch by batch: memory holds one batch.
 
+    A name that no file may have is quoted as in a URL: a module may be called `a/b`, and its file is `a%2Fb.npy`.
     The folder appears whole when `finish` is reached; before that, and after a failure, there is none.
 
     Args:
@@ -95,7 +97,7 @@ class Files:
         """Append rows (B, ...) of any float type, from any device."""
         with _disk(self.folder):
             if key not in self._files:
-                path = self._beside.joinpath(*key).with_name(f"{key[-1]}.npy")
+                path = _place(self._beside, key)
                 path.parent.mkdir(exist_ok=True)
                 self._files[key], self._shapes[key] = path.open("w+b"), (0, *batch.shape[1:])
                 _header(self._files[key], self._shapes[key])
@@ -116,7 +118,11 @@ class Files:
                 os.fsync(file.fileno())
                 file.close()
             self._beside.replace(self.folder)
-            return {key: _mapped(self.folder.joinpath(*key).with_name(f"{key[-1]}.npy")) for key in self._files}
+            return {key: _mapped(_place(self.folder, key)) for key in self._files}
+
+
+def _place(folder: Path, key: Key) -> Path:
+    return folder.joinpath(*key[:-1], f"{quote(key[-1], safe='')}.npy")
 
 
 def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:

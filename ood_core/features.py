@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from math import ceil, prod
 from numbers import Integral
@@ -20,7 +21,7 @@ from . import checks
 from .checks import InputError, choice
 from .collect import Files, Key, Memory
 from .data import ImageSet
-from .outputs import Head, Outputs
+from .outputs import RESERVED, Head, Outputs
 
 POOLS = ("mean", "max", "flatten")
 
@@ -46,14 +47,15 @@ def extract(
 
     Args:
         model: any module that maps a batch to logits (a tensor, a tuple that begins with it, or an object with
-            `.logits`).
+            `.logits`). Compiled by torch.compile, it runs as it was before; what torch.jit made is refused.
         images: a preprocessed float tensor or array (N, ...), a DataLoader or other iterable that gives x or (x, y)
             with class indices y, or an `ImageSet` for a network of this package, which prepares pixels itself.
         labels: (N,) class indices; those of the DataLoader or ImageSet if left out. Beside a DataLoader, only where
             it gives the images in their order.
         layer: name of the module whose output is the feature; by default the input of the last linear layer to run
             whose output is the logits, or of the last one to run where no linear layer gives them as they are.
-        layers: further modules whose outputs to keep in `Outputs.layers`.
+        layers: further modules whose outputs to keep in `Outputs.layers`, each once. Modules named as what outputs
+            hold in any case (`features`, `unit`, `logits`, `raw_logits`) are refused here; as `layer` they are taken.
         pool: what becomes of an output with more than two axes: `mean` or `max` over space (axes 2 and on of
             (B, D, H, W)) or over tokens (axis 1 of (B, T, D)), or `flatten`. Layers with channels last, (B, H, W, D)
             as in a Swin transformer, are pooled over the wrong axes: pass `flatten`, or use a hook of your own.
@@ -62,7 +64,8 @@ def extract(
         device: where to run; by default where the model's parameters are.
         keep_inputs: keep the preprocessed images, for scorers that need gradients.
         into: a new folder for `features.npy`, `logits.npy`, `layers/NAME.npy` and `inputs.npy`; the outputs then map
-            these files. The folder appears when the pass is complete. The numbers are the same as in memory.
+            these files. The folder appears when the pass is complete. The numbers are the same as in memory. In NAME,
+            what no file may be called by is quoted as in a URL: `a%2Fb.npy` is layer `a/b`.
         progress: show a bar.
     Returns:
         `Outputs` on the CPU in float32. `head` is that linear layer if it turns the features into the logits, up to
@@ -70,11 +73,11 @@ def extract(
         neither head nor logits: what its head gives is `layers["projection"]`, and the features are what its head
         takes.
     Raises:
-        InputError: no images, images that are no floating-point tensors or differ in size where they are kept, batches
-            other than x or (x, y), a first batch that the model cannot take (what it raises later comes as it is), an
-            unknown layer or pool, no linear layer to start from, logits of another shape,
-            labels that do not fit the images or their order, a batch size below 1, a device that is not there, a
-            folder that is not empty, a full disk.
+        InputError: a model that is no module or whose layers run unseen (torch.jit), no images, images that are no
+            floating-point tensors or differ in size where they are kept, batches other than x or (x, y), a first batch
+            that the model cannot take (what it raises later comes as it is), an unknown layer or pool, no linear layer
+            to start from, logits of another shape or after the features, labels that do not fit the images or their
+            order, a batch size below 1, a device that is not there, a folder that is not empty, a full disk.
     Example:
         >>> import torch
         >>> from ood_core import extract
@@ -86,9 +89,12 @@ def extract(
         True
     """
     choice("pool", pool, POOLS)
-    _iterable(images)
-    images = checks.tensor("images", images) if isinstance(images, np.ndarray) else images
-    _known(model, (*layers, *([layer] if layer else [])))
+    model, prefix = _uncompiled(model)
+    array = isinstance(images, np.ndarray)
+    images = _batched(images)
+    layers = _once(layers)
+    modules = _modules(model, (*layers, *([] if layer is None else [layer])), prefix)
+    _unreserved(layers)
     rows = _rows(images)
     if labels is not None:
         labels = _matching(labels, images, rows)
@@ -103,7 +109,7 @@ def extract(
     with Memory(rows) if into is None else Files(into) as kept:
         with _as_it_was(model, start):
             model.to(target).eval()
-            with _watch(model, layer, layers, pool) as caught:
+            with _watch(model, layer, layers, modules, pool) as caught, _eagerly(model):
                 steps = tqdm(
                     _batches(model, images, batch_size),
                     total=_steps(images, rows, batch_size),
@@ -115,12 +121,13 @@ def extract(
                     inputs = batch.to(target, non_blocking=True)
                     if keep_inputs:  # before the model runs: its first operation may work in place
                         kept.add(("inputs",), inputs)
-                    given = _given(model(inputs) if at else _tried(model, inputs))
+                    output = model(inputs) if at else _tried(model, inputs, images, array)
+                    given = _given(model, output, [] if at else caught.ran)
                     ran = _gives(caught.ran, head_module, given)
                     if ran is not None and ran.taken is not None:
                         caught.values["features",] = ran.taken
                     for key in wanted:
-                        kept.add(key, _pooled(model, key, caught.values, len(given)))
+                        kept.add(key, _pooled(model, layer, key, caught.values, len(given)))
                     if head_module is None and ran is not None:
                         head_module = ran.module
                         last = ("layers", "projection") if _projects(head_module) else ("logits",)
@@ -144,13 +151,52 @@ def extract(
     )
 
 
-def _iterable(images: Any) -> None:
-    """Refuse (x, y), which would be read as two batches of images."""
+def _uncompiled(model: Any) -> tuple[nn.Module, str]:
+    """The module that torch.compile took, which hooks can watch, and what its own names are preceded by."""
+    prefix, dynamo = "", sys.modules.get("torch._dynamo.eval_frame")  # not imported: nothing has been compiled
+    while dynamo is not None and isinstance(model, dynamo.OptimizedModule):
+        model, prefix = model._orig_mod, f"{prefix}_orig_mod."
+    if not isinstance(model, nn.Module):
+        got = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise InputError(
+            f"model is {got}, expected a torch.nn.Module.\n"
+            "Pass the network itself; put a function into the forward of a module."
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(
+            f"model is a {type(model).__name__} made by torch.jit, whose layers run unseen, expected a module that "
+            "Python runs.\nPass the module that was traced or scripted."
+        )
+    return model, prefix
+
+
+def _eagerly(model: nn.Module) -> Any:
+    """Compiled parts run as they were before: once compiled, they pass hooks by."""
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    compiled = dynamo is not None and any(
+        isinstance(part, dynamo.OptimizedModule) or getattr(part, "_compiled_call_impl", None)
+        for part in model.modules()
+    )
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+
+
+def _batched(images: Any) -> Any:
+    """Images as they are, arrays as tensors; refuses what gives no batches, and (x, y), which would be read as two."""
+    batches = isinstance(images, ImageSet | Iterable) or hasattr(images, "__getitem__")
+    if not batches or isinstance(images, np.generic):  # numpy's numbers have an item and no iterator
+        raise InputError(
+            f"images are a {type(images).__name__}, expected a tensor, an ImageSet, a DataLoader or other batches.\n"
+            "Pass preprocessed images, for example a tensor (N, 3, 32, 32)."
+        )
     if isinstance(images, tuple) and len(images) == 2 and isinstance(images[0], Tensor | np.ndarray):
         raise InputError(
             "images are a tuple of two, expected a tensor, an ImageSet, a DataLoader or other batches.\n"
             "Pass labels apart, extract(model, x, labels=y), or batches as a list."
         )
+    images = checks.tensor("images", images) if isinstance(images, np.ndarray) else images
+    if isinstance(images, Tensor):
+        _floating(images)
+    return images
 
 
 def _whole(batch_size: Any) -> int:
@@ -173,14 +219,45 @@ def _device(device: torch.device | str) -> torch.device:
         ) from error
 
 
-def _known(model: nn.Module, names: Sequence[str]) -> None:
+def _once(layers: Any) -> tuple[str, ...]:
+    """The names, each once: a layer taken twice would have twice the rows."""
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        advice = f"Pass layers=[{layers!r}]." if isinstance(layers, str) else "For no further layers leave it out."
+        raise InputError(f"layers is {layers!r}, expected a list of names of modules.\n{advice}")
+    given = list(layers)
+    return tuple(name for at, name in enumerate(given) if name not in given[:at])
+
+
+def _modules(model: nn.Module, names: Sequence[str], prefix: str) -> dict[str, nn.Module]:
+    """The modules of these names, with or without the `prefix` of a compiled model."""
     named = dict(model.named_modules())
+    found = {}
     for name in names:
-        if name not in named:
+        module = named.get(name.removeprefix(prefix)) if isinstance(name, str) and name else None
+        if module is None:
             close = [n for n in named if n and "." not in n]
             raise InputError(
                 f"layer {name!r} is not a module of {type(model).__name__}, expected one of: {', '.join(close)}, ...\n"
                 "List all names with [name for name, _ in model.named_modules()]."
+            )
+        if isinstance(module, torch.jit._script.RecursiveScriptModule):  # takes no hooks, where a traced one does
+            raise InputError(
+                f"layer {name!r} is a {type(module).__name__} made by torch.jit, which cannot be watched, expected a "
+                "module that Python runs.\nPut in the module that was scripted, or name another layer."
+            )
+        found[name] = module
+    return found
+
+
+def _unreserved(layers: Sequence[str]) -> None:
+    """Refuse names under which outputs hold something else: a scorer would read that in place of the module."""
+    for name in layers:
+        if name in RESERVED:
+            raise InputError(
+                f"layers holds the module {name!r}, expected other names than {', '.join(RESERVED)}: a scorer on "
+                f"layer {name!r} would not see that module.\nMake its output the features with extract(model, images, "
+                f"layer={name!r}), or keep it by another name with extract(torch.nn.Sequential(model), images, "
+                f'layers=["0.{name}"]).'
             )
 
 
@@ -239,7 +316,6 @@ def _batches(model: nn.Module, images: Any, batch_size: int) -> Iterator[tuple[T
             y = None if images.labels is None else torch.from_numpy(images.labels[at : at + batch_size])
             yield prepare(torch.from_numpy(images.images[at : at + batch_size])), y
     elif isinstance(images, Tensor):
-        _floating(images)
         for part in images.split(batch_size):
             yield part, None
     else:
@@ -274,10 +350,10 @@ def _floating(images: Tensor) -> None:
         )
 
 
-def _tried(model: nn.Module, images: Tensor) -> Any:
+def _tried(model: nn.Module, batch: Tensor, images: Any, array: bool) -> Any:
     """The first pass, where images in another form than the model takes show: its error beside what it was sent."""
     try:
-        return model(images)
+        return model(batch)
     except (InputError, torch.OutOfMemoryError):
         raise
     except (RuntimeError, IndexError, TypeError, ValueError, AssertionError) as error:
@@ -286,13 +362,22 @@ def _tried(model: nn.Module, images: Tensor) -> Any:
         name, first = next(((n, p) for n, p in model.named_parameters() if p.is_floating_point()), ("", None))
         if first is not None:
             made_for = f"images that fit its parameters (the first, {name}, is {_form(first)})"
-            if first.dtype != images.dtype:
-                advice = f"Pass images.to({first.dtype}), or a model in {images.dtype}."
+            if first.dtype != batch.dtype:
+                advice = f"Pass {_converted(images, array, first.dtype)}, or a model in {batch.dtype}."
         said = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"{type(model).__name__} failed on its first batch, {_form(images)} ({type(error).__name__}: {said}), "
+            f"{type(model).__name__} failed on its first batch, {_form(batch)} ({type(error).__name__}: {said}), "
             f"expected {made_for}.\n{advice}"
         ) from error
+
+
+def _converted(images: Any, array: bool, dtype: torch.dtype) -> str:
+    """How to give these images in another type, as code where they are one thing."""
+    if not isinstance(images, Tensor):
+        return f"batches of {dtype}"
+    if array and dtype != torch.bfloat16:  # which numpy lacks
+        return f'images.astype("{str(dtype).removeprefix("torch.")}")'
+    return f"{'torch.from_numpy(images)' if array else 'images'}.to({dtype})"
 
 
 def _form(x: Tensor) -> str:
@@ -319,11 +404,15 @@ class _Value(NamedTuple):
 
 
 class _Ran(NamedTuple):
-    """A linear layer that ran: what it took where that may be the feature, what it gave where that may be logits."""
+    """A linear layer that ran: what it took where that may be the feature, what it gave where that may be logits.
+
+    `source` is what it took, neither pooled nor copied.
+    """
 
     module: nn.Module
     taken: _Value | None
     output: Tensor | None
+    source: object = None
 
 
 @dataclass
@@ -342,7 +431,9 @@ class _Caught:
 
 
 @contextmanager
-def _watch(model: nn.Module, layer: str | None, layers: Sequence[str], pool: str) -> Iterator[_Caught]:
+def _watch(
+    model: nn.Module, layer: str | None, layers: Sequence[str], modules: Mapping[str, nn.Module], pool: str
+) -> Iterator[_Caught]:
     """Catch the linear layers that may give the logits, with their inputs, and the named layers' outputs.
 
     A module with a `formula` stands for the linear layers inside it.
@@ -350,17 +441,18 @@ def _watch(model: nn.Module, layer: str | None, layers: Sequence[str], pool: str
     caught = _Caught()
 
     def linear_ran(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        taken = _value(next(iter((*inputs, *named.values()))), pool) if layer is None else None
+        source = next(iter((*inputs, *named.values())))
+        taken = _value(source, pool) if layer is None else None
         logits = output if isinstance(output, Tensor) and output.ndim == 2 and len(output) == caught.rows else None
         if caught.ran and caught.ran[-1].output is None:  # neither the last to run nor the one that gives the logits
             caught.ran.pop()
-        caught.ran.append(_Ran(module, taken, logits))
+        caught.ran.append(_Ran(module, taken, logits, None if logits is None else source))
 
     heads = [module for module in model.modules() if hasattr(module, "formula")]
     inside = {part for head in heads for part in head.modules()}
     linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module not in inside]
     handles = [module.register_forward_hook(linear_ran, with_kwargs=True) for module in (*linear, *heads)]
-    for name in {*layers, *([layer] if layer else [])}:
+    for name, module in modules.items():
 
         def layer_ran(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
             value = _value(output, pool)
@@ -369,7 +461,7 @@ def _watch(model: nn.Module, layer: str | None, layers: Sequence[str], pool: str
             if name in layers:
                 caught.values["layers", name] = value
 
-        handles.append(model.get_submodule(name).register_forward_hook(layer_ran))
+        handles.append(module.register_forward_hook(layer_ran))
     try:
         yield caught
     finally:
@@ -399,12 +491,35 @@ def _gives(ran: list[_Ran], head: nn.Module | None, given: Tensor) -> _Ran | Non
     """
     runs = [one for one in ran if head is None or one.module is head] or ran
     for one in reversed(runs):
-        output = one.output
-        if output is None or output.shape != given.shape:
-            continue
-        if output is given or torch.equal(output.to(given), given):
+        if _equal(one.output, given):
             return one
     return runs[-1] if runs else None
+
+
+def _equal(x: object, y: object) -> bool:
+    """Whether two results of a model are the same numbers, in whichever type."""
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)) or x.shape != y.shape:
+        return False
+    return x is y or torch.equal(x.to(y), y)
+
+
+def _logits_first(model: nn.Module, parts: Sequence[Any], ran: list[_Ran]) -> None:
+    """Refuse a tuple such as (features, logits), whose first element would be taken for the logits.
+
+    Its first element is then what the last linear layer takes, or no linear layer's output where another element is
+    the last one's.
+    """
+    first, last = parts[0], ran[-1]
+    at = next((i for i, other in enumerate(parts) if i and _equal(last.output, other)), None)
+    taken = _equal(last.source, first)
+    if not taken and (at is None or any(_equal(one.output, first) for one in ran)):
+        return
+    is_not = "what its last linear layer takes" if taken else "given by no linear layer"
+    is_there = "" if at is None else f", while element {at} is what the last one gives"
+    raise InputError(
+        f"{type(model).__name__} returned a tuple whose element 0 is {is_not}{is_there}, expected logits (B, C) first."
+        "\nReturn the logits first, or wrap the model in a module that returns them alone."
+    )
 
 
 def _projects(head: nn.Module | None) -> bool:
@@ -413,7 +528,9 @@ def _projects(head: nn.Module | None) -> bool:
     return formula is not None and formula() is None
 
 
-def _given(output: Any) -> Tensor:
+def _given(model: nn.Module, output: Any, ran: list[_Ran]) -> Tensor:
+    """The logits (B, C) in what the model returned; in a tuple, not features, by the linear layers that `ran`."""
+    parts = output if isinstance(output, list | tuple) and not hasattr(output, "logits") else ()
     if hasattr(output, "logits"):
         output = output.logits
     elif isinstance(output, list | tuple):
@@ -421,16 +538,22 @@ def _given(output: Any) -> Tensor:
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InputError(f"the model returned {shape}, expected logits (B, C).\nWrap it in a module that returns them.")
+    if parts and ran:
+        _logits_first(model, parts, ran)
     return output
 
 
-def _pooled(model: nn.Module, key: Key, values: dict[Key, _Value], rows: int) -> Tensor:
-    """One layer's output (B, D), pooled."""
+def _pooled(model: nn.Module, layer: str | None, key: Key, values: dict[Key, _Value], rows: int) -> Tensor:
+    """One layer's output (B, D), pooled; with no `layer` named, features are what the last linear layer took."""
+    name = layer if key == ("features",) else key[-1]
     value = values.get(key)
     if value is None:
+        advice = f"Name {'the' if name is None else 'another'} layer to use: extract(model, images, layer=...)."
+        if any(isinstance(part, torch.jit.ScriptModule) for part in model.modules()):
+            advice = "What torch.jit made runs its layers unseen: put in the modules that were traced or scripted."
         raise InputError(
-            f"{type(model).__name__} ran no {'linear layer' if key == ('features',) else f'layer {key[-1]!r}'}, "
-            "expected one before its logits.\nName the layer to use: extract(model, images, layer=...)."
+            f"{type(model).__name__} ran no {'linear layer' if name is None else f'layer {name!r}'}, "
+            f"expected one before its logits.\n{advice}"
         )
     if value.pooled is None or len(value.pooled) != rows:
         raise InputError(f"{key[-1]} gave {value.shape}, expected a tensor ({rows}, D, ...).\nName another layer.")

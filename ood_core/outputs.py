@@ -14,6 +14,7 @@ from . import checks
 from .checks import InputError
 
 HEAD_KINDS = ("linear", "unit", "distance")
+RESERVED = ("features", "unit", "logits", "raw_logits")  # what `Outputs.layer` makes of the other fields
 NORM_EPS = 1e-12  # floor of the denominator h / max(||h||, eps); a zero vector stays zero
 
 
@@ -122,12 +123,12 @@ class Outputs:
         logits: (N, C), as the network was trained to give them.
         labels: int64 (N,), class indices, or None.
         head: a `Head`, or (weight, bias) for a linear one.
-        layers: other layers by name, each (N, ...).
+        layers: other layers by name, each (N, ...); `features`, `unit`, `logits` and `raw_logits` name other fields.
         inputs: the preprocessed images, kept only when asked for (gradient scorers).
         correct: bool (N,), rows that the network classifies right; derived from logits and labels if left out.
     Raises:
-        InputError: a wrong rank, NaN or infinity, no rows, fields that disagree on N, or tensors without plain values
-            (sparse, quantised, of 8 bits, on the meta device).
+        InputError: a wrong rank, NaN or infinity, no rows, fields that disagree on N, layers without a name of their
+            own, or tensors without plain values (sparse, quantised, of 8 bits, on the meta device).
     Example:
         >>> import torch
         >>> from ood_core import Outputs
@@ -148,6 +149,7 @@ class Outputs:
     correct: Tensor | None = None
 
     def __post_init__(self) -> None:
+        self._own_names(self.layers)
         for name, value in {**vars(self), **{f"layers[{name!r}]": x for name, x in self.layers.items()}}.items():
             _plain(name, value)
         features = checks.matrix("features", self.features)
@@ -179,6 +181,22 @@ class Outputs:
                 )
             put("correct", flags)
             self._same_rows("correct", flags, n)
+
+    @staticmethod
+    def _own_names(layers: Any) -> None:
+        """Refuse layers that a scorer could not ask for by their names."""
+        if not isinstance(layers, Mapping):
+            raise InputError(
+                f"layers is a {type(layers).__name__}, expected tensors by name.\n"
+                'Pass a dictionary, for example {"layer3": tensor}.'
+            )
+        for name in layers:
+            if name in RESERVED:
+                raise InputError(
+                    f"layers holds {name!r}, expected other names than {', '.join(RESERVED)}: a scorer on layer "
+                    f"{name!r} would not see that tensor.\nGive it another name, for example "
+                    f"'{name}_module', or pass it as the field that it is."
+                )
 
     @staticmethod
     def _head(given: Any, columns: int) -> Head:
@@ -238,7 +256,17 @@ class Outputs:
         """Rows by slice, boolean mask or index tensor; the head is kept."""
         if isinstance(index, int):
             raise InputError("index is one integer, expected a slice, a mask or a list.\nUse outputs[i:i + 1].")
-        return self._changed(lambda x: x[index], self.head)
+        try:
+            if isinstance(index, slice) and (index.step or 1) < 0:  # a step that torch does not take
+                index = list(range(*index.indices(len(self))))
+            return self._changed(lambda x: x[index], self.head)
+        except InputError:
+            raise
+        except (IndexError, TypeError, ValueError) as error:
+            raise InputError(
+                f"index is {index!r}, which picks no rows ({error}), expected a slice, {len(self)} flags or a list of "
+                f"numbers below {len(self)}.\nUse for example outputs[:10]."
+            ) from error
 
     def _changed(self, change: Callable[[Tensor], Tensor], head: Head | None) -> Outputs:
         """Every tensor changed in the same way, behind a head."""

@@ -14,6 +14,13 @@ REFUSED = [
     (lambda: checks.finite("x", torch.tensor([1.0, torch.nan, torch.inf])), "x holds 2 NaN or infinite of 3 values"),
     (lambda: checks.matrix("x", torch.ones(3)), r"x has shape \(3,\), expected \(N, D\)\.\nReshape x so"),
     (lambda: checks.matrix("x", torch.ones(3, 2, 1, 1)), r"expected \(N, D\)\.\nPool .* x\.mean\(dim=\(2, 3\)\)"),
+    (
+        lambda: checks.matrix("layer 'm'", torch.ones(3, 2, 1, 1)),
+        r"layer 'm' has .*\n.* example x\.mean\(dim=\(2, 3\)\)\.",
+    ),
+    (lambda: checks.matrix("h", np.ones((3, 2, 1, 1))), r"h has shape .*\n.* example h\.mean\(axis=\(2, 3\)\)\."),
+    (lambda: checks.matrix("layer 'm'", torch.ones(2, 2).int()), r"layer 'm' has dtype .*\n.* example x\.float\(\)\."),
+    (lambda: checks.matrix("h", np.ones((2, 2), int)), r'h has dtype .*\n.* example h\.astype\("float32"\)\.'),
     (lambda: checks.matrix("x", torch.ones(3), unit="C"), r"expected \(N, C\)"),
     (lambda: checks.matrix("x", torch.ones(0, 2)), r"shape \(0, 2\), expected at least one row and column"),
     (lambda: checks.matrix("x", torch.ones(2, 0)), r"shape \(2, 0\), expected at least one row and column"),

@@ -122,3 +122,12 @@ def test_a_mapped_tensor_outlives_its_folder(tmp_path):
     got = gather(Files(tmp_path / "kept"), given)["features",]
     (tmp_path / "kept" / "features.npy").unlink()
     assert torch.equal(got, given[0]["features",])
+
+
+def test_a_name_that_no_file_can_have_is_quoted(tmp_path):
+    given = {("layers", name): torch.randn(3, 2) for name in ("a/b", "a%2Fb", "a\\b", "block.0")}
+    got = gather(Files(tmp_path / "kept"), [given])
+    assert list(got) == list(given)
+    assert all(torch.equal(got[key], value) for key, value in given.items())
+    names = {path.name for path in (tmp_path / "kept" / "layers").iterdir()}
+    assert names == {"a%2Fb.npy", "a%252Fb.npy", "a%5Cb.npy", "block.0.npy"}

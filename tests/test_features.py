@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -239,20 +240,29 @@ def test_torchvision_models(name):
         assert pooled.head is not None
 
 
-def test_a_layer_called_features_is_not_the_feature():
+@pytest.mark.parametrize("name", ["features", "unit", "logits", "raw_logits"])
+def test_a_module_named_as_a_field_is_kept_by_another_name_alone(name):
+    """As VGG's and MobileNet's `features`: a scorer on that layer would read the penultimate features."""
+
     class Named(nn.Module):
         def __init__(self):
             super().__init__()
-            self.features, self.logits = nn.Linear(3, 6), nn.Linear(6, 2)
+            self.fc = nn.Linear(6, 2)
+            self.add_module(name, nn.Linear(3, 6))
 
         def forward(self, x):
-            return self.logits(self.features(x).relu())
+            return self.fc(self.get_submodule(name)(x).relu())
 
     model, x = Named(), torch.randn(4, 3)
-    out = extract(model, x, layers=["features", "logits"])
-    torch.testing.assert_close(out.features, model.features(x).relu().detach())
-    torch.testing.assert_close(out.layers["features"], model.features(x).detach())
-    torch.testing.assert_close(out.layers["logits"], out.logits)
+    with pytest.raises(InputError, match=rf"layers holds the module '{name}'[\s\S]*layer='{name}'.*\[\"0.{name}\"\]"):
+        extract(model, x, layers=["fc", name])
+    expected = model.get_submodule(name)(x).detach()
+    torch.testing.assert_close(extract(model, x, layer=name).layer("features"), expected)
+    wrapped = extract(nn.Sequential(model), x, layers=[f"0.{name}"])
+    torch.testing.assert_close(wrapped.layer(f"0.{name}"), expected)
+    torch.testing.assert_close(wrapped.features, expected.relu())
+    with pytest.raises(InputError, match=r"layer 'unit' is not a module of Small"):
+        extract(Small(), x, layers=["unit"])
 
 
 @pytest.mark.parametrize(("pool", "width"), [("mean", 5), ("max", 5), ("flatten", 80)])
@@ -376,14 +386,24 @@ def test_further_layers_and_inputs(model, x):
             lambda x: x.double(),
             r"first batch, torch.float64 [\s\S]*images.to\(torch.float32\), or a model in torch.float64",
         ),
-        (lambda x: x.numpy().astype(float), r"torch.float64 \(11, 3, 6, 6\)"),
+        (
+            lambda x: x.numpy().astype(float),
+            r'torch.float64 \(11, 3, 6, 6\)[\s\S]*Pass images.astype\("float32"\), or a model in torch.float64\.',
+        ),
+        (lambda x: [x.double()], r"Pass batches of torch.float32, or a model in torch.float64\."),
         (lambda x: x[:, :2], r"first batch, torch.float32 \(11, 2, 6, 6\)"),
     ],
-    ids=["one image", "another type", "an array's own type", "channels"],
+    ids=["one image", "another type", "an array's own type", "batches", "channels"],
 )
 def test_images_in_another_form_are_told_with_what_the_model_has(model, x, images, message):
     with pytest.raises(InputError, match=message):
         extract(model, images(x))
+
+
+def test_an_array_for_a_type_that_numpy_lacks(model, x):
+    with pytest.raises(InputError, match=r"Pass torch.from_numpy\(images\).to\(torch.bfloat16\), or"):
+        extract(model.bfloat16(), x.numpy())
+    assert len(extract(model, torch.from_numpy(x.numpy()).to(torch.bfloat16))) == 11
 
 
 def test_what_fails_after_the_first_batch_comes_as_it_is(model, x):
@@ -516,7 +536,7 @@ class Two(Small):
         (lambda y, aux: (y, aux), "fc"),
         (lambda y, aux: (y.double(), aux), "fc"),
         (lambda y, aux: (aux, y), "aux"),
-        (lambda y, aux: (y.softmax(dim=1), aux), None),
+        (lambda y, aux: (y.softmax(dim=1), aux.softmax(dim=1)), None),
     ],
     ids=["first", "in another type", "last", "neither"],
 )
@@ -530,6 +550,130 @@ def test_of_two_linear_heads_the_one_that_gives_the_logits_counts(x, returned, h
         assert out.head is None
     else:
         assert torch.equal(out.head.weight, getattr(net, head).weight)
+
+
+class Pair(Small):
+    """Returns what `pair` makes of the features and their linear layer."""
+
+    def __init__(self, pair):
+        super().__init__()
+        self.pair = pair
+
+    def forward(self, x):
+        return self.pair(self.body(x), self.fc)
+
+
+@pytest.mark.parametrize("given", [{}, {"layer": "conv"}, {"batch_size": 1}], ids=str)
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        (lambda h, fc: (h, fc(h)), "element 0 is what its last linear layer takes, while element 1 is what"),
+        (lambda h, fc: [h, fc(h)], "element 0 is what its last linear layer takes"),
+        (lambda h, fc: (h, fc(h).log_softmax(dim=1)), "element 0 is what its last linear layer takes, expected logits"),
+        (lambda h, fc: (h / 2, None, fc(h)), "element 0 is given by no linear layer, while element 2 is what the last"),
+    ],
+    ids=["features", "a list", "features and probabilities", "scaled features"],
+)
+def test_features_before_the_logits_are_not_taken_for_logits(x, pair, message, given):
+    with pytest.raises(
+        InputError, match=rf"Pair returned a tuple whose {message}[\s\S]*Return the logits first, or wrap"
+    ):
+        extract(Pair(pair).eval(), x, **given)
+    flipped = Pair(lambda h, fc: tuple(reversed(pair(h, fc))))
+    assert extract(flipped, x, **given).logits.shape == (11, 4)
+
+
+def test_features_that_a_linear_layer_gave_are_not_taken_for_logits_either(x):
+    class Embedding(Small):
+        def forward(self, x):
+            h = self.hidden(self.conv(x).mean(dim=(2, 3)))
+            return h, self.fc(h)
+
+    with pytest.raises(InputError, match="element 0 is what its last linear layer takes, while element 1"):
+        extract(Embedding(), x)
+
+
+@pytest.fixture
+def compiled(model, x):
+    """Compiled and run: torch calls no hooks in it from then on."""
+    made = torch.compile(model.eval(), backend="eager")
+    with torch.no_grad():
+        made(x)
+    return made
+
+
+def test_a_compiled_model_gives_what_it_gave_before(model, compiled, x):
+    expected = extract(model, x, layers=["conv", "hidden"])
+    out = extract(compiled, x, layers=["conv", "_orig_mod.hidden"])
+    for name in ("features", "logits", "conv"):
+        assert torch.equal(out.layer(name), expected.layer(name))
+    assert torch.equal(out.layer("_orig_mod.hidden"), expected.layer("hidden"))
+    assert torch.equal(extract(compiled, x, layer="conv").features, expected.layer("conv"))
+    assert torch.equal(out.head.weight, model.fc.weight)
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_compiled_parts_show_their_layers(model, compiled, x):
+    net = nn.Sequential(nn.Flatten(), nn.Unflatten(1, (3, 6, 6)), compiled)
+    out = extract(net, x, layers=["2._orig_mod.conv"])
+    expected = extract(model, x, layers=["conv"])
+    assert torch.equal(out.features, expected.features)
+    assert torch.equal(out.layer("2._orig_mod.conv"), expected.layer("conv"))
+    model.compile(backend="eager")
+    with torch.no_grad():
+        model(x)
+    assert torch.equal(extract(model, x, layers=["conv"]).layer("conv"), expected.layer("conv"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("how", ["trace", "script"])
+def test_what_torch_jit_made_is_refused_by_name(how):
+    net, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).eval(), torch.randn(5, 4)
+    made = torch.jit.trace(net, x) if how == "trace" else torch.jit.script(net)
+    for given in ({}, {"layer": "1"}, {"layers": ["0"]}):
+        with pytest.raises(
+            InputError, match=r"model is a \w+ made by torch.jit[\s\S]*Pass the module that was traced or"
+        ):
+            extract(made, x, **given)
+    with pytest.raises(InputError, match=r"Sequential ran no linear layer[\s\S]*What torch.jit made runs its layers"):
+        extract(nn.Sequential(made), x)
+    with pytest.raises(InputError, match=r"layer '0.1'"):
+        extract(nn.Sequential(made), x, layer="0.1")
+    assert extract(nn.Sequential(made, nn.Linear(3, 2)), x).features.shape == (5, 3)
+
+
+def test_a_named_layer_that_does_not_run_is_named(x):
+    with pytest.raises(InputError, match=r"Unused ran no layer 'spare'[\s\S]*Name another layer to use"):
+        extract(Unused(), x, layer="spare")
+
+
+def test_a_layer_asked_for_twice_is_kept_once(model, x, tmp_path):
+    expected = extract(model, x, layers=["conv"]).layer("conv")
+    for place in ({}, {"into": tmp_path / "kept"}):
+        out = extract(model, x, layers=["conv", "hidden", "conv"], **place)
+        assert list(out.layers) == ["conv", "hidden"]
+        assert torch.equal(out.layer("conv"), expected)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a%2Fb", "é b"])
+def test_a_module_of_any_name_has_a_file(name, tmp_path):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.d, self.fc = nn.ModuleDict({name: nn.Linear(4, 4)}), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.fc(self.d[name](x))
+
+    net, x = Named(), torch.randn(5, 4)
+    kept, expected = (
+        extract(net, x, layers=[f"d.{name}"], into=tmp_path / "kept"),
+        extract(net, x, layers=[f"d.{name}"]),
+    )
+    assert torch.equal(kept.layer(f"d.{name}"), expected.layer(f"d.{name}"))
+    (file,) = (tmp_path / "kept" / "layers").iterdir()
+    assert unquote(file.stem) == f"d.{name}"
+    assert np.array_equal(np.load(file), expected.layer(f"d.{name}").numpy())
 
 
 def test_features_of_all_batches_are_of_one_layer(x):
@@ -593,6 +737,18 @@ def test_half_precision_keeps_its_head_and_no_other(dtype, auto, classes):
     ("call", "message"),
     [
         (lambda m, x: extract(m, x, layer="fcc"), "layer 'fcc' is not a module of Small, expected one of: conv"),
+        (lambda m, x: extract(m, x, layer=""), "layer '' is not a module of Small"),
+        (lambda m, x: extract(m, x, layers=[""]), "layer '' is not a module of Small"),
+        (lambda m, x: extract(m, x, layers=[["conv"]]), r"layer \['conv'\] is not a module of Small"),
+        (lambda m, x: extract(m, x, layers="conv"), r"layers is 'conv', expected a list[\s\S]*layers=\['conv'\]\."),
+        (lambda m, x: extract(m, x, layers=None), r"layers is None, expected a list[\s\S]*leave it out"),
+        (lambda m, x: extract(m, None), "images are a NoneType, expected a tensor, an ImageSet"),
+        (lambda m, x: extract(m, 3), "images are a int, expected a tensor"),
+        (lambda m, x: extract(m, torch.tensor(3.0)), r"images have shape \(\), expected \(N, ...\)"),
+        (lambda m, x: extract(m, np.array(3.0)), r"images have shape \(\), expected \(N, ...\)"),
+        (lambda m, x: extract(m, np.float32(3)), "images are a float32, expected a tensor"),
+        (lambda m, x: extract(m.forward, x), "model is a method, expected a torch.nn.Module"),
+        (lambda m, x: extract(Small, x), "model is the class Small, expected a torch.nn.Module"),
         (lambda m, x: extract(m, x, pool="sum"), "pool is 'sum'"),
         (lambda m, x: extract(m, (x * 255).byte()), "expected preprocessed floating-point"),
         (lambda m, x: extract(m, []), "expected at least one image"),

@@ -251,8 +251,10 @@ def test_ece_refuses_logits_and_no_bins():
     for bad in ([[3.0, -1.0]], [[0.2, 0.2]], [[1.5, -0.5]]):
         with pytest.raises(InputError, match=r"softmax\(dim=1\)"):
             metrics.ece(np.array(bad), [0])
-    with pytest.raises(InputError, match="bins is 0"):
-        metrics.ece(np.array([[0.5, 0.5]]), [0], bins=0)
+    for bins in (0, -1, 10.5, 10.0, True, "15", None):
+        with pytest.raises(InputError, match=f"bins is {bins!r}, expected a whole number of at least 1"):
+            metrics.ece(np.array([[0.5, 0.5]]), [0], bins=bins)
+    assert metrics.ece(np.array([[0.5, 0.5]]), [0], bins=np.int64(3)) == 0.5
 
 
 def test_means_over_sets_and_the_pooled_set_are_two_things():

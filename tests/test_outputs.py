@@ -6,7 +6,7 @@ import torch
 
 from ood_core import Outputs
 from ood_core.checks import InputError
-from ood_core.outputs import Head, unit
+from ood_core.outputs import RESERVED, Head, unit
 
 H = torch.tensor([[3.0, 4.0], [0.0, 0.0], [-1.0, 0.0]])
 W = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
@@ -110,6 +110,35 @@ def test_rows_are_picked_in_every_field():
         outputs[1]
     with pytest.raises(InputError, match="at least one row"):
         outputs[3:]
+    for index in (
+        [True, False],
+        [7],
+        "features",
+        slice("a", None),
+        slice(None, None, 0),
+        slice(None, None, -1.0),
+        None,
+    ):
+        with pytest.raises(InputError, match=r"index is|expected \(N, D\)"):
+            outputs[index]
+
+
+def test_rows_are_picked_backwards_as_lists_do():
+    outputs = Outputs(features=H, labels=[0, 1, 2], layers={"block": torch.arange(3.0)[:, None]})
+    for index in (slice(None, None, -1), slice(None, 0, -2), slice(-1, -3, -1), slice(9, None, -1)):
+        part = outputs[index]
+        assert part.labels.tolist() == [0, 1, 2][index]
+        assert part.layers["block"].flatten().tolist() == [0, 1, 2][index]
+        assert part.features.tolist() == H.tolist()[index]
+    with pytest.raises(InputError, match="at least one row"):
+        outputs[0:2:-1]
+
+
+def test_every_reserved_name_is_a_field_and_no_other_is():
+    outputs = Outputs(features=H, logits=W, head=Head("unit", W, B))
+    assert all(outputs.layer(name) is not None for name in RESERVED)
+    with pytest.raises(InputError, match=rf"which hold: {', '.join(RESERVED)}\."):
+        outputs.layer("projection")
 
 
 def test_arrays_and_gradients_are_taken_as_plain_values():
@@ -135,6 +164,9 @@ def test_arrays_and_gradients_are_taken_as_plain_values():
         ({"labels": [0.0, 1.0, 2.0]}, "expected integers"),
         ({"labels": [0, -1, 2]}, r"spans -1\.\.2, expected 0\.\.C-1"),
         ({"layers": {"block": torch.ones(2, 4)}}, r"layers\['block'\] has shape \(2, 4\), expected 3 rows"),
+        ({"layers": [W]}, r"layers is a list, expected tensors by name\.\nPass a dictionary"),
+        ({"layers": None}, "layers is a NoneType, expected tensors by name"),
+        *(({"layers": {name: H}}, f"layers holds '{name}', expected other names than features") for name in RESERVED),
         ({"inputs": torch.ones(4, 1, 8, 8)}, r"inputs has shape \(4, 1, 8, 8\), expected 3 rows"),
         ({"correct": torch.tensor([True])}, "correct has shape"),
         ({"correct": torch.ones(3, 2, dtype=torch.bool)}, r"correct is torch\.bool with shape \(3, 2\), expected bool"),

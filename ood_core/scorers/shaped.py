@@ -34,6 +34,7 @@ class Shaped(Scorer):
     def _check_parameters(self) -> None:
         self._inner: Scorer = self._made()
         self._head: Head | None = None
+        self._labels: Tensor | None = None
         self.learns = type(self).learns or self._inner.learns  # type: ignore[misc]
         # Named by what the inner scorer made of them, so that 2 and 2.0, or a default given and left out, are one.
         given = {} if self._inner.layer == self._inner.parameters()["layer"] else {"layer": self._inner.layer}
@@ -82,11 +83,26 @@ class Shaped(Scorer):
                 logits[start : start + rows] = head.logits(shaped)
         return Outputs(features, logits, outputs.labels, head)
 
+    def score(self, outputs: Outputs) -> Tensor:
+        """Scores (N,) of the inner scorer on shaped rows, with their labels for one that reads them.
+
+        Raises:
+            InputError: as the inner scorer says.
+        """
+        self._labels = outputs.labels if isinstance(outputs, Outputs) else None
+        try:
+            return super().score(outputs)
+        finally:
+            self._labels = None
+
     def _score(self, x: Tensor) -> Tensor:
         features = self._shape(x, self._state)
         logits = None if self._head is None else self._head.logits(features)
         self._inner.memory = self.memory // 2  # type: ignore[misc]
-        return self._inner.score(Outputs(features, logits, head=self._head))
+        labels = None
+        if self._labels is not None:  # blocks come in order, each row once
+            labels, self._labels = self._labels[: len(x)], self._labels[len(x) :]
+        return self._inner.score(Outputs(features, logits, labels, self._head))
 
     @abstractmethod
     def _shape(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:

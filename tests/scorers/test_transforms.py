@@ -126,6 +126,28 @@ def test_the_inner_scorer_learns_from_shaped_rows():
         scorers.make("react", then="ddu").fit(replace(train, labels=None))
 
 
+@pytest.mark.parametrize("memory", [2**28, 2000], ids=["one block", "blocks"])
+@pytest.mark.parametrize("chained", [False, True], ids=["shape", "shape behind a shape"])
+def test_an_inner_scorer_that_reads_labels_gets_those_of_its_rows(memory, chained, monkeypatch):
+    train, test = outputs(), outputs((7, 9, 8, 6), seed=1)
+    test = test[torch.randperm(len(test))]
+    then = {"then": "cluster_leaky"}
+    then = {"then": "react", "then_params": {"quantile": 1.0, **then}} if chained else then
+    behind = scorers.make("react", quantile=0.6, **then).fit(train)
+    monkeypatch.setattr(type(behind), "memory", memory)
+    clip = behind.summary()["clip"]
+    clipped, rows = (Outputs(o.features.clamp(max=clip), labels=o.labels) for o in (train, test))
+    alone = scorers.make("cluster_leaky").fit(clipped)
+    assert torch.allclose(behind.score(test), alone.score(rows), rtol=1e-6)
+    unlabelled = replace(test, labels=None, correct=None)
+    nearest = behind.score(unlabelled)
+    assert torch.allclose(nearest, alone.score(replace(rows, labels=None)), rtol=1e-6)
+    assert (behind.score(test) < nearest - 1e-3).any()
+    with pytest.raises(InputError, match="cluster_leaky got the label 9"):
+        behind.score(replace(test, labels=torch.full((len(test),), 9)))
+    assert torch.equal(behind.score(unlabelled), nearest)  # nothing is left of the labels before
+
+
 def test_shapes_can_stand_in_a_row(tmp_path):
     train = outputs()
     chain = {"then": "ash", "then_params": {"variant": "p", "quantile": 0.5, "then": "max_logit"}}
