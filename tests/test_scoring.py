@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import save_file
 
 from ood_core import Outputs, cli, data, extract, scorers, scoring
@@ -175,6 +176,14 @@ def photos(tmp_path):
     return model
 
 
+def others(folder, target):
+    """The same images upside down: of the same classes and no copies."""
+    shutil.copytree(folder, target)
+    for path in images_in(target):
+        Image.fromarray(pixels(path)[::-1]).save(path)
+    return target
+
+
 @pytest.mark.parametrize(
     ("option", "values"),
     [
@@ -216,7 +225,7 @@ def test_a_torchvision_network_sees_what_torchvision_would_show_it(photos, tmp_p
     paths = images_in(tmp_path / "pets")
     x = torch.stack([given(Image.fromarray(pixels(path))) for path in paths])
     out = extract(photos, x, labels=torch.arange(12) // 6)
-    held = shutil.copytree(tmp_path / "pets", tmp_path / "held")
+    held = others(tmp_path / "pets", tmp_path / "held")
     result = call(
         *(tmp_path / "pets", "--id-folder", tmp_path / "pets", "--held-out", held, "--size", 32),
         *("--model", "torchvision:resnet18", "--weights", tmp_path / "w.safetensors", "--scorer", "cluster"),
@@ -328,7 +337,12 @@ def test_an_image_of_another_size_is_named_unless_all_are_resized(net, folders, 
         (["--id-folder", "train", "--model", KEY, "--workers", "-1"], 2, "-1 is not in the range"),
         (["--id-folder", "train", "--model", KEY, "--batch-size", "0"], 2, "0 is not in the range"),
         (["--id-folder", "train", "--model", "no.py:made"], 1, "no.py is not a file, expected a Python file"),
-        (["--id-folder", "nowhere", "--model", KEY], 1, "nowhere is not a folder"),
+        (["--id-folder", "nowhere", "--model", KEY], 1, "there is no file or folder nowhere, expected one"),
+        (["--id-folder", "held/0000.png", "--model", KEY], 1, "held/0000.png is not a folder, expected one sub-folder"),
+        (["nowhere.png", "--id-folder", "train", "--model", KEY], 1, "there is no file or folder nowhere.png"),
+        (["--id-folder", "train", "--held-out", "no", "--model", KEY], 1, "there is no file or folder no, expected"),
+        (["--id-folder", "train", "--model", "mine.py"], 1, "Name a function: mine.py:FUNCTION"),
+        (["--id-folder", "train", "--model", "mine.py:"], 1, "Name a function: mine.py:FUNCTION"),
         (["--id-folder", "held", "--model", KEY], 1, "held holds 0 sub-folders, expected one for each class"),
         (["--id-folder", "train", "--model", "abc"], 1, "'abc' is the start of 0 runs"),
         (["--id-folder", "train", "--model", ""], 1, "is the start of 0 runs"),
@@ -587,16 +601,32 @@ def broken():
 """
 
 
+TRANSFORMS = """
+
+def swapped():
+    return Two(), lambda image: transform(image).flip(0)
+
+def scaled():
+    return Two(), lambda image: transform(image) * 0.98
+
+def random():
+    return Two(), lambda image: transform(image) + torch.rand(())
+
+def choosy():
+    return Two(), lambda image: transform(image.crop((0, 0, 4, 4 // (image.width < 99))))
+"""
+
+
 @pytest.fixture
 def mine(photos, tmp_path):
     (tmp_path / "beside.py").write_text("SIDE = 4\n")
-    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "mine.py").write_text(OWN + TRANSFORMS)
     return tmp_path / "mine.py"
 
 
 def test_a_model_of_ones_own_with_its_transform(mine, tmp_path):
     pets, out = tmp_path / "pets", tmp_path / "s.csv"
-    held = shutil.copytree(pets, tmp_path / "held")
+    held = others(pets, tmp_path / "held")
     fit = ("--id-folder", pets, "--held-out", held, "--scorer", "cluster", "--save", tmp_path / "kept")
     assert call(pets, *fit, "--model", f"{mine}:paired", "--workers", 1, "--out", out).exit_code == 0
     network, transform = scoring.own.made(f"{mine}:paired")
@@ -650,3 +680,314 @@ def test_mistakes_in_ones_own_model_are_named(mine, tmp_path, name, options, mes
     (mine.parent / "mine.py").write_text("import nothing_of_that_name")
     with pytest.raises(InputError, match=r"failed in line 1 \(ModuleNotFoundError"):
         scoring.own.made(f"{mine}:{name}")
+
+
+def kept_by(mine, tmp_path, model, *options):
+    """A file of --save by a model, and what --load of it by others says, or "" where it succeeds."""
+    file, out = tmp_path / f"{model}.kept", tmp_path / "s.csv"
+    pets = tmp_path / "pets"
+    fit = ("--id-folder", pets, "--model", f"{mine}:{model}", "--scorer", "feature_norm", *options)
+    result = call(pets, *fit, "--save", file, "--out", out)
+    assert result.exit_code == 0, result.output
+
+    def again(other):
+        result = call(pets, "--load", file, "--model", other, "--out", out)
+        return result.output if result.exit_code else ""
+
+    return file, again
+
+
+CONSTANTS = ("--mean", "0.5,0.5,0.5", "--std", "0.2,0.2,0.2", "--size", 4)
+
+
+def test_a_kept_scorer_is_refused_with_another_transform_or_none(mine, tmp_path):
+    _, again = kept_by(mine, tmp_path, "paired")
+    assert again(f"{mine}:paired") == ""
+    for other in ("swapped", "scaled"):
+        assert "was saved with another transform than --model brings, expected the same" in again(f"{mine}:{other}")
+    for other in (f"{mine}:plain", "torchvision:resnet18"):
+        assert f"{other} brings no transform, expected one" in again(other)
+        assert "fit again without --load and with --mean and --std" in again(other)
+    _, again = kept_by(mine, tmp_path, "plain", *CONSTANTS)
+    assert again(f"{mine}:plain") == ""
+    for other in (f"{mine}:paired", KEY):
+        assert f"{other} prepares images itself, expected none that does" in again(other)
+
+
+def test_a_transform_that_varies_is_not_saved_and_one_that_takes_no_other_size_is(mine, tmp_path):
+    pets, out = tmp_path / "pets", tmp_path / "s.csv"
+    fit = ("--id-folder", pets, "--model", f"{mine}:random", "--scorer", "feature_norm", "--out", out)
+    result = call(pets, *fit, "--save", tmp_path / "kept")
+    assert result.exit_code == 1
+    assert "makes something else of the same image each time, expected the same" in result.output
+    assert not (tmp_path / "kept").exists()
+    file, again = kept_by(mine, tmp_path, "choosy")
+    assert scoring.kept.read(file)[1].transform is None
+    assert again(f"{mine}:choosy") == ""
+
+
+def test_a_setting_of_before_is_read_and_one_of_a_newer_version_refused(mine, tmp_path):
+    file, again = kept_by(mine, tmp_path, "paired")
+    header, tensors = scorers.artifact.read(file)
+    assert header["setting"]["transform"]
+    before = {name: value for name, value in header["setting"].items() if name != "transform"}
+    scorers.artifact.write(file, {**header, "setting": before}, tensors)
+    assert again(f"{mine}:paired") == ""
+    assert "brings no transform, expected one" in again(f"{mine}:plain")
+    scorers.artifact.write(file, {**header, "setting": {**before, "rotation": 90}}, tensors)
+    assert "holds a setting of a newer version" in again(f"{mine}:paired")
+
+
+def test_a_saved_run_and_a_transform_over_the_same_network_are_told_apart(tmp_path):
+    none, some = (), (0.5, 0.25)
+    for then, now, said in ((none, some, "brought no transform"), (some, none, "brought a transform")):
+        with pytest.raises(InputError, match=f"was saved with a model that {said}, expected the same"):
+            scoring.kept._require_same(tmp_path, then, now)
+    with pytest.raises(InputError, match="another transform"):
+        scoring.kept._require_same(tmp_path, some, None)
+
+
+def test_held_out_copies_of_what_was_fitted_on_are_refused(net, folders, tmp_path):
+    copy = shutil.copytree(folders["train"], tmp_path / "copy")
+    arguments = (folders["test"], "--id-folder", folders["train"], "--held-out", copy, "--model", KEY)
+    result = call(*arguments, "--scorer", "knn", "--out", tmp_path / "s.csv", "--save", tmp_path / "kept")
+    assert result.exit_code == 1
+    assert "knn got rows to calibrate on that it was fitted on (96 of 96 seen), expected others" in result.output
+    assert not (tmp_path / "s.csv").exists()
+    assert not (tmp_path / "kept").exists()
+
+
+def test_names_that_cannot_be_drawn_are_escaped_on_the_sheet(net, folders, tmp_path, monkeypatch):
+    drawn = []
+    draw = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda *given: [drawn.append(given[2]), draw(*given)])
+    odd = tmp_path / "a\nb"
+    odd.mkdir()
+    (folders["test"] / "0000.png").rename(odd / "\x07\u202eé\u4e2d.png")
+    arguments = ("--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+    result = call(odd, *arguments, "--sheet", tmp_path / "sheet.png")
+    assert result.exit_code == 0, result.output
+    assert drawn[0].endswith("a\\nb")
+    font = scoring.sheet._font(13)
+    assert scoring.sheet._drawable("\x07\u202eé\u4e2d.png", font) == "\\x07\\u202eé\\u4e2d.png"
+    assert all(text.isprintable() for text in drawn)
+
+
+def test_without_a_wider_font_its_letters_are_escaped(monkeypatch):
+    whole = ImageFont.truetype
+
+    def narrow(font, *given, **named):
+        if isinstance(font, str):
+            raise OSError("cannot open resource")
+        return whole(font, *given, **named)
+
+    monkeypatch.setattr(ImageFont, "truetype", narrow)
+    monkeypatch.setattr(scoring.sheet, "find_spec", lambda name: None)
+    assert scoring.sheet._drawable("café ~\t", scoring.sheet._font(13)) == "caf\\xe9 ~\\t"
+
+
+def test_scores_on_the_sheet_end_in_a_digit(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda *given: drawn.append(given[2]))
+    Image.new("L", (9, 9)).save(tmp_path / "0.png")
+    rows = [(str(tmp_path / "0.png"), score, "in", "") for score in (-9157.3, 0.5, 123456.0, 1.0)]
+    scoring.contact_sheet(
+        pd.DataFrame(rows, columns=["file", "score", "decision", "predicted"]), tmp_path / "sheet.png", "title"
+    )
+    assert {text.partition("  ")[0] for text in drawn if text.endswith("  in")} == {
+        "-9157",
+        "0.5000",
+        "1.235e+05",
+        "1.000",
+    }
+
+
+def test_the_table_is_printed_before_the_sheet_is_drawn(net, folders, tmp_path, monkeypatch):
+    def broken(*_):
+        raise InputError("no ink")
+
+    monkeypatch.setattr(scoring, "contact_sheet", broken)
+    arguments = ("--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+    result = call(folders["test"], *arguments, "--sheet", tmp_path / "sheet.png")
+    assert result.exit_code == 1
+    assert "no ink" in result.output
+    assert str(folders["test"]) in result.stdout
+    assert "threshold" in result.stderr
+    assert len(pd.read_csv(tmp_path / "s.csv")) == 40
+
+
+@pytest.mark.parametrize(
+    ("scorer", "pairs", "wanted"),
+    [
+        ("kl_matching", {"classes": "true"}, {"classes": "true"}),
+        ("knn", {"layer": "0", "k": "3", "which": "mean"}, {"layer": "0", "k": 3, "which": "mean"}),
+        ("react", {"then": "knn", "then_params": '{"k": 3}'}, {"then": "knn", "then_params": {"k": 3}}),
+        ("msp", {"k": "three"}, {"k": "three"}),
+    ],
+)
+def test_parameters_that_are_names_stay_text(scorer, pairs, wanted):
+    assert cli.score._values(scorer, pairs) == wanted
+
+
+def test_a_choice_and_a_layer_that_read_as_json_can_be_named(net, folders, mine, tmp_path):
+    fit = ("--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+    result = call(folders["test"], *fit, "--scorer", "kl_matching", "--param", "classes=true")
+    assert result.exit_code == 0, result.output
+    (tmp_path / "numbered.py").write_text(
+        "from torch import nn\n"
+        "def made():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(), nn.Linear(5, 2))\n"
+    )
+    fit = ("--id-folder", tmp_path / "pets", "--model", f"{tmp_path}/numbered.py:made", *CONSTANTS, "--scorer", "knn")
+    result = call(tmp_path / "pets", *fit, "--param", "layer=1", "--param", "k=3", "--out", tmp_path / "s.csv")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "both"),
+    [
+        (["--out", "x", "--sheet", "x"], "--out and --sheet are both"),
+        (["--out", "x", "--sheet", "test/../x"], "--out and --sheet are both"),
+        (["--out", "x", "--save", "x"], "--out and --save are both"),
+        (["--sheet", "x", "--save", "link"], "--sheet and --save are both"),
+        (["--out", "x", "--load", "x"], "--out and --load are both"),
+        (["--sheet", "w", "--weights", "w"], "--sheet and --weights are both"),
+        (["--out", "mine.py", "--model", "mine.py:made"], "--out and --model are both"),
+        (["--out", "test/0000.png", "test/0000.png"], "--out and FOLDERS are both"),
+    ],
+)
+def test_one_file_under_two_options_is_refused(folders, tmp_path, monkeypatch, options, both):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("x")
+    for name in ("x", "w", "mine.py"):
+        (tmp_path / name).write_text("kept")
+    before = (folders["test"] / "0000.png").read_bytes()
+    result = call("test", "--model", KEY, *options)
+    assert result.exit_code == 1
+    assert both in result.output
+    assert [(tmp_path / name).read_text() for name in ("x", "w", "mine.py")] == ["kept"] * 3
+    assert (folders["test"] / "0000.png").read_bytes() == before
+
+
+def test_linked_folders_are_followed_and_files_left_out_are_told(net, folders, tmp_path):
+    new = tmp_path / "new"
+    (new / "deeper").mkdir(parents=True)
+    (new / "linked").symlink_to(folders["test"])
+    (new / "deeper" / "back").symlink_to(new)
+    for name in ("a.jfif", "b.JPE", "c.jpg"):
+        Image.new("L", (8, 8)).save(new / name, format="JPEG")
+    for name in ("a.txt", "deeper/b.TXT", "c.heic", "none", ".hidden"):
+        (new / name).write_bytes(b"")
+    (folders["train"] / "notes.md").write_bytes(b"")
+    frame, said = scored({"test": new}, tmp_path, "--id-folder", folders["train"])
+    assert len(frame) == 40 + 3
+    assert {Path(file).suffix for file in frame["file"]} == {".jfif", ".JPE", ".jpg", ".png"}
+    told = "left out 5 files, no image by the name: 2 .txt, 1 without a suffix, 1 .heic, 1 .md"
+    assert told in said.stderr.splitlines()
+    (folders["train"] / "notes.md").unlink()
+    assert "left out" not in scored(folders, tmp_path, "--id-folder", folders["train"])[1].stderr
+
+
+def test_links_that_lead_back_end_the_walk(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "0.png")
+    (tmp_path / "a" / "there").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "back").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in images_in(tmp_path / "a")] == ["a/0.png", "a/there/0.png"]
+    assert len(images_in(tmp_path)) == 4
+
+
+def test_images_beside_the_class_folders_are_refused(net, folders):
+    shutil.copy(folders["test"] / "0000.png", folders["train"] / "loose.png")
+    with pytest.raises(
+        InputError, match=r"train holds 1 images \(loose.png\) beside its sub-folders, expected each in"
+    ):
+        classes_in(folders["train"])
+
+
+def test_a_folder_that_cannot_be_read_is_named(folders, monkeypatch):
+    listed = os.scandir
+    shut = folders["train"] / "7"
+
+    def scandir(path):
+        if Path(path) == shut:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match=r"train/7 cannot be read \(Permission denied\)"):
+        images_in(folders["train"])
+
+
+DOOR = """
+import sys
+import torch
+try:
+    torch.ops.torchvision.nms
+except AttributeError as error:
+    raise RuntimeError("operator torchvision::nms does not exist") from error
+"""
+
+
+def test_torchvision_can_be_imported_in_ones_own_file(tmp_path):
+    (tmp_path / "fake" / "torchvision").mkdir(parents=True)
+    (tmp_path / "fake" / "torchvision" / "__init__.py").write_text(DOOR)
+    (tmp_path / "mine.py").write_text(
+        "import torchvision\nfrom torch import nn\ndef made():\n    return nn.Linear(2, 2)\n"
+    )
+    code = "import sys; sys.path.insert(0, 'fake'); from ood_core.scoring import own; own.made('mine.py:made')"
+    root = Path(cli.__file__).parents[2]
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize("error", [RuntimeError, InputError, ImportError])
+def test_a_file_of_ones_own_does_without_torchvision(mine, monkeypatch, error):
+    def shut():
+        raise error("no torchvision here")
+
+    monkeypatch.setattr(scoring.own, "torchvision", shut)
+    assert scoring.own.made(f"{mine}:plain")
+
+
+def test_a_projection_and_shaped_features_of_a_contrastive_run_can_be_scored(folders, sets, tmp_path, monkeypatch):
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "runs"))
+    built = stored(recipe(head={"name": "projection"}, loss={"name": "supcon"}))
+    seen = {part: extract(built, images) for part, images in sets.items()}
+    fit = ("--id-folder", folders["train"], "--held-out", folders["held"])
+    for name, settings in (
+        ("knn", {"layer": "projection"}),
+        ("react", {"then": "knn"}),
+        ("ash", {"then": "knn", "layer": "features"}),
+        ("scale", {"then": "feature_norm", "then_params": {"layer": "features"}}),
+        ("react", {"then": "knn", "layer": "projection"}),
+    ):
+        given = [part for key, value in settings.items() for part in ("--param", f"{key}={as_text(value)}")]
+        frame, _ = scored(folders, tmp_path, *fit, "--scorer", name, *given, "--save", tmp_path / "kept")
+        wanted = scorers.make(name, **settings).fit(seen["train"]).score(seen["test"])
+        np.testing.assert_allclose(frame["score"], wanted, rtol=1e-5)
+        again, _ = scored(folders, tmp_path, "--load", tmp_path / "kept")
+        np.testing.assert_allclose(again["score"], wanted, rtol=1e-5)
+    for settings, reads in (
+        ({}, "logits"),
+        ({"then": "scale"}, "head"),
+        ({"then": "vim"}, "head"),
+        ({"then": "knn", "layer": "logits"}, "logits"),
+    ):
+        with pytest.raises(InputError, match=f"react works through {reads}, expected a scorer of features"):
+            scoring.score_folders(
+                [folders["test"]], id_folder=folders["train"], model=KEY, scorer="react", parameters=settings
+            )
+
+
+def as_text(value):
+    return value if isinstance(value, str) else json.dumps(value)

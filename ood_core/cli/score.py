@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ import torch
 
 from .. import scorers, scoring
 from ..checks import InputError
+from ..scoring import own
 from .options import as_json, show
+
+SUFFIXES = 6  # of files that were left out, named one by one
 
 
 def _numbers(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
@@ -23,17 +28,39 @@ def _numbers(_: click.Context, parameter: click.Parameter, value: str | None) ->
         raise click.BadParameter(f"{value!r} is not numbers with commas between", param=parameter) from error
 
 
-def _settings(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
+def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     for text in values:
-        name, equals, value = text.partition("=")
-        if not equals:
+        if "=" not in text:
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param=parameter)
-        try:
-            settings[name] = json.loads(value)
-        except ValueError:
-            settings[name] = value  # a bare word is a name
-    return settings
+    return {name: value for name, _, value in (text.partition("=") for text in values)}
+
+
+def _values(scorer: str, pairs: dict[str, str]) -> dict[str, Any]:
+    """Parameters in their types: JSON, but for names. A class or a layer may be called `0`, and a choice `true`."""
+    defaults = scorers.describe(scorer)["parameters"]
+    return {name: text if isinstance(defaults.get(name), str) else _value(text) for name, text in pairs.items()}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _apart(model: str, paths: dict[str, Path | None], folders: tuple[Path, ...]) -> None:
+    """Refuse one file under two options: the second to be written would replace the first, or what is read."""
+    files = {**paths, "--model": own.parts(model)[0] if own.named(model) else None}
+    named = [(option, path) for option, path in files.items() if path]
+    named += [("FOLDERS", path) for path in folders if path.is_file()]
+    seen: dict[str, str] = {}
+    for option, path in named:
+        before = seen.setdefault(os.path.realpath(path), option)
+        if before != option:
+            raise InputError(
+                f"{before} and {option} are both {path}, expected a file for each: one would replace the other.\n"
+                f"Name another file for {before}."
+            )
 
 
 def _writable(option: str, path: Path) -> None:
@@ -54,6 +81,14 @@ def _writable(option: str, path: Path) -> None:
         ) from error
 
 
+def _left_out(counts: Mapping[str, int]) -> str:
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    kinds = [f"{count} {click.format_filename(suffix) or 'without a suffix'}" for suffix, count in ranked[:SUFFIXES]]
+    more = f" and {len(ranked) - SUFFIXES} other suffixes" if len(ranked) > SUFFIXES else ""
+    total = sum(counts.values())
+    return f"left out {total} file{'s' if total > 1 else ''}, no image by the name: {', '.join(kinds)}{more}"
+
+
 FILE = click.Path(path_type=Path)
 
 
@@ -63,7 +98,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--model", required=True, help="torchvision:NAME, FILE.py:FUNCTION (it is run), or a stored run's key.")
 @click.option("--weights", type=FILE, help="Safetensors file with the state dict of a torchvision model.")
 @click.option("--scorer", type=click.Choice(scorers.names()), metavar="NAME", help="A method's name.  [default: msp]")
-@click.option("--param", multiple=True, metavar="NAME=VALUE", callback=_settings, help="A parameter of the scorer.")
+@click.option("--param", multiple=True, metavar="NAME=VALUE", callback=_pairs, help="A parameter of the scorer.")
 @click.option("--held-out", type=FILE, help="ID images not trained on, for the threshold.  [default: a fifth of ID]")
 @click.option("--id-tpr", type=click.FloatRange(0, 1, min_open=True), help="Share of ID to accept.  [default: 0.95]")
 @click.option("--save", type=FILE, help="Keep the fitted scorer and its threshold in this file.")
@@ -79,7 +114,7 @@ FILE = click.Path(path_type=Path)
 @as_json
 def score_command(
     folders: tuple[Path, ...],
-    param: dict[str, Any],
+    param: dict[str, str],
     save: Path | None,
     out: Path,
     sheet: Path | None,
@@ -106,6 +141,8 @@ def score_command(
       python -m ood_core score new/ --id-folder train/ --model mine.py:classifier --scorer knn --save knn.safetensors
       python -m ood_core score photo.jpg --model mine.py:classifier --load knn.safetensors
     """
+    kinds = {"--out": out, "--sheet": sheet, "--save": save}
+    _apart(settings["model"], {**kinds, "--load": settings["load"], "--weights": settings["weights"]}, folders)
     _writable("--out", out)
     for option, path in (("--sheet", sheet), ("--save", save)):
         if path:
@@ -115,7 +152,7 @@ def score_command(
         raise InputError("device is 'cuda', but torch sees no GPU here.\nUse device auto or cpu.")
     found = scoring.score_folders(
         folders,
-        parameters=param,
+        parameters=_values(settings["scorer"] or "msp", param),
         save=save,
         device="cuda" if gpu and device != "cpu" else "cpu",
         progress=sys.stderr.isatty(),
@@ -123,11 +160,6 @@ def score_command(
     )
     with out.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         found.frame.to_csv(file, index=False)
-    if sheet:
-        title = (
-            f"{found.scorer.name} on {settings['model']}: {', '.join(folder.name or str(folder) for folder in folders)}"
-        )
-        scoring.contact_sheet(found.frame, sheet, title)
     table: list[dict[str, Any]] = [
         {str(column): value for column, value in row.items()} for row in found.folders.to_dict("records")
     ]
@@ -146,4 +178,11 @@ def score_command(
             "pass than that. --held-out names others.",
             err=True,
         )
+    if found.left_out:
+        click.echo(_left_out(found.left_out), err=True)
+    if sheet:  # last: what it took hours to find is told before anything can go wrong with a picture of it
+        title = (
+            f"{found.scorer.name} on {settings['model']}: {', '.join(folder.name or str(folder) for folder in folders)}"
+        )
+        scoring.contact_sheet(found.frame, sheet, title)
     click.echo(f"wrote {' and '.join(str(path) for path in (out, sheet, save) if path)}", err=True)

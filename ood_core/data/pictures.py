@@ -38,7 +38,7 @@ def images_in(folder: Path, others: Counter[str] | None = None) -> list[Path]:
     require_folder(folder, "one that holds images")
     found: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".") and not _returns(Path(place, name))]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _returns(Path(place, name), folder)]
         shown = [name for name in names if not name.startswith(".")]
         found += [Path(place, name) for name in shown if name.lower().endswith(SUFFIXES)]
         if others is not None:
@@ -60,9 +60,12 @@ def require_folder(path: Path, expected: str) -> None:
         raise InputError(f"{path} is not a folder, expected {expected}.\nCheck the path.")
 
 
-def _returns(folder: Path) -> bool:
-    """Whether a link leads to a folder that it lies in: following it would never end."""
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+def _returns(link: Path, top: Path) -> bool:
+    """Whether a link below `top` leads to a folder that it lies in, by any links before: the walk would never end."""
+    if not link.is_symlink():
+        return False
+    target = link.resolve()
+    return any(up.resolve().is_relative_to(target) for up in link.parents if up.is_relative_to(top))
 
 
 def _unreadable(error: OSError) -> None:

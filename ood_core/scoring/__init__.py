@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,6 +39,7 @@ class Scored:
         calibration: the threshold and the rate it promises.
         scorer: fitted and calibrated, ready for `save`.
         held_out: whether the threshold comes from images that were given for it.
+        left_out: how many files in the folders are no images by their names, by suffix.
     """
 
     frame: pd.DataFrame
@@ -45,6 +47,7 @@ class Scored:
     calibration: scorers.Calibration
     scorer: scorers.Scorer
     held_out: bool
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def score_folders(
@@ -88,10 +91,13 @@ def score_folders(
         progress: show bars.
     Raises:
         InputError: an unknown scorer, model or class; a scorer that reads logits, for a network whose logits stand for
-            no class; an empty folder; held-out images that are ID images too; an image that cannot be read or has
-            another size; weights of another network than expected, or than in the file to load.
+            no class; an empty folder; images beside the class folders; held-out images that are ID images too, or that
+            the scorer was fitted on under other names; an image that cannot be read or has another size; weights of
+            another network than expected, or than in the file to load; another transform than that file was saved
+            with, or one to save with that makes something else each time.
     """
-    files = {folder: to_score(folder) for folder in folders}
+    others: Counter[str] = Counter()
+    files = {folder: to_score(folder, others) for folder in folders}
     how = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}
     if load is not None:
         told: dict[str, Any] = {
@@ -108,20 +114,20 @@ def score_folders(
                 "Leave them out, or fit anew without --load."
             )
         name, setting = kept.read(load)
-        classifier = classifiers.load(model, len(setting.classes), weights, setting.mean, setting.std)
+        classifier = classifiers.load(model, len(setting.classes), weights, setting.mean, setting.std, kept=True)
         classifier.network.to(device)
-        fitted = kept.scorer(load, name, setting, classifier.network)
+        fitted = kept.scorer(load, name, setting, classifier.network, classifier.transform)
         passes = _passes(classifier, setting, name, fitted.layer, how)
     else:
         if id_folder is None:
             raise InputError("neither --id-folder nor --load is given, expected one.\nName the ID training images.")
         name, settings = scorer or "msp", parameters or {}
         scorers.make(name, **settings)  # names and values are checked before any image is read
-        held = images_in(held_out) if held_out is not None else None
+        held = images_in(held_out, others) if held_out is not None else None
         classes = classes_in(id_folder)
         classifier = classifiers.load(model, len(classes), weights, mean, std)
         classifier.network.to(device)  # once: `extract` leaves it where it was, and ODIN works where it is
-        classes = classes_in(id_folder, classifier.classes)
+        classes = classes_in(id_folder, classifier.classes, others)
         _apart(held or [], classes)
         fitting = [(path, label) for label, paths in enumerate(classes.values()) for path in paths]
         if held is None:
@@ -135,11 +141,11 @@ def score_folders(
             mean=tuple(mean),
             std=tuple(std),
             held_out=held_out is not None,
+            transform=kept.made_of(classifier.transform) if save else None,
         )
         passes = _passes(classifier, setting, name, settings.get("layer"), how)
         fitted = _fitted(name, settings, passes, fitting)
-        scores, _ = _scores(fitted, passes.parts(held))
-        fitted.calibration = _Known().fit(scores).calibrate(scores, 0.95 if id_tpr is None else id_tpr).calibration
+        _calibrate(fitted, passes, held, 0.95 if id_tpr is None else id_tpr)
         if save is not None:
             kept.write(save, fitted, setting)
     assert fitted.calibration is not None
@@ -155,20 +161,32 @@ def score_folders(
             "highest": [part.max() for part in found],
         }
     )
-    return Scored(pd.concat(parts, ignore_index=True), table, fitted.calibration, fitted, setting.held_out)
+    return Scored(
+        pd.concat(parts, ignore_index=True), table, fitted.calibration, fitted, setting.held_out, dict(others)
+    )
 
 
 def _readable(name: str, settings: dict[str, Any], classifier: classifiers.Classifier, model: str) -> None:
     """Refuse a scorer that reads logits, for a network whose logits stand for no class."""
-    about = scorers.describe(name)
-    reads = {settings.get("layer", about["layer"]), *about["needs"]} & {"logits", "raw_logits", "head", "model"}
-    if "origin" in settings:  # of residual, which needs the head for one of them alone and says so itself
-        reads.discard("head")
+    reads = _reads(name, settings) & {"logits", "raw_logits", "head", "model"}
     if reads and not classifier.predicts:
         raise InputError(
             f"{name} works through {' and '.join(sorted(reads))}, expected a scorer of features: run {model} has no "
             "logits that stand for classes, by its head or its labels.\nPass for example --scorer knn or --scorer ddu."
         )
+
+
+def _reads(name: str, settings: Mapping[str, Any]) -> set[str]:
+    chosen = {**scorers.describe(name)["parameters"], **settings}
+    if "then" in chosen:  # a shape of the features: it needs the head where the scorer behind it reads logits
+        return {chosen["layer"], *_own_reads(chosen["then"], chosen["then_params"])}
+    return _own_reads(name, settings)
+
+
+def _own_reads(name: str, settings: Mapping[str, Any]) -> set[str]:
+    about = scorers.describe(name)
+    # residual needs the head for one origin alone and says so itself
+    return {settings.get("layer", about["layer"]), *about["needs"]} - ({"head"} if "origin" in settings else set())
 
 
 def _passes(
@@ -179,7 +197,7 @@ def _passes(
         setting.size,
         setting.shape,
         len(setting.classes),
-        layers=[layer] if layer and layer not in LAYERS else [],
+        layers=[layer] if layer and layer not in (*LAYERS, *classifier.layers) else [],
         keeps_images="inputs" in scorers.describe(name)["needs"],
         **how,
     )
@@ -194,6 +212,22 @@ def _fitted(name: str, settings: dict[str, Any], passes: Passes, fitting: list[t
     made = scorers.make(name, **settings, model=passes.classifier.network)
     some = [fitting[i] for i in torch.linspace(0, len(fitting) - 1, min(made.sample, len(fitting))).long().tolist()]
     return made.fit(passes.whole(*map(list, zip(*some, strict=True))))
+
+
+def _calibrate(scorer: scorers.Scorer, passes: Passes, held: list[Path], id_tpr: float) -> None:
+    """Set the threshold on held-out images.
+
+    Raises:
+        InputError: the scorer was fitted on most of them, whatever their files are called.
+    """
+    if not passes.keeps_images:
+        scorer.calibrate(passes.whole(held), id_tpr)
+        return
+    # Images for gradients never lie in memory together, so their scores are known before there is a threshold. A
+    # scorer of gradients learns nothing from the fitted rows, so it would refuse none here.
+    assert not scorer.learns
+    scores, _ = _scores(scorer, passes.parts(held))
+    scorer.calibration = _Known().fit(scores).calibrate(scores, id_tpr).calibration
 
 
 class _Known(scorers.Scorer):

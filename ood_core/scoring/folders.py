@@ -18,9 +18,7 @@ from ..checks import InputError
 from ..data.pictures import SUFFIXES, images_in, opened, require_folder
 
 
-def classes_in(
-    folder: Path, wanted: Sequence[str] = (), others: Counter[str] | None = None
-) -> dict[str, list[Path]]:
+def classes_in(folder: Path, wanted: Sequence[str] = (), others: Counter[str] | None = None) -> dict[str, list[Path]]:
     """Images by class: one sub-folder a class, in the order of `wanted`, or sorted by name.
 
     Args:
