@@ -22,7 +22,7 @@ def test_a_line_says_what_is_behind_a_page(made, monkeypatch, tmp_path):
 
 def test_a_line_counts_verdicts(made, monkeypatch, tmp_path):
     monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
-    monkeypatch.setattr(study, "PAPERS", ("made",))
+    monkeypatch.setattr("ood_core.claims.pages", lambda: ["made"])
     a = {"recipe": "l2", "metric": "loss_gradient_cosine"}
     always = part(a=a, rule="always", direction=None, margin=None, at_most=1.0)
     other = part(a={"recipe": "other", "metric": "auroc"})
