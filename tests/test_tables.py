@@ -325,6 +325,16 @@ def test_a_description_at_a_larger_scale_does_not_hide_a_verdict(judged):
     assert "n = 1 seed<" in tables.claims_table(one).html
 
 
+def test_claims_that_wait_say_nothing_of_the_seeds():
+    rows = pd.DataFrame([*auroc("l2", around(0.9, 0.01)), *auroc("few", [0.9])])
+    waits = claim(
+        part(a={"recipe": "few", "metric": "auroc"}), part(name="q", a={"recipe": "other", "metric": "auroc"}), id="T2"
+    )
+    judged = claims.judge([claim(part()), waits], rows)
+    assert (judged[1].n, judged[1].word) == (1, "not run")
+    assert "1 holds, 1 not run; 5 seeds." in tables.verdict_box({"tiny": judged}).html
+
+
 def test_the_scoreboard_says_which_claims_hold_and_counts_them(everything):
     first, second, third = Page(everything.html).body
     answer = first["cells"][1]["text"]

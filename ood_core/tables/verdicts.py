@@ -287,8 +287,8 @@ def _short_answer(tops: dict[str, list[dict[str, Any]]], stated: int) -> str:
 
 
 def _span(tops: list[dict[str, Any]]) -> str:
-    """Seeds behind the verdicts: "5 seeds", "3 to 5 seeds", "1 seed", or "no seeds"."""
-    seeds = sorted({top["n"] for top in tops if top["n"]})
+    """Seeds behind the verdicts, not of claims that wait: "5 seeds", "3 to 5 seeds", "1 seed", or "no seeds"."""
+    seeds = sorted({top["n"] for top in tops if top["n"] and top["verdict"] != NOT_RUN})
     if seeds == [1]:
         return "1 seed"
     return f"{seeds[0] if len(seeds) == 1 else f'{seeds[0]} to {seeds[-1]}' if seeds else 'no'} seeds"
