@@ -53,10 +53,11 @@ def training_seconds(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str,
         runs: recipe and provenance (`run.info`) of each run.
     """
     every = list(runs)
-    kinds = Counter((info["hardware"]["device"], info["hardware"]["name"]) for _, info in every)
+    kinds = [(info["hardware"]["device"], info["hardware"]["name"]) for _, info in every]
+    most = Counter(kinds).most_common(1)
     found: dict[str, list[float]] = {}
-    for recipe, info in every:
-        if (info["hardware"]["device"], info["hardware"]["name"]) != kinds.most_common(1)[0][0]:
+    for kind, (recipe, info) in zip(kinds, every, strict=True):
+        if kind != most[0][0]:
             continue
         seconds, on_processor = info["seconds"], info["hardware"]["device"] == "cpu"
         taken = seconds.get("train_cpu", seconds["train"]) if on_processor else seconds["train"]

@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import scorers
 from ..checks import InputError
 from ..data.pictures import images_in
-from ..outputs import Outputs
+from ..outputs import RESERVED, Outputs
 from . import classifiers, kept
 from .folders import classes_in, read, to_score, transformed
 from .kept import Setting
@@ -25,7 +25,7 @@ from .sheet import contact_sheet
 __all__ = ["Scored", "contact_sheet", "score_folders"]
 
 HELD_OUT = 5  # without held-out images, every fifth ID image of each class calibrates and is not fitted on
-LAYERS = ("features", "unit", "logits", "raw_logits", "inputs")  # what outputs hold in any case
+LAYERS = (*RESERVED, "inputs")  # what outputs hold in any case
 
 
 @dataclass(frozen=True)
