@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..checks import InputError
 from .covariance import whitened_squares, whitening
-from .rows import PIECE, Rows, blocks, canonical_order, class_mean, scatter_of, working_dtype
+from .rows import PIECE, Rows, blocks, canonical_order, class_mean, mean_and_scatter, working_dtype
 
 
 def kmeans(x: Rows, clusters: int, seed: int, n_init: int, name: str) -> list[Tensor]:
@@ -54,8 +54,7 @@ def principal_axes(x: Tensor, count: int, memory: int, name: str) -> dict[str, T
     Raises:
         InputError: the rows span fewer dimensions, so that the last axes would be arbitrary.
     """
-    origin = class_mean(x, None, memory)
-    squares = scatter_of(blocks(x, None, memory), origin, name)
+    origin, squares = mean_and_scatter(blocks(x, None, memory), name)
     variances, axes = torch.linalg.eigh(squares)  # ascending
     rank = int((variances > len(variances) * torch.finfo(variances.dtype).eps * variances[-1]).sum())
     if count > rank:
@@ -75,14 +74,14 @@ def fit_centres(
     x: Tensor, clusters: Sequence[Tensor], distance: str, ridge: float, memory: int, name: str
 ) -> dict[str, Tensor]:
     """Centres (K, D) and, for the Mahalanobis distance, whitenings (K, D, D) of covariances with divisor n_k."""
-    centres = torch.stack([class_mean(x, rows, memory) for rows in clusters])
-    sizes = centres.new_tensor([len(rows) for rows in clusters])
+    sizes = torch.tensor([len(rows) for rows in clusters], dtype=working_dtype(x), device=x.device)
     if distance != "mahalanobis":
-        return {"centres": centres, "sizes": sizes}
-    pairs = enumerate(zip(clusters, centres, strict=True))
-    covariances = ((k, scatter_of(blocks(x, rows, memory), mean, name) / len(rows)) for k, (rows, mean) in pairs)
-    fitted = [whitening(covariance, ridge, name, f"cluster {k}") for k, covariance in covariances]
-    whiten, added = (torch.stack(parts) for parts in zip(*fitted, strict=True))
+        return {"centres": torch.stack([class_mean(x, rows, memory) for rows in clusters]), "sizes": sizes}
+    fitted = []
+    for k, rows in enumerate(clusters):
+        mean, scatter = mean_and_scatter(blocks(x, rows, memory), name)
+        fitted.append((mean, *whitening(scatter / len(rows), ridge, name, f"cluster {k}")))
+    centres, whiten, added = (torch.stack(parts) for parts in zip(*fitted, strict=True))
     return {"centres": centres, "sizes": sizes, "whiten": whiten, "added": added}
 
 

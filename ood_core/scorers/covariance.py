@@ -11,6 +11,7 @@ from torch import Tensor
 from ..checks import InputError
 from .rows import PIECE
 
+EXACT = 1e-9  # relative error from which on a squared distance is taken from differences
 STRIP = 64  # rows of W that are multiplied at once, at least, and at most an eighth of them
 
 
@@ -46,13 +47,29 @@ def whitening(covariance: Tensor, ridge: float, name: str, of: str) -> tuple[Ten
     return whiten, added
 
 
-def whitened(x: Tensor, origin: Tensor, whiten: Tensor) -> Tensor:
-    """W (x_i - origin) (n, D)."""
-    found = torch.empty_like(x)
-    for rows, into in zip(_pieces(x), _pieces(found), strict=True):
+def nearest_squares(x: Tensor, origin: Tensor, whiten: Tensor, places: Tensor) -> Tensor:
+    """min_c ||W (x_i - origin) - place_c||^2 (n,), for places (C, D).
+
+    With y = W (x_i - origin), ||y||^2 - 2 y.place_c + ||place_c||^2 takes products alone, but loses a small distance
+    between long vectors to cancellation. Where its a-priori bound 4 (D + 2) u (||y|| + ||place||)^2, with u = 2^-53,
+    leaves a relative error above `EXACT`, the distance is computed again, from differences.
+    """
+    lengths = places.square().sum(dim=1)
+    bound = 4 * (x.shape[1] + 2) * torch.finfo(x.dtype).eps / 2 / EXACT
+    found = x.new_empty(len(x))
+    for rows, into in zip(_pieces(x), _pieces(found, x.shape[1]), strict=True):
         centred = rows - origin
+        squares, products = x.new_zeros(len(rows), 1), x.new_zeros(len(rows), len(places))
         for start, stop in _strips(whiten):
-            into[:, start:stop] = centred[:, :stop] @ whiten[start:stop, :stop].T
+            part = centred[:, :stop] @ whiten[start:stop, :stop].T
+            squares += part.square().sum(dim=1, keepdim=True)
+            products.addmm_(part, places[:, start:stop].T)
+        into[:] = products.mul_(-2).add_(squares).add_(lengths).amin(dim=1)
+        scale = (squares[:, 0].sqrt() + lengths.amax().sqrt()).square()
+        rough = torch.nonzero(~(into >= bound * scale)).flatten()
+        if len(rough):
+            again = torch.cdist(centred[rough] @ whiten.T, places, compute_mode="donot_use_mm_for_euclid_dist")
+            into[rough] = again.amin(dim=1).square()
     return found
 
 

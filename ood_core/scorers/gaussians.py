@@ -16,7 +16,7 @@ from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
 from .covariance import whitened_squares
-from .rows import Rows, blocks, class_mean, class_rows, scatter_of
+from .rows import Rows, blocks, class_rows, mean_and_scatter, working_dtype
 
 LADDER = (0.0, sys.float_info.min, *(float(f"1e{exponent}") for exponent in range(-308, 0)))
 
@@ -72,11 +72,12 @@ class DDU(Scorer):
                 f"ddu got one row of class {', '.join(map(str, short))}, expected at least two a class: one has no "
                 "covariance.\nFit on more rows."
             )
-        means = torch.stack([class_mean(x, index, self.memory) for index in rows])  # (C, D)
-        pairs = zip(rows, means, strict=True)
-        whiten = torch.stack(
-            [scatter_of(blocks(x, mine, self.memory), mean, self.name) / (len(mine) - 1) for mine, mean in pairs]
-        )  # (C, D, D), covariances at first
+        dtype, columns = working_dtype(x), x.shape[1]
+        means = torch.empty(len(rows), columns, dtype=dtype, device=x.device)
+        whiten = means.new_empty(len(rows), columns, columns)  # covariances at first
+        for mine, mean, covariance in zip(rows, means, whiten, strict=True):
+            mean[:], scatter = mean_and_scatter(blocks(x, mine, self.memory), self.name)
+            torch.div(scatter, len(mine) - 1, out=covariance)
         jitter = self._ladder(whiten) if self.jitter == "ladder" else self._relative(whiten)  # (C,)
         for c, (covariance, added) in enumerate(zip(whiten, jitter, strict=True)):
             covariance.diagonal().add_(added)

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ..outputs import Outputs
 from .base import Scorer
-from .covariance import facts, whitened, whitened_squares, whitening
-from .nearest import nearest, numbers_per_query, prepare
-from .rows import Rows, blocks, class_mean, class_rows, scatter_of
+from .covariance import facts, nearest_squares, whitened_squares, whitening
+from .rows import Rows, blocks, class_rows, mean_and_scatter, working_dtype
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,24 +47,22 @@ class Mahalanobis(Scorer):
 
     def _fit(self, x: Rows, outputs: Outputs) -> dict[str, Tensor]:
         classes = class_rows(outputs, self.name)
-        means = torch.stack([class_mean(x, rows, self.memory) for rows in classes])  # (C, D)
-        pairs = zip(classes, means, strict=True)
-        within = sum(scatter_of(blocks(x, rows, self.memory), mean, self.name) for rows, mean in pairs) / len(x)
-        whiten, added = whitening(torch.as_tensor(within), self.ridge, self.name, "the rows within classes")
+        within = torch.zeros(x.shape[1], x.shape[1], dtype=working_dtype(x), device=x.device)
+        means = within.new_empty(len(classes), x.shape[1])
+        for rows, mean in zip(classes, means, strict=True):
+            mean[:], scatter = mean_and_scatter(blocks(x, rows, self.memory), self.name)
+            within += scatter / len(x)
+        whiten, added = whitening(within, self.ridge, self.name, "the rows within classes")
         sizes = means.new_tensor([len(rows) for rows in classes])
         origin = means[0] + sizes @ (means - means[0]) / len(x)  # the mean of all rows
-        places = prepare((means - origin) @ whiten.T, self.memory)  # of the class means among whitened rows
-        return {"origin": origin, "whiten": whiten, "added": added, **places}
+        places = (means - origin) @ whiten.T  # of the class means among whitened rows
+        return {"origin": origin, "whiten": whiten, "added": added, "places": places}
 
     def _score(self, x: Tensor) -> Tensor:
-        return -self._squared(x, self._state["whiten"])
-
-    def _squared(self, x: Tensor, whiten: Tensor) -> Tensor:
-        rows = whitened(x, self._state["origin"], whiten)
-        return nearest(rows, self._state, 1, self.memory)[0].squeeze(1).square()
+        return -nearest_squares(x, **{key: self._state[key] for key in ("origin", "whiten", "places")})
 
     def _numbers_per_row(self, columns: int) -> int:
-        return 3 * columns + numbers_per_query(len(self._state["bank"]), columns)
+        return 3 * columns + 3 * len(self._state["places"])
 
     def _facts(self) -> dict[str, Any]:
         return facts(self._state["whiten"], self._state["added"])
@@ -99,11 +96,12 @@ class RelativeMahalanobis(Mahalanobis):
 
     def _fit(self, x: Rows, outputs: Outputs) -> dict[str, Tensor]:
         state = super()._fit(x, outputs)
-        total = scatter_of(blocks(x, None, self.memory), state["origin"], self.name) / len(x)
-        whiten, added = whitening(total, self.ridge, self.name, "all rows")
+        _, scatter = mean_and_scatter(blocks(x, None, self.memory), self.name)
+        whiten, added = whitening(scatter / len(x), self.ridge, self.name, "all rows")
         pairs = {"whiten": (state["whiten"], whiten), "added": (state["added"], added)}
         return {**state, **{key: torch.stack(pair) for key, pair in pairs.items()}}
 
     def _score(self, x: Tensor) -> Tensor:
-        within, background = self._state["whiten"]
-        return whitened_squares(x, self._state["origin"][None], background[None])[:, 0] - self._squared(x, within)
+        origin, (within, background) = self._state["origin"], self._state["whiten"]
+        nearest = nearest_squares(x, origin, within, self._state["places"])
+        return whitened_squares(x, origin[None], background[None])[:, 0] - nearest

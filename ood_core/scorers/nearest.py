@@ -17,7 +17,7 @@ from torch import Tensor
 from ..checks import InputError
 from ..outputs import NORM_EPS
 from . import coarse
-from .rows import collected, working_dtype
+from .rows import at, collected, working_dtype
 
 AS_GIVEN = ("bank", "lengths")  # what `prepare` leaves in the rows' own precision
 SPARE = 14  # candidates above k: room between the k-th distance and the best row that was not a candidate
@@ -60,16 +60,11 @@ def lengths(bank: Tensor, memory: int) -> Tensor:
 
 def rows_of(state: dict[str, Tensor], index: slice | Tensor) -> Tensor:
     """Rows of a prepared bank in its own precision, divided by their lengths where `prepare` was told to."""
-    rows = _at(state["bank"], index)
+    rows = at(state["bank"], index)
     if "lengths" not in state:
         return rows
-    divisor = _at(state["lengths"], index)
+    divisor = at(state["lengths"], index)
     return (rows.to(divisor.dtype) / divisor).to(rows.dtype)
-
-
-def _at(rows: Tensor, index: slice | Tensor) -> Tensor:
-    """rows[index], copied as whole rows and not number by number."""
-    return rows.index_select(0, index) if isinstance(index, Tensor) else rows[index]
 
 
 def _blocks(state: dict[str, Tensor], memory: int) -> Iterator[Tensor]:

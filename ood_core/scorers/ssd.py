@@ -12,7 +12,7 @@ from ..outputs import Outputs
 from .base import Scorer
 from .centres import distances, kmeans
 from .covariance import facts, whitening
-from .rows import Made, Rows, blocks, class_mean, scatter_of, working_dtype
+from .rows import Made, Rows, blocks, mean_and_scatter, working_dtype
 
 
 @dataclass(kw_only=True, eq=False)
@@ -71,21 +71,20 @@ class SSD(Scorer):
 
 def fit_ssd(x: Rows, clusters: int, ridge: float, seed: int, n_init: int, name: str, memory: int) -> dict[str, Tensor]:
     """Mean and deviation (D,) of the rows; centres (K, D) and whitenings (K, D, D) among the standardised rows."""
-    mean = class_mean(x, None, memory)
-    whole = scatter_of(blocks(x, None, memory), mean, name) / len(x)
-    sd = whole.diagonal().sqrt()
+    mean, scatter = mean_and_scatter(blocks(x, None, memory), name)
+    sd = (scatter.diagonal() / len(x)).sqrt()
     sd = sd.masked_fill(sd == 0, 1.0)
-    means, covariances = [mean], [whole]
+    means, covariances = [mean], [scatter / len(x)]
     if clusters > 1:
         kind = torch.promote_types(x.dtype, torch.float32)
         z = Made(x, lambda block: ((block.to(working_dtype(x)) - mean) / sd).to(kind), kind)
         parts = kmeans(z, clusters, seed, n_init, name)
-        means = [class_mean(x, rows, memory) for rows in parts]
-        pairs = zip(parts, means, strict=True)
-        covariances = [scatter_of(blocks(x, rows, memory), mine, name) / len(rows) for rows, mine in pairs]
+        fitted = [mean_and_scatter(blocks(x, rows, memory), name) for rows in parts]
+        means = [mine for mine, _ in fitted]
+        covariances = [scatter / len(rows) for rows, (_, scatter) in zip(parts, fitted, strict=True)]
     # Of z, without making z: each covariance over sd sd^T.
-    fitted = [whitening(s / sd / sd[:, None], ridge, name, f"cluster {k}") for k, s in enumerate(covariances)]
-    whiten, added = (torch.stack(column) for column in zip(*fitted, strict=True))
+    whitenings = [whitening(s / sd / sd[:, None], ridge, name, f"cluster {k}") for k, s in enumerate(covariances)]
+    whiten, added = (torch.stack(column) for column in zip(*whitenings, strict=True))
     return {"mean": mean, "sd": sd, "centres": (torch.stack(means) - mean) / sd, "whiten": whiten, "added": added}
 
 

@@ -13,7 +13,7 @@ from ..checks import InputError
 from ..outputs import Outputs
 from .base import Scorer
 from .heads import level_point, linear_form, linear_logits, taken, taken_blocks
-from .rows import blocks, class_mean, scatter_of
+from .rows import blocks, class_mean, mean_and_scatter, scatter_of
 
 
 @dataclass(kw_only=True, eq=False)
@@ -191,8 +191,7 @@ class NECO(Scorer):
                     "neco got a distance head with times='max_logit', expected a linear or a unit one: its logits are "
                     "negative.\nUse times='none'."
                 )
-        mean = class_mean(x, None, self.memory)
-        scatter = scatter_of(blocks(x, None, self.memory), mean, self.name)
+        mean, scatter = mean_and_scatter(blocks(x, None, self.memory), self.name)
         spread = (scatter.diagonal() / len(x)).sqrt()
         divisor = spread.masked_fill(spread == 0, 1.0) if self.scaling == "standard" else torch.ones_like(spread)
         eigenvalues, vectors, rank = _spectrum(scatter / divisor / divisor[:, None], self.name)

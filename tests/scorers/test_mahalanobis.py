@@ -118,10 +118,28 @@ def test_refusals(name):
 @pytest.mark.parametrize("columns", [by_rows.WIDE - 1, by_rows.WIDE, by_rows.WIDE + 1, 391])
 def test_the_scatter_is_the_whole_product(columns):
     x = torch.randn(90, columns, dtype=torch.float64)
-    mean = x.mean(dim=0)
-    got = by_rows.scatter_of(iter(x.split(40)), mean, "it")
+    for point in (x.mean(dim=0), x[0]):
+        got = by_rows.scatter_of(iter(x.split(40)), point, "it")
+        assert torch.equal(got, got.T)
+        np.testing.assert_allclose(got, (x - point).T @ (x - point), rtol=1e-12, atol=1e-12)
+    mean, got = by_rows.mean_and_scatter(iter(x.split(40)), "it")
     assert torch.equal(got, got.T)
-    np.testing.assert_allclose(got, (x - mean).T @ (x - mean), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(mean, x.mean(dim=0), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(got, (x - x.mean(dim=0)).T @ (x - x.mean(dim=0)), rtol=1e-11, atol=1e-11)
+
+
+def test_one_reading_keeps_its_digits_whatever_the_first_rows_are():
+    """The first piece is no sample of the rows: sorted ones begin far from their mean; all may lie far from zero."""
+    x = torch.randn(4000, 3, dtype=torch.float64).sort(dim=0).values + 2.0**20
+    x[0] += 2.0**10
+    exact = np.asarray(x.numpy(), dtype=np.longdouble)
+    centred = exact - exact.mean(axis=0)
+    mean, scatter = by_rows.mean_and_scatter(iter(x.split(1)), "it")  # one row in the first piece: the worst there is
+    np.testing.assert_allclose(mean, exact.mean(axis=0).astype(float), rtol=1e-14)
+    np.testing.assert_allclose(scatter, (centred.T @ centred).astype(float), rtol=4000 * 2e-14)
+    mean, scatter = by_rows.mean_and_scatter(iter(x[5:6].repeat(20, 1).split(7)), "it")
+    assert torch.equal(mean, x[5])
+    assert not scatter.any()
 
 
 @pytest.mark.parametrize("columns", [1, covariance.STRIP, covariance.STRIP + 1, 600])
@@ -130,9 +148,26 @@ def test_products_by_strips_are_the_whole_product(columns, monkeypatch):
     x, origins = torch.randn(20, columns, dtype=torch.float64), torch.randn(3, columns, dtype=torch.float64)
     whitens = torch.randn(3, columns, columns, dtype=torch.float64).tril()
     whole = torch.stack([(x - origin) @ whiten.T for origin, whiten in zip(origins, whitens, strict=True)])
-    np.testing.assert_allclose(covariance.whitened(x, origins[1], whitens[1]), whole[1], rtol=1e-10, atol=1e-10)
     squares = covariance.whitened_squares(x, origins, whitens)
     np.testing.assert_allclose(squares, whole.square().sum(dim=2).T, rtol=1e-10)
+    places = torch.randn(5, columns, dtype=torch.float64)
+    nearest = covariance.nearest_squares(x, origins[1], whitens[1], places)
+    each = (whole[1][:, None] - places).square().sum(dim=2)
+    np.testing.assert_allclose(nearest, each.amin(dim=1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("away", [0.0, 1e-6, 1e-3, 1.0, 1e2, 1e4, 1e6])
+def test_near_means_far_from_all_others_keep_their_digits(away):
+    """Where products alone would lose the distance to cancellation, it comes from the differences."""
+    places = 1e6 * torch.randn(4, 30, dtype=torch.float64)
+    whiten, origin = torch.eye(30, dtype=torch.float64), torch.zeros(30, dtype=torch.float64)
+    step = torch.nn.functional.normalize(torch.randn(4, 30, dtype=torch.float64), dim=1)
+    x = places + away * step
+    exact = np.square(x.numpy().astype(np.longdouble) - places.numpy()).sum(axis=1).astype(float)
+    found = covariance.nearest_squares(x, origin, whiten, places)
+    np.testing.assert_allclose(found, exact, rtol=1e-9, atol=0)
+    far = torch.cat([x, places.mean(dim=0, keepdim=True)])  # a row that needs it among others does not change them
+    assert torch.equal(covariance.nearest_squares(far, origin, whiten, places)[:4], found)
 
 
 def test_the_rank_counts_directions_of_little_spread_and_none_of_rounding():
