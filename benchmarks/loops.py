@@ -219,7 +219,7 @@ def _bare(net: str, device: str, size: float) -> dict[str, Prepare]:
     import torch
     from torch.nn import functional as F
 
-    from ood_core.features import _batch_size
+    from ood_core.features.batches import default_size
     from ood_core.networks import network
 
     asked = recipe(net, device)
@@ -245,7 +245,7 @@ def _bare(net: str, device: str, size: float) -> dict[str, Prepare]:
     def extracting() -> Run:
         images = made_up(net, device, size)
         module = network(asked, images, 0, on).eval()
-        parts = torch.from_numpy(images.images).split(_batch_size(images, on))
+        parts = torch.from_numpy(images.images).split(default_size(images, on))
 
         @torch.no_grad()
         def run() -> None:

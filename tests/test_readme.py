@@ -23,7 +23,7 @@ from tests.building import PAPERS, ROOT
 
 GUIDES = ("README.md", "book/how-to-run.md")
 PAGES = (*GUIDES, *(f"book/{page}.ipynb" for page in PAPERS))
-# parsed and not run: tests/test_scoring.py scores, tests/test_recorded.py records
+# parsed and not run: tests/scoring scores, tests/test_recorded.py records
 TOO_DEAR = (
     "seeds 10",
     "-p seeds 5",

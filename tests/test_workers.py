@@ -13,7 +13,7 @@ from ood_core import study, workers
 from ood_core.store import Store
 from ood_core.train import InterruptedTraining, TrainingError
 from tests.made_page import PAGE, changed
-from tests.test_study import Told
+from tests.study.cases import Told
 
 pytestmark = pytest.mark.slow
 

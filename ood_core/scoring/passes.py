@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
+from .. import scorers
 from ..checks import InputError
 from ..features import extract
-from ..outputs import Outputs
+from ..outputs import RESERVED, Outputs
 from .classifiers import Classifier
-from .folders import Files
+from .folders import Files, read, transformed
+from .kept import Setting
+
+LAYERS = (*RESERVED, "inputs")  # what outputs hold in any case
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,14 @@ class Passes:
         for batch in self._batches(paths, None):
             yield self._outputs(iter([batch]))
 
+    def scores(self, scorer: scorers.Scorer, paths: Sequence[Path]) -> tuple[Tensor, list[int]]:
+        """Scores in float64 on the CPU, and the predicted class of each image, if there are logits."""
+        scores, predicted = [], []
+        for part in self.parts(paths):
+            scores.append(scorer.score(part).double().cpu())
+            predicted += [] if part.logits is None else part.logits.argmax(dim=1).tolist()
+        return torch.cat(scores), predicted
+
     def _batches(
         self, paths: Sequence[Path], labels: Sequence[int] | None
     ) -> Iterator[tuple[Tensor, Tensor] | tuple[Tensor]]:
@@ -90,6 +102,43 @@ class Passes:
                 "images.\nMake one sub-folder for each class the network was trained on."
             )
         return found
+
+
+def passes_for(
+    classifier: Classifier, setting: Setting, name: str, layer: str | None, how: Mapping[str, Any]
+) -> Passes:
+    """Passes that keep what a scorer on this layer reads; `how` holds `batch_size`, `workers`, `device`, `progress`."""
+    return Passes(
+        classifier,
+        setting.size,
+        setting.shape,
+        len(setting.classes),
+        layers=[layer] if layer and layer not in (*LAYERS, *classifier.layers) else [],
+        keeps_images="inputs" in scorers.describe(name)["needs"],
+        **how,
+    )
+
+
+def image_shape(classifier: Classifier, size: int | None, first: Path) -> tuple[int, ...]:
+    """(H, W) that every image must have, or (C, H, W) of what a transform makes."""
+    trained = classifier.size
+    if classifier.transform is not None:
+        if size is not None:
+            raise InputError(
+                f"--size is {size}, expected none: the model's own transform prepares the images.\nLeave it out."
+            )
+        return tuple(transformed(first, classifier.transform).shape)
+    if size is not None:
+        if trained is not None and trained != (size, size):
+            raise InputError(
+                f"--size is {size}, expected {trained[0]}: this network was trained on {trained[1]}x{trained[0]} "
+                f"images.\nPass --size {trained[0]}."
+            )
+        return size, size
+    if trained is not None:
+        return trained
+    height, width = read(first, classifier.channels).shape[:2]
+    return height, width
 
 
 @dataclass

@@ -1,42 +1,19 @@
-"""From request to rows: nothing trained twice, nothing stale shown, nothing lost to a kill."""
+"""From request to rows: nothing trained twice, and nothing stale shown."""
 
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
-from filelock import FileLock
 
-from ood_core import data, measure, metrics, recipes, scorers, study, train
+from ood_core import data, measure, recipes, scorers, study, train
 from ood_core.checks import ArtifactError, InputError
 from ood_core.measure import COLUMNS
 from ood_core.store import Store
 from tests.made_page import PAGE, changed
-
-
-class Told(study.Progress):
-    """Remembers what it was told."""
-
-    def __init__(self):
-        self.seen = []
-
-    def epoch(self, planned, epoch, loss):
-        self.seen.append((planned.recipe.id, epoch))
-
-    def done(self, planned):
-        self.seen.append((planned.recipe.id, "done"))
-
-
-def states(seeds=2):
-    return [planned.state for planned in study.plan("made", "tiny", seeds)]
+from tests.study.cases import Told, states
 
 
 def test_runs_once_then_loads(made):
@@ -51,45 +28,9 @@ def test_runs_once_then_loads(made):
     assert list(first.rows.columns) == ["recipe", *COLUMNS]
 
 
-def test_rows_are_what_the_parts_say(made):
-    """One AUROC, one accuracy and one norm computed again from the stored network and its scores."""
-    from ood_core import data, extract
-    from ood_core.networks import network
-
-    results = study.run_or_load("made", seeds=1)
-    rows, run = results.rows, results.stored["l2", 0]
-    recipe = recipes.load("made", "tiny")["l2"]
-    train, _ = data.train_part(data.load("digits", "train"))
-    net = network(recipe, train, 0, torch.device("cpu"))
-    net.load_state_dict(run.weights())
-    test, noise = extract(net, data.load("digits", "test")), extract(net, data.load("noise", "test"))
-    mine = rows[(rows["recipe"] == "l2") & (rows["epoch"] == 2)]
-
-    def value(**where):
-        found = mine
-        for column, wanted in where.items():
-            found = found[found[column] == wanted]
-        assert len(found) == 1
-        return found["value"].item()
-
-    norms = [out.features.double().norm(dim=1) for out in (test, noise)]
-    assert value(metric="auroc", scorer="feature_norm", ood_set="noise") == pytest.approx(
-        metrics.auroc(*norms), abs=1e-9
-    )
-    assert value(metric="accuracy", split="test") == pytest.approx(float(test.correct.double().mean()))
-    assert value(metric="norm_mean", split="test", ood_set="noise") == pytest.approx(float(norms[1].mean()), rel=1e-6)
-    scores = results.scores("l2", 0)
-    np.testing.assert_allclose(scores["feature_norm", "features", "", ""], norms[0], rtol=1e-6)
-    assert value(metric="loss_gradient_cosine") < 1e-6
-    assert set(rows[rows["scorer"] == "msp"]["epoch"]) == {2}
-    assert set(rows[rows["scorer"] == "feature_norm"]["epoch"]) == {0, 1, 2}
-    assert set(rows["ood_group"]) == {"", "near", "far"}
-    assert not rows.isna().any().any()
-
-
-def test_one_row_a_number(made):
-    rows = study.run_or_load("made", seeds=1).rows
-    assert not rows.duplicated([c for c in rows.columns if c not in ("value", "n")]).any()
+def test_planning_reads_no_registered_image(made, monkeypatch):
+    monkeypatch.setattr("ood_core.data.load", lambda *_: pytest.fail("an image set was read"))
+    assert states() == ["to train"] * 4
 
 
 def test_a_new_scorer_or_ood_set_is_measured_without_training(made, monkeypatch):
@@ -238,136 +179,6 @@ def test_damage_is_said_and_not_shown(made):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(ArtifactError, match=r"rows\.parquet has SHA-256"):
         study.run_or_load("made", seeds=1)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"page": "../made"}, "page is '../made'"),
-        ({"page": "made", "scale": "huge"}, "scale is 'huge': input should be 'tiny', 'small' or 'paper'"),
-        ({"page": "made", "seeds": 0}, "seeds is 0: input should be greater than or equal to 1"),
-        ({"page": "made", "seeds": "many"}, "seeds is 'many'"),
-        ({"page": "made", "seeds": 1.5}, "seeds is 1.5"),
-        ({"page": "made", "device": "tpu"}, "device is 'tpu'"),
-        ({"page": "made", "scale": "paper"}, "no recipes at scale 'paper', expected one of: tiny"),
-    ],
-)
-def test_parameters_are_checked_before_anything_runs(made, values, message):
-    with pytest.raises(InputError, match=message.replace("(", r"\(")):
-        study.run_or_load(**{"page": "made", **values})
-
-
-def test_gpu_asked_for_where_there_is_none(made):
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    with pytest.raises(InputError, match="torch sees no GPU"):
-        study.run_or_load("made", device="cuda")
-
-
-def test_planning_reads_no_registered_image(made, monkeypatch):
-    monkeypatch.setattr("ood_core.data.load", lambda *_: pytest.fail("an image set was read"))
-    assert states() == ["to train"] * 4
-
-
-RUN = """
-import sys, time, yaml
-from pathlib import Path
-from ood_core import recipes, study, train
-recipes.FOLDER = Path(sys.argv[1])
-train.CHECKPOINT_SECONDS = 0.0
-study.setup()
-class Told(study.Progress):
-    def epoch(self, planned, epoch, loss):
-        print("epoch", epoch, flush=True)
-results = study.run_or_load("made", seeds=1, progress=Told(), jobs=int(sys.argv[2]))
-print("trained", len(results.fresh), flush=True)
-"""
-
-
-def start(tmp_path, runs, jobs=1):
-    env = {**os.environ, "OOD_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", RUN, str(tmp_path / "recipes"), str(jobs)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out
-
-
-def one_long_recipe():
-    page = changed(record=[0.1, 0.5])
-    page["scales"]["tiny"]["schedule"]["epochs"] = 30
-    page["recipes"] = {"ce": {"title": "t"}}
-    return page
-
-
-@pytest.mark.slow
-def test_kill_in_training_then_the_same_bits(made, tmp_path):
-    made(one_long_recipe())
-    whole = finish(start(tmp_path, tmp_path / "whole"))
-    assert "trained 1" in whole
-    process = start(tmp_path, tmp_path / "killed")
-    for line in process.stdout:
-        if line.strip() == "epoch 12":
-            process.send_signal(signal.SIGKILL)
-            break
-    process.wait(timeout=60)
-    process.stdout.close()
-    process.stderr.close()
-    store = Store(tmp_path / "killed")
-    assert list(store.runs()) == []  # no half run
-    resumed = finish(start(tmp_path, tmp_path / "killed"))
-    first_epoch = int(next(line for line in resumed.splitlines() if line.startswith("epoch")).split()[1])
-    assert 12 <= first_epoch <= 14, "it began anew"
-    (one,), (other,) = (list(Store(tmp_path / name).runs()) for name in ("whole", "killed"))
-    for name in ("model.safetensors", "rows.parquet", "history.parquet", "scores.npz"):
-        assert one.info["files"][name] == other.info["files"][name], name
-    assert not list(Path(tmp_path / "killed").glob("*.partial"))
-
-
-@pytest.mark.slow
-def test_two_processes_share_one_training(made, tmp_path):
-    made(one_long_recipe())
-    both = [start(tmp_path, tmp_path / "shared") for _ in range(2)]
-    outs = [finish(process) for process in both]
-    trained = [sum(line.startswith("epoch") for line in out.splitlines()) for out in outs]
-    assert sorted(trained) == [0, 30]
-    assert len(list(Store(tmp_path / "shared").runs())) == 1
-
-
-@pytest.mark.slow
-def test_processes_do_not_outlive_a_killed_parent(made, tmp_path):
-    page = one_long_recipe()
-    page["scales"]["tiny"]["schedule"]["epochs"] = 2000
-    page["recipes"]["l2"] = {"title": "t", "head": {"name": "l2"}}
-    made(page)
-    process = start(tmp_path, tmp_path / "runs", jobs=2)
-    for line in process.stdout:
-        if line.startswith("epoch"):
-            process.kill()
-            break
-    process.wait(timeout=60)
-    process.stdout.close()
-    process.stderr.close()
-    keys = [planned.key for planned in study.plan("made", "tiny", 1)]
-    for key in keys:
-        with FileLock(tmp_path / "runs" / f"{key}.lock", timeout=20):
-            pass
-
-
-def test_ctrl_c_leaves_a_checkpoint_and_no_half_run(made, tmp_path):
-    from ood_core.train import InterruptedTraining
-
-    made(one_long_recipe())
-    asked = iter([False, False, True])
-    with pytest.raises(InterruptedTraining, match="after epoch 3 of 30"):
-        study.run_or_load("made", seeds=1, stop=lambda: next(asked))
-    assert list(Store().runs()) == []
-    told = Told()
-    study.run_or_load("made", seeds=1, progress=told)
-    assert told.seen == [("ce", epoch) for epoch in range(4, 31)] + [("ce", "done")]
 
 
 def test_nan_stores_nothing(made):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ood_core.checks import InputError
-from ood_core.collect import Files, Memory
+from ood_core.features.storage import Files, Memory
 
 KEYS = [("features",), ("layers", "block.0")]
 

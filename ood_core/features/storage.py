@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import InputError
+from ..checks import InputError
 
 Key = tuple[str, ...]  # path of an array without its suffix: ("features",) or ("layers", "layer4")
 

@@ -1,0 +1,143 @@
+"""One pass over images: any torch network in, `Outputs` out, and the network left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..checks import InputError, choice
+from ..outputs import Outputs
+from .batches import checked_images, checked_size, default_size, in_batches, matching_labels, row_count, step_count
+from .head import as_head, logits_layer, logits_of, projects, rounding
+from .hooks import POOLS, pooled_rows, watch
+from .layers import each_once, layer_modules
+from .model import evaluated, first_output, place, uncompiled, usable
+from .storage import Files, Key, Memory
+
+__all__ = ["extract"]
+
+
+def extract(
+    model: nn.Module,
+    images: Any,
+    labels: Any = None,
+    *,
+    layer: str | None = None,
+    layers: Sequence[str] = (),
+    pool: str = "mean",
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    keep_inputs: bool = False,
+    into: str | Path | None = None,
+    progress: bool = False,
+) -> Outputs:
+    """Features, logits and head of a network, for every image in order, in one pass.
+
+    The model runs in eval mode without gradients; its mode, hooks and device are as before when this returns. Beside
+    the results, memory holds one batch; with `into`, the results stay on disk as well.
+
+    Args:
+        model: any module that maps a batch to logits (a tensor, a tuple that begins with it, or an object with
+            `.logits`). Compiled by torch.compile, it runs as it was before; what torch.jit made is refused.
+        images: a preprocessed float tensor or array (N, ...), a DataLoader or other iterable that gives x or (x, y)
+            with class indices y, or an `ImageSet` for a network of this package, which prepares pixels itself.
+        labels: (N,) class indices; those of the DataLoader or ImageSet if left out. Beside a DataLoader, only where
+            it gives the images in their order.
+        layer: name of the module whose output is the feature; by default the input of the last linear layer to run
+            whose output is the logits, or of the last one to run where no linear layer gives them as they are.
+        layers: further modules whose outputs to keep in `Outputs.layers`, each once. Modules named as what outputs
+            hold in any case (`features`, `unit`, `logits`, `raw_logits`) are refused here; as `layer` they are taken.
+        pool: what becomes of an output with more than two axes: `mean` or `max` over space (axes 2 and on of
+            (B, D, H, W)) or over tokens (axis 1 of (B, T, D)), or `flatten`. Layers with channels last, (B, H, W, D)
+            as in a Swin transformer, are pooled over the wrong axes: pass `flatten`, or use a hook of your own.
+        batch_size: images a step, at least 1, where this function makes the batches; by default 512, and on a CPU as
+            many as have the pixels of 64 images of 32x32, at least 64: its cache holds no more of the activations.
+        device: where to run; by default where the model's parameters are.
+        keep_inputs: keep the preprocessed images, for scorers that need gradients.
+        into: a new folder for `features.npy`, `logits.npy`, `layers/NAME.npy` and `inputs.npy`; the outputs then map
+            these files. The folder appears when the pass is complete. The numbers are the same as in memory. In NAME,
+            what no file may be called by is quoted as in a URL: `a%2Fb.npy` is layer `a/b`.
+        progress: show a bar.
+    Returns:
+        `Outputs` on the CPU in float32. `head` is that linear layer if it turns the features into the logits, up to
+        the rounding of the type in which the model computed, else None. A contrastive network of this package has
+        neither head nor logits: what its head gives is `layers["projection"]`, and the features are what its head
+        takes.
+    Raises:
+        InputError: a model that is no module or whose layers run unseen (torch.jit), no images, images that are no
+            floating-point tensors or differ in size where they are kept, batches other than x or (x, y), a first batch
+            that the model cannot take (what it raises later comes as it is), an unknown layer or pool, no linear layer
+            to start from, logits of another shape or after the features, labels that do not fit the images or their
+            order, a batch size below 1, a device that is not there, a folder that is not empty, a full disk.
+    Example:
+        >>> import torch
+        >>> from ood_core import extract
+        >>> network = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+        >>> outputs = extract(network, torch.randn(100, 4), labels=torch.arange(100) % 3, layers=["0"])
+        >>> outputs.features.shape, outputs.logits.shape, outputs.head.kind
+        (torch.Size([100, 8]), torch.Size([100, 3]), 'linear')
+        >>> torch.equal(outputs.features, outputs.layer("0").relu())
+        True
+    """
+    choice("pool", pool, POOLS)
+    model, prefix = uncompiled(model)
+    kind = type(images)
+    images = checked_images(images)
+    layers = each_once(layers)
+    modules = layer_modules(model, layer, layers, prefix)
+    rows = row_count(images)
+    if labels is not None:
+        labels = matching_labels(labels, images, rows)
+    target = usable(device) if device is not None else place(model)
+    batch_size = default_size(images, target) if batch_size is None else checked_size(batch_size)
+    wanted = [("features",), *(("layers", name) for name in layers)]
+    seen_labels: list[Tensor] = []
+    head: nn.Module | None = None
+    eps = 0.0
+    last: Key = ("logits",)
+    with Memory(rows) if into is None else Files(into) as kept:
+        with evaluated(model, target), watch(model, layer, layers, modules, pool) as caught:
+            steps = tqdm(
+                in_batches(model, images, batch_size),
+                total=step_count(images, rows, batch_size),
+                disable=not progress,
+                unit="batch",
+            )
+            for at, (batch, batch_labels) in enumerate(steps):
+                caught.clear(len(batch))
+                inputs = batch.to(target, non_blocking=True)
+                if keep_inputs:  # before the model runs: its first operation may work in place
+                    kept.add(("inputs",), inputs)
+                output = model(inputs) if at else first_output(model, inputs, kind)
+                given = logits_of(model, output, [] if at else caught.ran)
+                ran = logits_layer(caught.ran, head, given)
+                if ran is not None and ran.taken is not None:
+                    caught.values["features",] = ran.taken
+                for key in wanted:
+                    kept.add(key, pooled_rows(model, layer, key, caught.values, len(given)))
+                if head is None and ran is not None:
+                    head = ran.module
+                    last = ("layers", "projection") if projects(head) else ("logits",)
+                    eps = rounding(caught.values["features",].pooled, ran.output, given)
+                kept.add(last, given)
+                if batch_labels is not None:
+                    seen_labels.append(batch_labels)
+        whole = kept.finish()
+    if not whole:
+        raise InputError("images hold no batch, expected at least one image.\nPass some images.")
+    if labels is None and seen_labels:
+        labels = torch.cat(seen_labels)
+    features, logits = whole["features",], whole.get(("logits",))
+    return Outputs(
+        features=features,
+        logits=logits,
+        labels=labels,
+        head=None if logits is None else as_head(head, features, logits, eps),
+        inputs=whole.get(("inputs",)),
+        layers={key[1]: rows for key, rows in whole.items() if key[0] == "layers"},
+    )

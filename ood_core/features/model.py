@@ -1,0 +1,114 @@
+"""A model for the time of one pass: its layers in sight, in eval mode without gradients, and afterwards as it was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..checks import InputError
+
+
+def uncompiled(model: Any) -> tuple[nn.Module, str]:
+    """The module that torch.compile took, which hooks can watch, and what its own names are preceded by."""
+    prefix, dynamo = "", sys.modules.get("torch._dynamo.eval_frame")  # not imported: nothing has been compiled
+    while dynamo is not None and isinstance(model, dynamo.OptimizedModule):
+        model, prefix = model._orig_mod, f"{prefix}_orig_mod."
+    if not isinstance(model, nn.Module):
+        got = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise InputError(
+            f"model is {got}, expected a torch.nn.Module.\n"
+            "Pass the network itself; put a function into the forward of a module."
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(
+            f"model is a {type(model).__name__} made by torch.jit, whose layers run unseen, expected a module that "
+            "Python runs.\nPass the module that was traced or scripted."
+        )
+    return model, prefix
+
+
+def usable(device: torch.device | str) -> torch.device:
+    """The device, tried out: without it, torch fails in its own words once the model is to move."""
+    try:
+        return torch.empty(0, device=device).device
+    except (AssertionError, RuntimeError) as error:
+        raise InputError(
+            f"device is {str(device)!r}, which torch cannot use ({str(error).splitlines()[0]}), expected one that is "
+            "there.\nPass 'cpu', or leave it out to run where the model is."
+        ) from error
+
+
+def place(model: nn.Module) -> torch.device:
+    """Where its parameters are; the CPU for a model without any."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def evaluated(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Within, the model is on the device, in eval mode, and runs without gradients; afterwards it is as it was."""
+    start, modes = place(model), {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad(), _eagerly(model):
+            model.to(device).eval()
+            yield
+    finally:
+        model.to(start)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _eagerly(model: nn.Module) -> Any:
+    """Compiled parts run as they were before: once compiled, they pass hooks by."""
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    compiled = dynamo is not None and any(
+        isinstance(part, dynamo.OptimizedModule) or getattr(part, "_compiled_call_impl", None)
+        for part in model.modules()
+    )
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+
+
+def first_output(model: nn.Module, batch: Tensor, kind: type) -> Any:
+    """What the model makes of its first batch, where images in another form than it takes show.
+
+    Args:
+        kind: type of the caller's images, of which this is the first batch.
+    Raises:
+        InputError: it failed; the message has its error and what it was sent.
+    """
+    try:
+        return model(batch)
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, IndexError, TypeError, ValueError, AssertionError) as error:
+        made_for = "of the form that it takes"
+        advice = "Preprocess images as those it was trained on; give one image a batch axis: image[None]."
+        name, first = next(((n, p) for n, p in model.named_parameters() if p.is_floating_point()), ("", None))
+        if first is not None:
+            made_for = f"images that fit its parameters (the first, {name}, is {_form(first)})"
+            if first.dtype != batch.dtype:
+                advice = f"Pass {_converted(kind, first.dtype)}, or a model in {batch.dtype}."
+        said = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{type(model).__name__} failed on its first batch, {_form(batch)} ({type(error).__name__}: {said}), "
+            f"expected {made_for}.\n{advice}"
+        ) from error
+
+
+def _converted(kind: type, dtype: torch.dtype) -> str:
+    """How to give images of another dtype, as code where they are one array or tensor."""
+    array = issubclass(kind, np.ndarray)
+    if not array and not issubclass(kind, Tensor):
+        return f"batches of {dtype}"
+    if array and dtype != torch.bfloat16:  # which numpy lacks
+        return f'images.astype("{str(dtype).removeprefix("torch.")}")'
+    return f"{'torch.from_numpy(images)' if array else 'images'}.to({dtype})"
+
+
+def _form(x: Tensor) -> str:
+    return f"{x.dtype} {tuple(x.shape)} on {x.device}"

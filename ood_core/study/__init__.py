@@ -1,0 +1,37 @@
+"""From a page, a scale and a number of seeds to tidy rows: train what is missing, load what is there."""
+
+from ..comparison import final
+from ..runs import Planned, merged, setup
+from ..workers import Progress
+from .downloads import export
+from .judged import verdicts
+from .minutes import DEVICES, duration
+from .overview import scoreboard, status
+from .records import record, recorded_rows, recorded_runs, recorded_scores
+from .request import Request
+from .results import Results
+from .running import plan, run_or_load, run_or_load_all, to_train_again
+
+__all__ = [
+    "DEVICES",
+    "Planned",
+    "Progress",
+    "Request",
+    "Results",
+    "duration",
+    "export",
+    "final",
+    "merged",
+    "plan",
+    "record",
+    "recorded_rows",
+    "recorded_runs",
+    "recorded_scores",
+    "run_or_load",
+    "run_or_load_all",
+    "scoreboard",
+    "setup",
+    "status",
+    "to_train_again",
+    "verdicts",
+]

@@ -1,0 +1,80 @@
+"""The recorded runs of a page: written from the store, and read as rows and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .. import recipes, recorded
+from ..checks import choice
+from ..measure import COLUMNS, detection, parse_score_name
+from ..runs import train_key
+from ..store import Store
+from .results import together
+from .running import plan
+
+
+def record(
+    page: str, scale: str, seeds: int, only: Collection[str] = (), known: Collection[str] = ()
+) -> list[recorded.Recorded]:
+    """Record those of a page's runs that are stored and whole, see `recorded`; the others are left out.
+
+    Args:
+        only: recipes to take, by id; all of the page's if left out.
+        known: keys of runs to leave as they are, such as those that were recorded for another page just now.
+    """
+    found = Store()
+    whole = [item for item in plan(page, scale, seeds, found, only) if item.state == "stored"]
+    runs = [found.get(item.key) for item in whole if item.key not in known]
+    followed = _followed(scale)
+    return [recorded.put(run, followed.get(run.key, ())) for run in runs if run is not None]
+
+
+def _followed(scale: str) -> dict[str, set[tuple[str, str, str]]]:
+    """Scorer, layer and parameters that any page follows through training, by the run whose scores are recorded."""
+    found: dict[str, set[tuple[str, str, str]]] = {}
+    for page in (name for name in recipes.pages() if scale in recipes.page(name).scales):
+        for recipe in recipes.load(page, scale).values():
+            scores = [score for score in recipe.evaluate.scores if score.through_training]
+            own = {(score.scorer, *detection.canonical(score)) for score in scores}
+            found.setdefault(train_key(recipe, recorded.SCORED), set()).update(own)
+    return found
+
+
+def recorded_runs(page: str, scale: str) -> list[tuple[recipes.Recipe, recorded.Recorded]]:
+    """A page's recorded runs at one scale with their recipes, by recipe and seed; none where it has no such scale."""
+    if page not in recipes.pages() or scale not in recipes.page(page).scales:
+        return []
+    digests = {run.key: run for run in recorded.every(scale)}
+    found = []
+    for recipe in recipes.load(page, scale).values():
+        for seed in sorted({int(run.info["seed"]) for run in digests.values()}):
+            run = digests.get(train_key(recipe, seed))
+            if run is not None:
+                found.append((recipe, run))
+    return found
+
+
+def recorded_rows(page: str, scale: str) -> pd.DataFrame | None:
+    """Rows of a page's recorded runs at one scale, `recipe` first, or None where nothing was recorded."""
+    frames = [
+        recorded.split(run, recipe)[0].assign(recipe=recipe.id)[["recipe", *COLUMNS]]
+        for recipe, run in recorded_runs(page, scale)
+    ]
+    return together(page, frames) if frames else None
+
+
+def recorded_scores(
+    page: str, scale: str, recipe: str, seed: int = recorded.SCORED
+) -> dict[tuple[str, str, str, str], NDArray[np.float64]] | None:
+    """Scores of one recorded run in the form of `Results.scores`, or None where they are not recorded.
+
+    Of seed 0 there are those of scorers that some page follows through training, most of them rounded to float32.
+    """
+    have = recipes.load(page, scale)
+    run = recorded.get(scale, train_key(have[choice("recipe", recipe, have)], seed))
+    scores = None if run is None else run.scores()
+    return None if scores is None else {parse_score_name(name): values for name, values in scores.items()}

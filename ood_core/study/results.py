@@ -1,0 +1,124 @@
+"""The runs of a page as tidy tables: rows, scores, histories and provenance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .. import rankings, recipes
+from ..checks import InputError
+from ..comparison import final
+from ..measure import COLUMNS, embedding, parse_score_name
+from ..measure import jobs as measurements
+from ..store import Run
+from .request import Request
+
+_DERIVED = {"clusters": rankings.derived}  # by page: rows that take several runs
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a page shows.
+
+    Attributes:
+        request: page, scale, seeds, device.
+        asked: the page's recipes, by id.
+        stored: their runs, by (recipe, seed).
+        fresh: those of them that were trained or measured by this call.
+    """
+
+    request: Request
+    asked: dict[str, recipes.Recipe]
+    stored: dict[tuple[str, int], Run]
+    fresh: frozenset[tuple[str, int]]
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """Tidy rows of this page's recipes, `recipe` first."""
+        frames = []
+        for (name, _), run in self.stored.items():
+            recipe, rows = self.asked[name], run.rows()
+            wanted = {job.key(run.key) for epoch in recipe.recorded_epochs() for job in measurements(recipe, epoch)}
+            frames.append(rows[rows["key"].isin(wanted)].assign(recipe=name)[["recipe", *COLUMNS]])
+        return together(self.request.page, frames)
+
+    def scores(self, recipe: str, seed: int = 0) -> dict[tuple[str, str, str, str], NDArray[np.float64]]:
+        """Scores of one run by (scorer, layer, params, set); the set is "" for ID test images."""
+        if (recipe, seed) not in self.stored:
+            have = ", ".join(f"{r}/{s}" for r, s in self.stored)
+            raise InputError(f"there is no run {recipe}/{seed}, expected one of: {have}.\nPick one of these.")
+        return {parse_score_name(name): values for name, values in self.stored[recipe, seed].scores().items()}
+
+    def plane(self, recipe: str, seed: int = 0) -> pd.DataFrame:
+        """Some images of each set in the plane of two principal axes of unit ID test features: set, x, y, label.
+
+        The set is "" for ID test images; labels of OOD images are -1. Needs the measure `embedding`.
+        """
+        scores = self.stored[recipe, seed].scores()
+        sets = ["", *dict.fromkeys(self.rows.loc[self.rows["ood_set"] != "", "ood_set"])]
+        frames = [
+            pd.DataFrame({"set": name, "x": scores[x], "y": scores[embedding.stored("y", name)]}).assign(
+                label=scores.get(embedding.stored("label", name), -1)
+            )
+            for name in sets
+            if (x := embedding.stored("x", name)) in scores
+        ]
+        return pd.concat(frames, ignore_index=True).astype({"label": int})
+
+    @property
+    def blocks(self) -> pd.DataFrame:
+        """AUROC by network and OOD set (rows) and combination (columns), means over seeds; see `rankings.blocks`."""
+        return rankings.blocks(rankings.complete(self.rows)).dropna(axis=1)
+
+    @property
+    def ranks(self) -> rankings.Ranks:
+        """The combinations of `blocks`, ranked in each."""
+        return rankings.ranks(self.blocks)
+
+    @property
+    def chosen(self) -> pd.DataFrame:
+        """Detectors chosen on validation OOD sets; see `rankings.chosen`."""
+        return rankings.chosen(rankings.complete(self.rows))
+
+    @property
+    def final(self) -> pd.DataFrame:
+        """The rows of each recipe's last epoch."""
+        return final(self.rows)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """recipe, seed, epoch, loss, accuracy, lr of every epoch."""
+        frames = [run.history().assign(recipe=r, seed=s) for (r, s), run in self.stored.items()]
+        return pd.concat(frames, ignore_index=True)
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """Provenance: one row a run."""
+        return pd.DataFrame(
+            {
+                "recipe": recipe,
+                "seed": seed,
+                "run": run.key,
+                "seconds": run.info["seconds"]["train"],
+                "hardware": run.info["hardware"]["name"],
+                "threads": run.info["hardware"]["threads"],
+                "torch": run.info["versions"]["torch"],
+                "ood_core": run.info["versions"]["ood-core"],
+                "commit": run.info["commit"],
+                "created": run.info["created"],
+                "loaded": (recipe, seed) not in self.fresh,
+            }
+            for (recipe, seed), run in self.stored.items()
+        )
+
+
+def together(page: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of single runs, then those that the page derives from several."""
+    rows = pd.concat(frames, ignore_index=True)
+    if page not in _DERIVED:
+        return rows
+    return pd.concat([rows, _DERIVED[page](rows)], ignore_index=True)

@@ -1,0 +1,156 @@
+"""Logits and the layer that gives them: found in what the model returns, and no other layer taken for the head."""
+
+import pytest
+import torch
+from torch import nn
+
+from ood_core import extract
+from ood_core.checks import InputError
+from tests.features.cases import Small
+
+
+@pytest.mark.parametrize("wrap", [lambda y: (y, 1), lambda y: type("Output", (), {"logits": y})()])
+def test_logits_in_a_wrapper(model, x, wrap):
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x):
+            return wrap(self.inner(x))
+
+    torch.testing.assert_close(extract(Wrapped(), x).logits, extract(model, x).logits)
+
+
+def test_what_is_no_row_of_logits_an_image_is_refused(x):
+    with pytest.raises(InputError, match="expected logits"):
+        extract(nn.Sequential(nn.Linear(6, 2)), x)
+
+
+def test_a_head_that_does_not_make_the_logits_is_not_kept(x):
+    class Scaled(Small):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    assert extract(Scaled(), x).head is None
+
+
+class Two(Small):
+    """A second linear head, which runs last and whose output is returned in a place of its own."""
+
+    def __init__(self, returned):
+        super().__init__()
+        self.aux, self.returned = nn.Linear(7, 4), returned
+        self.fed = nn.Linear(7, 7)
+
+    def forward(self, x):
+        h = self.body(x)
+        return self.returned(self.fc(h), self.aux(self.fed(h)))
+
+
+@pytest.mark.parametrize("batch_size", [3, 11])
+@pytest.mark.parametrize(
+    ("returned", "head"),
+    [
+        (lambda y, aux: (y, aux), "fc"),
+        (lambda y, aux: (y.double(), aux), "fc"),
+        (lambda y, aux: (aux, y), "aux"),
+        (lambda y, aux: (y.softmax(dim=1), aux.softmax(dim=1)), None),
+    ],
+    ids=["first", "in another type", "last", "neither"],
+)
+def test_of_two_linear_heads_the_one_that_gives_the_logits_counts(x, returned, head, batch_size):
+    net = Two(returned).eval()
+    out = extract(net, x, batch_size=batch_size)
+    with torch.no_grad():
+        h = net.body(x)
+        torch.testing.assert_close(out.features, h if head == "fc" else net.fed(h))
+    if head is None:
+        assert out.head is None
+    else:
+        assert torch.equal(out.head.weight, getattr(net, head).weight)
+
+
+def test_features_of_all_batches_are_of_one_layer(x):
+    """The second batch's logits are cut off, so no linear layer gives them as they are."""
+    net = Two(lambda y, aux: (y.clamp(max=float("inf") if len(y) == 8 else y.max().item() - 1e-3), aux)).eval()
+    out = extract(net, x, batch_size=8)
+    with torch.no_grad():
+        torch.testing.assert_close(out.features, net.body(x))
+
+
+class Pair(Small):
+    """Returns what `pair` makes of the features and their linear layer."""
+
+    def __init__(self, pair):
+        super().__init__()
+        self.pair = pair
+
+    def forward(self, x):
+        return self.pair(self.body(x), self.fc)
+
+
+@pytest.mark.parametrize("given", [{}, {"layer": "conv"}, {"batch_size": 1}], ids=str)
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        (lambda h, fc: (h, fc(h)), "element 0 is what its last linear layer takes, while element 1 is what"),
+        (lambda h, fc: [h, fc(h)], "element 0 is what its last linear layer takes"),
+        (lambda h, fc: (h, fc(h).log_softmax(dim=1)), "element 0 is what its last linear layer takes, expected logits"),
+        (lambda h, fc: (h / 2, None, fc(h)), "element 0 is given by no linear layer, while element 2 is what the last"),
+    ],
+    ids=["features", "a list", "features and probabilities", "scaled features"],
+)
+def test_features_before_the_logits_are_not_taken_for_logits(x, pair, message, given):
+    with pytest.raises(
+        InputError, match=rf"Pair returned a tuple whose {message}[\s\S]*Return the logits first, or wrap"
+    ):
+        extract(Pair(pair).eval(), x, **given)
+    flipped = Pair(lambda h, fc: tuple(reversed(pair(h, fc))))
+    assert extract(flipped, x, **given).logits.shape == (11, 4)
+
+
+def test_features_that_a_linear_layer_gave_are_not_taken_for_logits_either(x):
+    class Embedding(Small):
+        def forward(self, x):
+            h = self.hidden(self.conv(x).mean(dim=(2, 3)))
+            return h, self.fc(h)
+
+    with pytest.raises(InputError, match="element 0 is what its last linear layer takes, while element 1"):
+        extract(Embedding(), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("auto", [True, False], ids=["autocast", "model"])
+@pytest.mark.parametrize("classes", [3, 100])
+def test_half_precision_keeps_its_head_and_no_other(dtype, auto, classes):
+    class Scaled(nn.Sequential):
+        factor = 1.0
+
+        def forward(self, x):
+            return super().forward(x) * self.factor
+
+    for seed in range(10):
+        torch.manual_seed(seed)
+        net, x = Scaled(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, classes)), torch.randn(100, 4)
+        if not auto:
+            net, x = net.to(dtype), x.to(dtype)
+        for net.factor, kept in ((1.0, True), (1.2, False)):
+            with torch.autocast("cpu", dtype, enabled=auto):
+                assert (extract(net, x).head is not None) is kept
+
+
+def test_a_model_that_keeps_out_of_autocast_keeps_its_head(model, x):
+    class Exact(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x):
+            with torch.autocast("cpu", enabled=False):
+                return self.inner(x)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        out = extract(Exact(), x)
+    assert torch.equal(out.logits, extract(model, x).logits)
+    assert out.head is not None

@@ -1,0 +1,119 @@
+"""Folders of images: every image once, in a fixed order, and none that cannot be meant."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ood_core.checks import InputError
+from ood_core.data.pictures import images_in
+from ood_core.scoring.folders import classes_in, read
+from tests.scoring.cases import KEY, call, scored, spoil
+
+
+def test_hidden_files_and_folders_are_left_out(folders):
+    before = images_in(folders["train"])
+    for place in (".ipynb_checkpoints", "7/.ipynb_checkpoints/deeper"):
+        (folders["train"] / place).mkdir(parents=True)
+        shutil.copy(before[0], folders["train"] / place / "0.png")
+    assert images_in(folders["train"]) == before
+    assert images_in((folders["train"] / "7").rename(folders["train"] / ".7"))
+
+
+def test_linked_folders_are_followed_and_files_left_out_are_told(net, folders, tmp_path):
+    new = tmp_path / "new"
+    (new / "deeper").mkdir(parents=True)
+    (new / "linked").symlink_to(folders["test"])
+    (new / "deeper" / "back").symlink_to(new)
+    for name in ("a.jfif", "b.JPE", "c.jpg"):
+        Image.new("L", (8, 8)).save(new / name, format="JPEG")
+    for name in ("a.txt", "deeper/b.TXT", "c.heic", "none", ".hidden"):
+        (new / name).write_bytes(b"")
+    (folders["train"] / "notes.md").write_bytes(b"")
+    frame, said = scored({"test": new}, tmp_path, "--id-folder", folders["train"])
+    assert len(frame) == 40 + 3
+    assert {Path(file).suffix for file in frame["file"]} == {".jfif", ".JPE", ".jpg", ".png"}
+    told = "left out 5 files, no image by the name: 2 .txt, 1 without a suffix, 1 .heic, 1 .md"
+    assert told in said.stderr.splitlines()
+    (folders["train"] / "notes.md").unlink()
+    assert "left out" not in scored(folders, tmp_path, "--id-folder", folders["train"])[1].stderr
+
+
+def test_links_that_lead_back_end_the_walk(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "0.png")
+    (tmp_path / "a" / "there").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "back").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in images_in(tmp_path / "a")] == ["a/0.png", "a/there/0.png"]
+    assert len(images_in(tmp_path)) == 4
+
+
+def test_a_folder_that_cannot_be_read_is_named(folders, monkeypatch):
+    listed = os.scandir
+    shut = folders["train"] / "7"
+
+    def scandir(path):
+        if Path(path) == shut:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match=r"train/7 cannot be read \(Permission denied\)"):
+        images_in(folders["train"])
+
+
+def test_empty_folders_and_classes_are_named(net, folders, tmp_path):
+    with pytest.raises(InputError, match="no image, expected files such as"):
+        images_in(tmp_path / "runs")
+    (folders["train"] / "7" / ".hidden.png").write_bytes(b"")
+    for path in (folders["train"] / "7").glob("0*.png"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"train/7 holds no image"):
+        classes_in(folders["train"])
+    (folders["train"] / "7").rename(folders["train"] / "seven")
+    with pytest.raises(InputError, match=r"has the classes 0, 1, 2, 3, 4, 5, 6, seven, expected those of the network"):
+        classes_in(folders["train"], tuple("01234567"))
+
+
+def test_classes_keep_the_order_of_the_network(folders):
+    assert list(classes_in(folders["train"], tuple("76543210"))) == list("76543210")
+    assert list(classes_in(folders["train"])) == list("01234567")
+
+
+def test_images_beside_the_class_folders_are_refused(net, folders):
+    shutil.copy(folders["test"] / "0000.png", folders["train"] / "loose.png")
+    with pytest.raises(
+        InputError, match=r"train holds 1 images \(loose.png\) beside its sub-folders, expected each in"
+    ):
+        classes_in(folders["train"])
+
+
+def test_an_unreadable_image_is_named(net, folders, tmp_path):
+    whole = (folders["test"] / "0000.png").read_bytes()
+    for content in (b"", b"not an image", whole[: len(whole) // 2]):
+        bad = spoil(folders["test"], "bad.png", content)
+        result = call(folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+        assert result.exit_code == 1
+        assert f"{bad} cannot be read" in result.output
+        assert not (tmp_path / "s.csv").exists()
+
+
+def test_sixteen_bits_are_not_clipped_in_silence(tmp_path):
+    Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match=r"deep.png has pixels of type I;16, expected 8 bits"):
+        read(tmp_path / "deep.png", 1)
+
+
+def test_an_image_of_another_size_is_named_unless_all_are_resized(net, folders, tmp_path):
+    Image.new("L", (9, 8)).save(folders["test"] / "wide.png")
+    arguments = (folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+    result = call(*arguments)
+    assert result.exit_code == 1
+    assert "wide.png is 9x8 pixels, expected 8x8 as the others.\nPass --size 8" in result.output
+    assert call(*arguments, "--size", 8).exit_code == 0
+    assert "this network was trained on 8x8 images" in call(*arguments, "--size", 16).output

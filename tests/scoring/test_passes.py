@@ -1,0 +1,22 @@
+"""Image files through a classifier: the same for any batch size and number of workers."""
+
+import pandas as pd
+
+from tests.scoring.cases import KEY, call, scored, spoil
+
+
+def test_a_single_file_workers_and_the_batch_size_change_no_score(net, folders, tmp_path):
+    whole, _ = scored(folders, tmp_path, "--id-folder", folders["train"])
+    split, _ = scored(folders, tmp_path, "--id-folder", folders["train"], "--workers", 2, "--batch-size", 7)
+    pd.testing.assert_frame_equal(whole, split)
+    folders["one"] = folders["test"] / "0003.png"
+    one, _ = scored(folders, tmp_path, "--id-folder", folders["train"], target="one")
+    pd.testing.assert_frame_equal(one, whole[3:4].reset_index(drop=True))
+
+
+def test_an_unreadable_image_is_named_by_workers_too(net, folders, tmp_path):
+    bad = spoil(folders["test"], "bad.png", b"not an image")
+    arguments = (folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+    result = call(*arguments, "--workers", 1)
+    assert result.exit_code == 1
+    assert f"Error: {bad} cannot be read" in result.output
