@@ -163,3 +163,15 @@ def test_answers_that_must_agree():
         found.append((verdict.word, verdict.answer))
     assert found == [("answered", "higher"), ("inconclusive", "")]
     assert np.isfinite(verdict.parts[0].p)
+
+
+def test_a_claim_that_needs_all_its_parts_waits_for_the_last():
+    rows = auroc("l2", around(0.4, 0.01))
+    fails, waits = part(), part(name="q", a={"recipe": "other", "metric": "auroc"})
+    words = [
+        claims.judge([claim(fails, waits, needs_all=needed)], pd.DataFrame(rows))[0].word for needed in (False, True)
+    ]
+    assert words == ["does not hold", "not run"]
+    assert claims.judge([claim(fails, needs_all=True)], pd.DataFrame(rows))[0].word == "does not hold"
+    beside = {**waits, "counts": False}
+    assert claims.judge([claim(fails, beside, needs_all=True)], pd.DataFrame(rows))[0].word == "does not hold"

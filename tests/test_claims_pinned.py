@@ -47,7 +47,7 @@ RULES = {
         "A8": "c8e23d51313eb280",
         "A9": "be80605d96a5b9ac",
         "A10": "70c8a10d369db0e3",
-        "A11": "9b87f5f38214a865",
+        "A11": "44a196b925353b87",
         "A12": "43e93f442afe1076",
     },
     "l2-norm": {
@@ -140,6 +140,7 @@ def rules(page):
     for claim in claims.load(page, ROOT):
         counted = [part for part in claim.parts if part.counts]
         whole = {name: getattr(claim, name) for name in ("origin", "combine", "k", "groups", "required", "min_seeds")}
+        whole |= {"needs_all": True} if claim.needs_all else {}
         fields = ("rule", "a", "b", "arguments", "each", "at_least", "group")
         parts = [{name: getattr(part, name) for name in fields} for part in counted]
         found[claim.id] = whole | {"not_run": sorted(claim.not_run), "parts": parts}

@@ -228,14 +228,14 @@ def test_a_verdict_that_holm_takes_back_says_so():
     rows = pd.DataFrame(auroc("l2", around(0.5101, 0.01)))
     verdicts = claims.judge([claim(part(), part(name="q", margin=0.50005))], rows)
     page = Page(tables.claims_table(verdicts).html)
-    assert "after Holm: inconclusive" in page.body[0]["cells"][4]["text"]
+    assert "† after Holm: inconclusive" in page.body[0]["cells"][4]["text"]
     assert (
         Page(tables.verdict_box({"tiny": verdicts}).html)
         .body[0]["cells"][2]["text"]
         .endswith("after Holm: inconclusive")
     )
     answer = Page(tables.scoreboard({"p": {"tiny": verdicts}}).html).body[0]["cells"][1]["text"]
-    assert answer == "At tiny, 5 seeds:✓ holds: t\u00a0†† not after Holm's correction over the page"
+    assert answer == "At tiny, 5 seeds:1 of 1 claims judged✓ holds: t\u00a0†† not after Holm's correction over the page"
 
 
 def test_an_answer_is_put_in_the_claim_s_words():
@@ -271,6 +271,8 @@ def test_a_claim_that_waits_for_some_of_its_parts_says_so():
         ((-0.0002, -0.006, 0.0051), "points", "0.0 points [−0.6, +0.5]"),
         ((0.048, -0.0004, 0.097), "points", "+4.80 points [−0.04, +9.70]"),
         ((-0.021, -0.038, -0.004), "number", "−0.021 [−0.038, −0.004]"),
+        ((math.log(3.2), math.log(3.1), math.log(3.3)), "log_ratio", "3.20 times [3.10, 3.30]"),
+        ((math.log(0.44), None, None), "log_ratio", "0.44 times"),
         ((41.2, 31.0, 53.0), "number", "41.2 [31.0, 53.0]"),
         ((1.23e-9, None, None), "number", "1.23e−09"),
         ((0.9, None, None), "percent", "90.0 %"),
@@ -300,7 +302,10 @@ def test_the_box_names_every_scale(judged):
     assert "<strong>paper</strong> (recorded): not run." in shown.html
     rows = Page(shown.html).body
     assert len(rows) == 7
-    assert [cell["text"].strip() for cell in rows[0]["cells"]][2:] == ["✓ holds", "– not run", "– not run"]
+    assert Page(shown.html).rows[0]["cells"][-1]["text"] == "tiny"  # a scale that has not run has a sentence, no column
+    assert [cell["text"].strip() for cell in rows[0]["cells"]][2:] == ["✓ holds"]
+    both = tables.verdict_box({"tiny": judged, "small": judged, "paper": None})
+    assert [cell["text"] for cell in Page(both.html).rows[0]["cells"]] == ["id", "claim", "small", "tiny"]
     waiting = [claim(not_run=dict.fromkeys(("tiny", "small", "paper"), "its images are not at hand"))]
     empty = tables.verdict_box({"tiny": claims.judge(waiting, pd.DataFrame(), scale="tiny")})
     assert "not run: its images are not at hand." in empty.html
@@ -338,8 +343,9 @@ def test_claims_that_wait_say_nothing_of_the_seeds():
 def test_the_scoreboard_says_which_claims_hold_and_counts_them(everything):
     first, second, third = Page(everything.html).body
     answer = first["cells"][1]["text"]
-    assert answer.startswith("At tiny, 5 seeds:✓ holds: The norm tells ID from OOD better than chance; ")
-    assert answer.endswith("→ answered: Is the information in the length? (2 of 4 higher, 2 of 4 lower)")
+    assert answer.startswith("At tiny, 5 seeds:AUROC of the length alone: near ✓holds ")
+    assert "7 of 7 claims judged✓ holds: The norm tells ID from OOD better than chance; " in answer
+    assert "→ answered: Is the information in the length? (2 of 4 higher, 2 of 4 lower)‡" in answer
     assert first["cells"][2]["text"] == "✓6 hold →1 answered"
     assert second["cells"][1]["text"] == "Not run yet: 13 claims stated."
     assert third["cells"][1]["text"] == "Not run yet: 10 claims stated."
@@ -347,8 +353,65 @@ def test_the_scoreboard_says_which_claims_hold_and_counts_them(everything):
     counts = everything.frame.set_index(["page", "scale"])
     assert counts.loc[("l2-norm", "tiny"), ["holds", "answered"]].tolist() == [6, 1]
     assert counts.loc[("nan", "tiny"), "not run"] == 13
-    bare = tables.scoreboard({"l2-norm": {"tiny": None}, "nan": {"tiny": None}})
+    assert "Nothing has been run at scale small yet." in everything.html
+    bare = tables.scoreboard({"l2-norm": {"tiny": None, "paper": None}, "nan": {"tiny": None}})
+    assert "Nothing has been run at scale tiny or the papers&#x27; own scale yet." in bare.html
     assert [row["cells"][1]["text"] for row in Page(bare.html).body] == ["Not run yet."] * 2
+
+
+def test_a_headline_prints_the_numbers_of_its_parts():
+    rows = pd.DataFrame([*auroc("l2", around(0.9, 0.01)), *auroc("ce", around(0.4, 0.01))])
+    plain = {"counts": False, "direction": "two_sided", "margin": 0.5, "unit": "percent", "rule": "one_sample"}
+    stated = claim(
+        part(unit="percent"),
+        part(name="plain", **plain),
+        part(name="q", a={"recipe": "other", "metric": "auroc"}, counts=False),
+        part(name="fails", a={"recipe": "ce", "metric": "auroc"}, counts=False, unit="percent"),
+        revised={"tiny": "the <rule> moved"},
+    )
+    lines = [
+        {
+            "says": "Both",
+            "numbers": [{"label": "a", "claim": "T1", "part": name} for name in ("p", "plain", "fails", "q")],
+        },
+        {"says": "None <yet>", "numbers": [{"claim": "T1", "part": "q"}]},
+    ]
+    card = claims.Page(page="made", title="t", paper="p", claims=(stated,), headline=lines)
+    html = tables.scoreboard({"made": {"tiny": claims.judge([stated], rows), "small": None}}, {"made": card}).html
+    assert Page(html).body[0]["cells"][1]["text"] == (
+        "At tiny, 5 seeds:Both: a ✓holds 90.0 % [89.0, 91.0]; a 90.0 % [89.0, 91.0]; "
+        "a ✗does not hold 40.0 % [39.0, 41.0]; a not runNone <yet>: not run1 of 1 claims judged✓ holds: t\u00a0‡"
+        "‡ a rule or recipe changed after results had been seen: the page says what moved"
+    )
+    for shown in (
+        tables.verdict_box({"tiny": claims.judge([stated], rows)}),
+        tables.claims_table(claims.judge([stated], rows)),
+    ):
+        assert "‡ the &lt;rule&gt; moved" in shown.html
+    with pytest.raises(ValueError, match="headline names T1 'other', expected a claim and one of its parts"):
+        claims.Page(
+            page="made",
+            title="t",
+            paper="p",
+            claims=(stated,),
+            headline=[{"says": "s", "numbers": [{"claim": "T1", "part": "other"}]}],
+        )
+
+
+def test_numbers_of_another_convention_are_always_shown():
+    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
+    stated = claim(part(), part(name="other", counts=False, shown=True), part(name="asked", counts=False))
+    shown = Page(tables.claims_table(claims.judge([stated], rows)).html)
+    assert [row["class"] for row in shown.body] == ["claim", "part", "part", "part listed"]
+    with pytest.raises(ValueError, match="counts: false alone"):
+        claim(part(shown=True))
+
+
+def test_a_claim_that_fails_in_part_says_how_many_parts_hold():
+    rows = pd.DataFrame([*auroc("l2", around(0.9, 0.01)), *auroc("ce", around(0.4, 0.01))])
+    stated = claim(part(), part(name="q", a={"recipe": "ce", "metric": "auroc"}))
+    box = Page(tables.verdict_box({"tiny": claims.judge([stated], rows)}).html).body
+    assert box[0]["cells"][2]["text"] == "✗ does not hold1 of 2 parts hold"
 
 
 def test_metrics_are_mean_and_sd_at_the_last_epoch():

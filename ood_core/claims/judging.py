@@ -156,6 +156,8 @@ def _combined(claim: Claim, scale: str, parts: tuple[Result, ...]) -> Verdict:
     counted = [result for result in parts if result.part.counts] or list(parts)
     word, answer = _by_groups(claim, [(r.part, (r.word, r.answer)) for r in counted])
     holm = _by_groups(claim, [(r.part, r.holm) for r in counted])
+    if claim.needs_all and any(r.word == NOT_RUN for r in counted):
+        (word, answer), holm = (NOT_RUN, ""), (NOT_RUN, "")
     n = _seeds(counted)
     reasons = [r.note for r in counted if r.word == word] if word in (NOT_RUN, DESCRIPTIVE) else []
     note = "numbers only" if claim.combine == "listed" and word == DESCRIPTIVE else next(iter(reasons), "")

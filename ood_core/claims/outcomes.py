@@ -66,11 +66,12 @@ class Verdict:
         """One flat record for the claim and one for each part in reading order, with raw numbers.
 
         Keys of both: scale, claim, level (0 the claim, 1 its parts, 2 the parts of a part), part, verdict, answer,
-        holm, stands, n, note. A claim's own: title, statement, origin, source, says (the answer in words). A part's
-        own: asks, counts, unit, estimate, low, high, p, p_holm, sets, by_seed.
+        holm, stands, n, note. A claim's own: title, statement, origin, source, revised, says (the answer in words). A
+        part's own: asks, counts, shown, unit, estimate, low, high, p, p_holm, sets, by_seed.
         """
         claim = self.claim
         named = {"title": claim.title, "statement": claim.statement, "origin": claim.origin, "source": claim.source}
+        named["revised"] = claim.revised.get(self.scale, "")  # type: ignore[call-overload]
         named["says"] = claim.answers.get(self.answer, self.answer)  # type: ignore[call-overload]
         note = "; ".join(text for text in (self.note, claim.note) if text)
         found = [
@@ -79,7 +80,7 @@ class Verdict:
         for level, result in walk(self.parts):
             part = result.part
             numbers = {key: getattr(result, key) for key in ("estimate", "low", "high", "p", "p_holm")}
-            measured = {"asks": part.asks, "counts": part.counts, "unit": part.unit, **numbers}
+            measured = {"asks": part.asks, "counts": part.counts, "shown": part.shown, "unit": part.unit, **numbers}
             measured["sets"] = ", ".join(result.sets)
             measured["by_seed"] = " ".join(f"{seed}:{value!r}" for seed, value in result.values.items())
             note = "; ".join(text for text in (result.note, part.note) if text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -96,9 +97,10 @@ class Part(_Strict):
 
     `a` and `b` select rows and may take a `form` of their numbers; `rule` is one of `rules.RULES` and says which of
     direction, margin, band, hold_at, fail_at, at_most, over it takes. `each: ood_set` repeats the part for every set;
-    with `at_least: k` the part then holds if k sets hold. `counts: false` lists numbers beside the claim. `group` is
-    one of the claim's. `unit` is for display: fractions shown in per cent, differences of fractions in percentage
-    points, or plain numbers. `note` says what we chose ourselves.
+    with `at_least: k` the part then holds if k sets hold. `counts: false` lists numbers beside the claim, on request
+    unless they are `shown`: those of another convention are. `group` is one of the claim's. `unit` is for display:
+    fractions shown in per cent, differences of fractions in percentage points, plain numbers, or natural logarithms of
+    a ratio, shown as the ratio. `note` says what we chose ourselves.
     """
 
     name: Text
@@ -115,8 +117,9 @@ class Part(_Strict):
     each: Literal["ood_set"] | None = None
     at_least: int | None = Field(default=None, ge=1)
     counts: bool = True
+    shown: bool = False
     group: Text | None = None
-    unit: Literal["percent", "points", "number"]
+    unit: Literal["percent", "points", "number", "log_ratio"]
     note: str = ""
 
     @property
@@ -131,6 +134,8 @@ class Part(_Strict):
         """What the rule asks, in one line in the part's unit, such as "paired: > 0 points, band ±0.5 points"."""
 
         def shown(value: float) -> str:
+            if self.unit == "log_ratio":
+                return f"{math.exp(value):.4g} times"
             number = f"{value if self.unit == 'number' else 100 * value:g}".replace("-", "−")
             return number + {"percent": " %", "points": " points", "number": ""}[self.unit]
 
@@ -159,7 +164,8 @@ class Part(_Strict):
             case _:
                 asked = f"{sign} {shown(margin)}"
         words = [f"{self.rule.replace('non_inferior', 'non-inferior').replace('_', ' ')}: {asked}"]
-        words += [f"band ±{shown(band)}"] if band else []
+        within = f"band of a factor {math.exp(band):.4g}" if self.unit == "log_ratio" else f"band ±{shown(band)}"
+        words += [within] if band else []
         words += [f"for at least {self.at_least} of the sets"] if self.at_least else []
         return ", ".join(words)
 
@@ -193,6 +199,12 @@ class Part(_Strict):
             raise ValueError("at_least is missing, expected how many OOD sets must hold, or counts: false")
         return self
 
+    @model_validator(mode="after")
+    def _shown(self) -> Part:
+        if self.shown and self.counts:
+            raise ValueError("shown is true, expected it with counts: false alone; parts that count are always shown")
+        return self
+
 
 class Claim(_Strict):
     """One falsifiable statement of a page, with the parts that decide it.
@@ -200,8 +212,10 @@ class Claim(_Strict):
     `origin` is P for the paper's own, Q for a question added here; `source` says where it stands. `combine` is `all`,
     `at_least` (with `k`), `agree` (all parts the same word, else inconclusive: the verdict depends on what differs
     between them) or `listed` (numbers only). `groups` are combined first, each by `all` or `agree`, and then count as
-    one part; those in `required` must hold whatever `k` is. `not_run` gives a reason for each scale that cannot run it.
-    `answers` puts the answer of a two-sided claim in words, such as lower: unit features detect better.
+    one part; those in `required` must hold whatever `k` is. With `needs_all` a part that fails decides nothing before
+    every counted part has run. `not_run` gives a reason for each scale that cannot run it. `answers` puts the answer of
+    a two-sided claim in words, such as lower: unit features detect better. `revised` says, by scale, what was changed
+    after results had been seen, and what the verdict was before.
     """
 
     id: Text
@@ -213,11 +227,13 @@ class Claim(_Strict):
     k: int | None = Field(default=None, ge=1)
     groups: dict[Text, Literal["all", "agree"]] = Field(default_factory=dict)
     required: tuple[Text, ...] = Field(default=(), strict=False)
+    needs_all: bool = False
     min_seeds: int = Field(default=5, ge=2)
     parts: tuple[Part, ...] = Field(default=(), strict=False)
     not_run: dict[Scale, Text] = Field(default_factory=dict)
     answers: dict[Literal["higher", "lower", "no clear difference"], Text] = Field(default_factory=dict)
     note: str = ""
+    revised: dict[Scale, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _whole(self) -> Claim:
@@ -242,12 +258,31 @@ class Claim(_Strict):
         return self
 
 
+class Number(_Strict):
+    """One measured number of a headline: that of a part of a claim, under a label of its own."""
+
+    label: str = ""
+    claim: Text
+    part: Text
+
+
+class Headline(_Strict):
+    """A line of the front page: what was measured, in words that take no side, and the numbers."""
+
+    says: Text
+    numbers: tuple[Number, ...] = Field(min_length=1, strict=False)
+
+
 class Page(_Strict):
-    """A claims file: the paper it tests and its claims. `selections` only holds YAML anchors for the selectors."""
+    """A claims file: the paper it tests, its claims, and which of their numbers stand on the front page.
+
+    `selections` only holds YAML anchors for the selectors.
+    """
 
     page: Text
     title: Text
     paper: Text
+    headline: tuple[Headline, ...] = Field(default=(), strict=False)
     claims: tuple[Claim, ...] = Field(min_length=1, strict=False)
     selections: dict[str, Any] = Field(default_factory=dict)
 
@@ -255,6 +290,12 @@ class Page(_Strict):
     def _unique(self) -> Page:
         if twice := repeated_name([claim.id for claim in self.claims]):
             raise ValueError(f"claim {twice!r} stands twice, expected one of each id")
+        stated = {claim.id: [part.name for part in claim.parts] for claim in self.claims}
+        for number in (number for line in self.headline for number in line.numbers):
+            if number.part not in stated.get(number.claim, ()):
+                raise ValueError(
+                    f"headline names {number.claim} {number.part!r}, expected a claim and one of its parts"
+                )
         return self
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from .. import claims, paths, recipes, tables
 from ..store import Store
-from ..tables.verdicts import PLURALS
+from ..tables.html import PLURALS
 from .judged import verdicts
 from .records import recorded_rows, recorded_runs
 from .request import Request

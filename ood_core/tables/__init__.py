@@ -7,7 +7,8 @@ from .outcomes import outcomes
 from .printed import printed
 from .reference import definition_table, entries, facts_table, picture, scorer_table, set_table
 from .results import metrics_table, provenance_table
-from .verdicts import claims_table, recorded_claims, scoreboard, verdict_box
+from .scoreboard import scoreboard
+from .verdicts import claims_table, recorded_claims, verdict_box
 
 __all__ = [
     "Html",

@@ -14,6 +14,7 @@ import pandas as pd
 from ..checks import InputError
 
 SYMBOLS = {"holds": "✓", "does not hold": "✗", "inconclusive": "?", "answered": "→", "descriptive": "n", "not run": "–"}
+PLURALS = {"holds": "hold", "does not hold": "do not hold"}
 ANSWERS = {"higher": "↑", "lower": "↓", "no clear difference": "≈", "mixed": "⇅"}
 
 
@@ -70,6 +71,15 @@ def csv_link(frame: pd.DataFrame, name: str) -> str:
     )
 
 
+def mark(word: str, text: str = "") -> str:
+    """A verdict as a symbol before its number; its word is read out, and shown on pointing."""
+    return (
+        f'<span class="verdict verdict-{word.replace(" ", "-")}" title="{escape(text or word)}">'
+        f'<span aria-hidden="true">{ANSWERS.get(text, SYMBOLS[word])}</span>'
+        f'<span class="read-out">{escape(text or word)}</span></span>'
+    )
+
+
 def badge(word: str, text: str = "") -> str:
     """A verdict as a symbol and a word, so that no reader depends on colour; `text` stands in for the word."""
     symbol = ANSWERS.get(text, SYMBOLS[word])
@@ -78,12 +88,14 @@ def badge(word: str, text: str = "") -> str:
 
 
 def interval(estimate: float | None, low: float | None, high: float | None, unit: str) -> str:
-    """Mean [low, high] in the unit: fractions as per cent, differences as signed percentage points, or plain numbers.
+    """Mean [low, high] in the unit: per cent, signed percentage points, plain numbers, or the ratio behind a logarithm.
 
     Digits follow the half width down to its first significant one, and further where a limit would round to zero.
     Missing numbers give "".
     """
-    factor = 1 if unit == "number" else 100
+    if unit == "log_ratio":
+        estimate, low, high = (x if x is None else math.exp(x) for x in (estimate, low, high))
+    factor = 1 if unit in ("number", "log_ratio") else 100
     value, *limits = (None if x is None or math.isnan(x) else factor * float(x) for x in (estimate, low, high))
     if value is None:
         return ""
@@ -101,6 +113,6 @@ def interval(estimate: float | None, low: float | None, high: float | None, unit
         zero = half > 0 and float(text) == 0
         return (text.lstrip("+-") if zero else text).replace("-", "−")
 
-    suffix = {"percent": " %", "points": " points"}.get(unit, "")
+    suffix = {"percent": " %", "points": " points", "log_ratio": " times"}.get(unit, "")
     bounds = f" [{shown(known[0])}, {shown(known[1])}]" if len(known) == 2 else ""
     return f"{shown(value)}{suffix}{bounds}"

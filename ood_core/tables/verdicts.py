@@ -1,19 +1,18 @@
-"""Verdicts as a reader meets them: the box on a page, the table of claims, the scoreboard of all papers."""
+"""Verdicts as a reader meets them on a page: the box, and the table of claims."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from html import escape
 from itertools import groupby
 from typing import Any, Protocol
 
 import pandas as pd
 
-from .html import SYMBOLS, Html, badge, cell, csv_link, interval, row, small, table
+from .html import PLURALS, SYMBOLS, Html, badge, cell, csv_link, interval, row, small, table
 
 LIVE = "tiny"
-PLURALS = {"holds": "hold", "does not hold": "do not hold"}
 NOT_RUN, PARTLY = "not run", "partly run"
 
 
@@ -29,8 +28,28 @@ class Entry(Protocol):
     def model_dump(self) -> dict[str, Any]: ...
 
 
+class Named(Protocol):
+    """Which number stands on the front page, as `claims.schema.Number`."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def claim(self) -> str: ...
+    @property
+    def part(self) -> str: ...
+
+
+class Line(Protocol):
+    """A line of the front page, as `claims.schema.Headline`."""
+
+    @property
+    def says(self) -> str: ...
+    @property
+    def numbers(self) -> Sequence[Named]: ...
+
+
 class Card(Protocol):
-    """A page's title, paper and claims, as `claims.Page`."""
+    """A page's title, paper, claims and headline, as `claims.Page`."""
 
     @property
     def title(self) -> str: ...
@@ -38,37 +57,36 @@ class Card(Protocol):
     def paper(self) -> str: ...
     @property
     def claims(self) -> Sized: ...
+    @property
+    def headline(self) -> Sequence[Line]: ...
 
 
 Scales = Mapping[str, Iterable[Judged] | None]
 
 
 def verdict_box(verdicts: Scales) -> Html:
-    """All claims of a page by scale: `tiny` live, the others recorded, "not run" where there is nothing.
+    """All claims of a page by scale, the largest that has run first: `tiny` is live, the others are recorded.
 
     Args:
         verdicts: scale -> verdicts in the claims' order, or None where nothing has run.
     Returns:
-        one sentence a scale, then claims by scale; `frame` has a row per claim and scale.
+        one sentence a scale, then claims by those that have run; `frame` has a row per claim and scale.
     """
-    scales = {scale: _tops(found) for scale, found in verdicts.items()}
-    first = next((tops for tops in scales.values() if tops), [])
+    scales = {scale: top_records(found) for scale, found in verdicts.items()}
     sentences = "".join(
         f"<li><strong>{escape(scale)}</strong> ({_manner(scale)}): {_sentence(tops)}</li>"
-        for scale, tops in scales.items()
+        for scale, tops in reversed(scales.items())
     )
+    ran = [scale for scale, tops in reversed(scales.items()) if tops]
     lines = []
-    for place, top in enumerate(first):
+    for place, top in enumerate(scales[ran[0]] if ran else []):
         cells = [cell(escape(top["claim"]), place, "th"), cell(escape(top["title"]))]
-        for tops in scales.values():
-            here: dict[str, Any] = (
-                tops[place] if tops else {"verdict": NOT_RUN, "answer": "", "says": "", "stands": True}
-            )
-            said = small(here["says"] if here["says"] != here["answer"] else "") + _after_holm(here)
+        for scale in ran:
+            here = scales[scale][place]
+            said = small(here["says"] if here["says"] != here["answer"] else "") + _after_holm(here) + _revised(here)
             cells.append(cell(badge(here["verdict"], here["answer"]) + said, _rank(here["verdict"])))
         lines.append(row(cells))
-    headers = ["id", "claim", *scales]
-    grid = table(headers, lines, "Verdicts by claim and scale", "verdicts")
+    grid = table(["id", "claim", *ran], lines, "Verdicts by claim and scale", "verdicts")
     frame = pd.DataFrame([top for tops in scales.values() for top in tops])
     return Html(f'<div class="verdict-box"><ul>{sentences}</ul>{grid}</div>', frame)
 
@@ -112,44 +130,12 @@ def recorded_claims(verdicts: Scales, live: str, reported: Iterable[Entry] = (),
     for scale, found in verdicts.items():
         if scale == live:
             continue
-        texts.append(f"<p><strong>{escape(scale)}</strong> (recorded): {_sentence(_tops(found))}</p>")
+        texts.append(f"<p><strong>{escape(scale)}</strong> (recorded): {_sentence(top_records(found))}</p>")
         if found is not None:
             made = claims_table(found, entries, f"{name}-{scale}")
             texts.append(made.html)
             frames.append(made.frame)
     return Html("".join(texts), pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
-
-
-def scoreboard(
-    pages: Mapping[str, Scales], cards: Mapping[str, Card] | None = None, links: Mapping[str, str] | None = None
-) -> Html:
-    """All papers, a row each: which claims hold at the largest scale that decides, and counts of verdicts per scale.
-
-    Args:
-        pages: page -> scale -> verdicts, or None where nothing has run.
-        cards: page -> title, paper and claims; the page's name stands in where there is none.
-        links: page -> address of its page, for those that have one.
-    Returns:
-        the table; `frame` has a row per page and scale with the counts.
-    """
-    lines, counts = [], []
-    scales = list(dict.fromkeys(scale for found in pages.values() for scale in found))
-    for page, found in pages.items():
-        card = (cards or {}).get(page)
-        title = escape(card.title if card else page)
-        link = (links or {}).get(page)
-        head = f'<a href="{escape(link)}">{title}</a>' if link else title
-        tops = {scale: _tops(found.get(scale)) for scale in scales}
-        cells = [cell(head + small(card.paper if card else ""), card.title if card else page, "th")]
-        cells.append(cell(_short_answer(tops, len(card.claims) if card else 0)))
-        for scale in scales:
-            words = Counter(top["verdict"] for top in tops[scale])
-            counts.append({"page": page, "scale": scale, **{word: words[word] for word in SYMBOLS}})
-            cells.append(cell(_tally(words), words["holds"], css="tally"))
-        lines.append(row(cells))
-    headers = ["paper", "what holds", *scales]
-    grid = table(headers, lines, "Scoreboard of claims by paper and scale", "scoreboard")
-    return Html(f'<div class="scoreboard-box">{grid}</div>', pd.DataFrame(counts))
 
 
 def _claim_rows(
@@ -160,7 +146,7 @@ def _claim_rows(
     alone = parts[0] if len(parts) == 1 else None
     stated = f"<strong>{escape(top['title'])}</strong> {escape(top['statement'])}"
     origin = "the paper's" if top["origin"] == "P" else "our question"
-    stated += small(f"{origin}: {top['source']}") + small(top["note"])
+    stated += small(f"{origin}: {top['source']}") + small(top["note"]) + _revised(top)
     ours = _numbers(alone) + small(_remark(alone)) if alone else escape(_counted(parts)) + _seeds(top)
     values = [e for e in entries if e["value"] is not None]
     printed = "".join(
@@ -184,7 +170,7 @@ def _claim_rows(
         # Nothing is reported of a part: what it asks takes that room, and an empty cell keeps the columns for sorting.
         wide, none = cell(about, key[1], extra='colspan="2"'), cell("", key[2], extra="hidden")
         cells = [cell(escape(top["claim"]), key[0], "th"), wide, none, cell(numbers, key[3]), cell(word, key[4])]
-        lines.append(row(cells, "part" if counts else "part listed"))
+        lines.append(row(cells, "part" if counts or part["shown"] else "part listed"))
     return lines
 
 
@@ -226,7 +212,17 @@ def _after_holm(record: dict[str, Any]) -> str:
     """What the correction makes of a verdict, "" where it changes nothing; parts that have not run leave it open."""
     if record["stands"]:
         return ""
-    return small(f"after Holm: {'open' if record['holm'] == NOT_RUN else record['holm']}")
+    return small(f"† after Holm: {'open' if record['holm'] == NOT_RUN else record['holm']}")
+
+
+def _revised(record: dict[str, Any]) -> str:
+    """What moved after results had been seen, "" where nothing did."""
+    return small(f"‡ {record['revised']}" if record["revised"] else "")
+
+
+def marked(record: dict[str, Any]) -> str:
+    """What a name or number carries where there is no room for words: † gone after Holm, ‡ revised after results."""
+    return ("" if record["stands"] else "\u00a0†") + ("\u00a0‡" if record.get("revised") else "")
 
 
 def _counted(parts: list[dict[str, Any]]) -> str:
@@ -240,19 +236,6 @@ def _tally_text(words: Counter[str], noun: str) -> str:
     return f"{total} {noun}{'' if total == 1 else 's'}: {', '.join(texts)}" if total else ""
 
 
-def _tally(words: Counter[str]) -> str:
-    """A symbol and a count for each verdict; its words are read out, and shown on pointing."""
-    if not words or set(words) == {NOT_RUN}:
-        return badge(NOT_RUN)
-    return " ".join(
-        f'<span class="verdict verdict-{word.replace(" ", "-")}" title="{_counted_word(words[word], word)}">'
-        f'<span aria-hidden="true">{SYMBOLS[word]}</span>{words[word]}'
-        f'<span class="read-out"> {word if words[word] == 1 else PLURALS.get(word, word)}</span></span>'
-        for word in SYMBOLS
-        if words[word]
-    )
-
-
 def _counted_word(count: int, word: str) -> str:
     return f"{count} {word if count == 1 else PLURALS.get(word, word)}"
 
@@ -263,30 +246,10 @@ def _sentence(tops: list[dict[str, Any]]) -> str:
     if not tops or set(words) == {NOT_RUN}:
         reasons = {top["note"] for top in tops}
         return escape(f"not run: {reasons.pop()}." if len(reasons) == 1 else "not run.")
-    return escape(f"{_tally_text(words, 'claim')}; {_span(tops)}.")
+    return escape(f"{_tally_text(words, 'claim')}; {span(tops)}.")
 
 
-def _short_answer(tops: dict[str, list[dict[str, Any]]], stated: int) -> str:
-    """Claims by title and verdict, at the largest scale that decides some; failing that, the largest that has run."""
-    ran = [scale for scale, found in tops.items() if any(top["verdict"] != NOT_RUN for top in found)]
-    ran = [s for s in ran if any(top["verdict"] not in (NOT_RUN, "descriptive") for top in tops[s])] or ran
-    if not ran:
-        return f"Not run yet: {stated} claims stated." if stated else "Not run yet."
-    here = tops[ran[-1]]
-    lines = []
-    for word, answer in [*((word, "") for word in SYMBOLS), (NOT_RUN, PARTLY)]:
-        found = [top for top in here if top["verdict"] == word and (top["answer"] == PARTLY) == (answer == PARTLY)]
-        titles = [
-            top["title"] + (f" ({top['says']})" if top["says"] else "") + ("" if top["stands"] else "\u00a0†")
-            for top in found
-        ]
-        if titles:
-            lines.append(f"<li>{badge(word, answer)}: {escape('; '.join(titles))}</li>")
-    turned = "" if all(top["stands"] for top in here) else small("† not after Holm's correction over the page")
-    return f"At {escape(ran[-1])}, {_span(here)}:<ul>{''.join(lines)}</ul>{turned}"
-
-
-def _span(tops: list[dict[str, Any]]) -> str:
+def span(tops: list[dict[str, Any]]) -> str:
     """Seeds behind the verdicts, not of claims that wait: "5 seeds", "3 to 5 seeds", "1 seed", or "no seeds"."""
     seeds = sorted({top["n"] for top in tops if top["n"] and top["verdict"] != NOT_RUN})
     if seeds == [1]:
@@ -294,14 +257,18 @@ def _span(tops: list[dict[str, Any]]) -> str:
     return f"{seeds[0] if len(seeds) == 1 else f'{seeds[0]} to {seeds[-1]}' if seeds else 'no'} seeds"
 
 
-def _tops(found: Iterable[Judged] | None) -> list[dict[str, Any]]:
+def top_records(found: Iterable[Judged] | None) -> list[dict[str, Any]]:
+    """The record of each claim, without those of its parts; see `_partly`."""
     records = [] if found is None else [verdict.records() for verdict in found]
     return [_partly(top, parts) for top, *parts in records]
 
 
 def _partly(top: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The claim's record; it says if it waits for some of its parts alone, and what its parts answer if they differ."""
+    """The claim's record; it says if it waits for some of its parts alone, and what its parts say if they differ."""
     counted = [part for part in parts if part["counts"] and part["level"] == 1]
+    held = sum(part["verdict"] == "holds" for part in counted)
+    if top["verdict"] == "does not hold" and held:
+        return {**top, "says": f"{held} of {len(counted)} parts hold"}
     if top["verdict"] == NOT_RUN and any(part["verdict"] != NOT_RUN for part in counted):
         return {**top, "answer": PARTLY}
     if top["answer"] == "mixed":

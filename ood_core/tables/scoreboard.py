@@ -1,0 +1,116 @@
+"""The front page's table: what each paper's claims came to, in numbers first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from .html import PLURALS, SYMBOLS, Html, badge, cell, interval, mark, row, small, table
+from .verdicts import NOT_RUN, PARTLY, Card, Scales, marked, span, top_records
+
+NOT_AFTER_HOLM = "† not after Holm's correction over the page"
+OWN = {"paper": "the papers' own scale"}
+REVISED = "‡ a rule or recipe changed after results had been seen: the page says what moved"
+
+
+def scoreboard(
+    pages: Mapping[str, Scales], cards: Mapping[str, Card] | None = None, links: Mapping[str, str] | None = None
+) -> Html:
+    """All papers, a row each: the numbers of its headline and all claims by verdict, at the largest scale that decides.
+
+    Args:
+        pages: page -> scale -> verdicts, or None where nothing has run.
+        cards: page -> title, paper, claims and headline; the page's name stands in where there is none.
+        links: page -> address of its page, for those that have one.
+    Returns:
+        the table, with a column of counts for each scale at which any paper has run, the largest first, and a sentence
+        on the scales at which none has; `frame` has a row per page and scale with the counts.
+    """
+    lines, counts = [], []
+    scales = list(dict.fromkeys(scale for found in pages.values() for scale in found))
+    judged = {page: {scale: top_records(found.get(scale)) for scale in scales} for page, found in pages.items()}
+    ran = [scale for scale in reversed(scales) if any(_ran(found[scale]) for found in judged.values())]
+    for page, found in judged.items():
+        card = (cards or {}).get(page)
+        title = escape(card.title if card else page)
+        link = (links or {}).get(page)
+        head = f'<a href="{escape(link)}">{title}</a>' if link else title
+        cells = [cell(head + small(card.paper if card else ""), card.title if card else page, "th")]
+        cells.append(cell(_answer(found, pages[page], card)))
+        for scale in scales:
+            words = Counter(top["verdict"] for top in found[scale])
+            counts.append({"page": page, "scale": scale, **{word: words[word] for word in SYMBOLS}})
+        for scale in ran:
+            words = Counter(top["verdict"] for top in found[scale])
+            cells.append(cell(_tally(words), words["holds"], css="tally"))
+        lines.append(row(cells))
+    grid = table(["paper", "what was measured", *ran], lines, "Scoreboard of claims by paper and scale", "scoreboard")
+    left = [scale for scale in scales if scale not in ran]
+    named = escape(" or ".join(OWN.get(scale, f"scale {scale}") for scale in left))
+    never = f"<p><strong>Nothing has been run at {named} yet.</strong></p>" if left else ""
+    return Html(f'<div class="scoreboard-box">{never}{grid}</div>', pd.DataFrame(counts))
+
+
+def _ran(found: list[dict[str, Any]]) -> bool:
+    return any(top["verdict"] != NOT_RUN for top in found)
+
+
+def _answer(found: dict[str, list[dict[str, Any]]], verdicts: Scales, card: Card | None) -> str:
+    """The headline and all claims, at the largest scale that decides some; failing that, the largest that has run."""
+    ran = [scale for scale, here in found.items() if _ran(here)]
+    ran = [s for s in ran if any(top["verdict"] not in (NOT_RUN, "descriptive") for top in found[s])] or ran
+    if not ran:
+        stated = len(card.claims) if card else 0
+        return f"Not run yet: {stated} claims stated." if stated else "Not run yet."
+    scale = ran[-1]
+    here = found[scale]
+    parts = {(p["claim"], p["part"]): p for verdict in verdicts[scale] or () for p in verdict.records()[1:]}
+    lines = []
+    for line in card.headline if card else ():
+        asked = [(number.label, parts[number.claim, number.part]) for number in line.numbers]
+        waits = all(part["verdict"] == NOT_RUN for _, part in asked)
+        numbers = NOT_RUN if waits else "; ".join(_number(label, part) for label, part in asked)
+        lines.append(f"<li>{escape(line.says)}: {numbers}</li>")
+    headline = f'<ul class="headline">{"".join(lines)}</ul>' if lines else ""
+    signs = "".join(marked(top) for top in here) + headline
+    notes = "".join(small(text) for text in (NOT_AFTER_HOLM, REVISED) if text[0] in signs)
+    total = sum(top["verdict"] != NOT_RUN for top in here)
+    folded = f"<details><summary>{total} of {len(here)} claims judged</summary>{_by_verdict(here)}</details>"
+    return f"At {escape(scale)}, {span(here)}:{headline}{folded}{notes}"
+
+
+def _number(label: str, part: dict[str, Any]) -> str:
+    """Such as "near ✓ +4.9 points [+3.8, +6.0]"; a plain share that nothing is claimed of goes without a symbol."""
+    shown = interval(part["estimate"], part["low"], part["high"], part["unit"])
+    plain = part["unit"] == "percent" and part["verdict"] in ("answered", "descriptive")
+    symbol = "" if plain else f"{mark(part['verdict'], part['answer'])} "
+    said = f"{symbol}{escape(shown)}{escape(marked(part))}" if shown else NOT_RUN
+    return f'<span class="one-number">{escape(f"{label} " if label else "")}{said}</span>'
+
+
+def _by_verdict(here: list[dict[str, Any]]) -> str:
+    lines = []
+    for word, answer in [*((word, "") for word in SYMBOLS), (NOT_RUN, PARTLY)]:
+        found = [top for top in here if top["verdict"] == word and (top["answer"] == PARTLY) == (answer == PARTLY)]
+        titles = [top["title"] + (f" ({top['says']})" if top["says"] else "") + marked(top) for top in found]
+        if titles:
+            lines.append(f"<li>{badge(word, answer)}: {escape('; '.join(titles))}</li>")
+    return f"<ul>{''.join(lines)}</ul>"
+
+
+def _tally(words: Counter[str]) -> str:
+    """A symbol and a count for each verdict; its words are read out, and shown on pointing."""
+    if not words or set(words) == {NOT_RUN}:
+        return badge(NOT_RUN)
+    shown = []
+    for word in (word for word in SYMBOLS if words[word]):
+        name = word if words[word] == 1 else PLURALS.get(word, word)
+        shown.append(
+            f'<span class="verdict verdict-{word.replace(" ", "-")}" title="{words[word]} {name}">'
+            f'<span aria-hidden="true">{SYMBOLS[word]}</span>{words[word]}<span class="read-out"> {name}</span></span>'
+        )
+    return " ".join(shown)
