@@ -120,6 +120,46 @@ def test_a_reported_value_without_its_source_is_refused(tmp_path, old, new, mess
         claims.reported("p", tmp_path)
 
 
+SECOND = ENTRY.split("reported:\n")[1].replace("quantity: AUROC", "quantity: other").replace("0.9", "0.6")
+BETWEEN = "differences:\n  - {claim: T1, part: q, quantity: AUROC, minus: other}\n"
+
+
+def test_a_difference_is_made_of_two_printed_values(tmp_path):
+    write(tmp_path, GOOD)
+    write(tmp_path, ENTRY + SECOND + BETWEEN, "reported")
+    made = claims.reported("p", tmp_path)[-1]
+    assert (made.claim, made.part, made.value, made.unit) == ("T1", "q", pytest.approx(0.3), "points")
+    assert (made.where, made.read) == ("table 1", "from 0.9 and 0.6")
+    write(tmp_path, ENTRY + SECOND + BETWEEN.replace("minus", "over"), "reported")
+    made = claims.reported("p", tmp_path)[-1]
+    assert (made.value, made.unit, made.quantity) == (pytest.approx(1.5), "times", "AUROC over other")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("part: q", "part: r", "part is 'r', expected one of T1: q"),
+        ("part: q", "part: 'q: photos'", "part is 'q: photos'"),  # q is not repeated for each set
+        ("minus: other", "minus: AUPR", "names a quantity without a value, expected: \\['AUROC', 'other'\\]"),
+        ("minus: other", "minus: other, over: other", "expected one of them"),
+        (", minus: other", "", "expected one of them"),
+        ("quantity: other\n    status: verified", "quantity: other\n    status: not reported", "expected none where"),
+        (
+            "value: 0.6\n    unit: AUROC\n    where: table 1",
+            "value: 0.6\n    unit: AUROC\n    where: table 2",
+            "one place",
+        ),
+    ],
+)
+def test_a_difference_of_what_is_not_there_is_refused(tmp_path, old, new, message):
+    write(tmp_path, GOOD)
+    text = ENTRY + SECOND + BETWEEN
+    assert old in text
+    write(tmp_path, text.replace(old, new), "reported")
+    with pytest.raises(InputError, match=message):
+        claims.reported("p", tmp_path)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_the_books_claims_can_be_read(page):
     loaded = claims.load(page, ROOT)

@@ -148,12 +148,15 @@ def rules(page):
 
 
 def reported(page):
-    """Every printed table of a page by its name, and under "" the values beside its claims, each with its source."""
+    """Every printed table of a page by its name, and under "" the values beside its claims, each with its source.
+
+    What stands beside a part is made of these values.
+    """
     found = [*claims.printed(page, False, ROOT), *claims.printed(page, True, ROOT)]
     tables = {table.table: table.model_dump(mode="json") for table in found}
     assert len(tables) == len(found), f"book/reported/{page}.yml has two tables of one name"
     entries = claims.reported(page, ROOT) if page in pages("claims") else []
-    return {"": [entry.model_dump(mode="json") for entry in entries], **tables}
+    return {"": [entry.model_dump(mode="json", exclude={"part"}) for entry in entries if not entry.part], **tables}
 
 
 def pages(kind):

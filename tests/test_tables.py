@@ -398,6 +398,22 @@ def test_a_headline_prints_the_numbers_of_its_parts():
         )
 
 
+def test_what_the_paper_printed_stands_beside_the_part_that_measures_it():
+    rows = pd.DataFrame([*auroc("l2", around(0.9, 0.01)), *auroc("ce", around(0.4, 0.01))])
+    stated = claim(part(), part(name="q", counts=False), part(name="r", counts=False))
+    about = {"claim": "T1", "quantity": "a minus b", "status": "verified", "where": "table 1", "read": "from 9 and 4"}
+    entries = [claims.Reported(part="q", value=-5.04, unit="points", **about)]
+    shown = Page(tables.claims_table(claims.judge([stated], rows), entries).html)
+    assert [row["class"] for row in shown.body] == ["claim", "part", "part", "part listed"]
+    assert shown.body[0]["cells"][2]["text"] == "not reported"
+    assert shown.body[2]["cells"][2]["text"] == "−5.0 points" + "table 1"
+    lines = [{"says": "s", "numbers": [{"claim": "T1", "part": "q"}, {"claim": "T1", "part": "r"}]}]
+    card = claims.Page(page="made", title="t", paper="p", claims=(stated,), headline=lines)
+    board = tables.scoreboard({"made": {"tiny": claims.judge([stated], rows)}}, {"made": card}, None, {"made": entries})
+    answer = Page(board.html).body[0]["cells"][1]["text"]
+    assert "s: ✓holds 90.0 % [89.0, 91.0] (paper −5.0 points); ✓holds 90.0 % [89.0, 91.0]1 of 1" in answer
+
+
 def test_numbers_of_another_convention_are_always_shown():
     rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
     stated = claim(part(), part(name="other", counts=False, shown=True), part(name="asked", counts=False))

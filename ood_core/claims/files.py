@@ -104,15 +104,26 @@ def load(name: str, root: Path | None = None) -> list[Claim]:
 def reported(name: str, root: Path | None = None) -> list[Reported]:
     """What the page's paper printed, from `book/reported/<name>.yml`; every value carries its source.
 
-    Args and errors as for `page`; a value without a source, or for a claim that does not exist, is refused.
+    Values beside a claim first, then differences and ratios of two of them beside the parts that measure the same.
+
+    Args and errors as for `page`; a value without a source, or for a claim or part that does not exist, is refused.
     """
-    entries = list(_read("reported", name, ReportedPage, root).reported)
-    known = [claim.id for claim in load(name, root)]
+    found = _read("reported", name, ReportedPage, root)
+    entries = [*found.reported, *map(found.taken, found.differences)]
+    known = {claim.id: claim.parts for claim in load(name, root)}
     for entry in entries:
         if entry.claim not in known:
             raise InputError(
                 f"book/reported/{name}.yml: claim is {entry.claim!r}, expected one of: {', '.join(known)}.\n"
                 "Name a claim of the page."
+            )
+        parts = known[entry.claim]
+        if entry.part and not any(
+            entry.part.startswith(f"{part.name}: ") if part.each else entry.part == part.name for part in parts
+        ):
+            raise InputError(
+                f"book/reported/{name}.yml: part is {entry.part!r}, expected one of {entry.claim}: "
+                f"{'; '.join(part.name for part in parts)}.\nName a part, or part, colon and set of one for each set."
             )
     return entries
 

@@ -29,7 +29,8 @@ def scoreboard() -> tables.Html:
         found[page] = verdicts(page, live)
     written = paths.repository() / "book" / "papers"
     links = {page: f"papers/{page}.html" for page in papers if (written / f"{page}.ipynb").is_file()}
-    return tables.scoreboard(found, {page: claims.page(page) for page in papers}, links)
+    cards, reported = {page: claims.page(page) for page in papers}, {page: claims.reported(page) for page in papers}
+    return tables.scoreboard(found, cards, links, reported)
 
 
 def status() -> pd.DataFrame:

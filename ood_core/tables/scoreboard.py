@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
 import pandas as pd
 
 from .html import PLURALS, SYMBOLS, Html, badge, cell, interval, mark, row, small, table
-from .verdicts import NOT_RUN, PARTLY, Card, Scales, marked, span, top_records
+from .verdicts import NOT_RUN, PARTLY, Card, Entry, Scales, marked, printed_value, span, top_records
 
 NOT_AFTER_HOLM = "† not after Holm's correction over the page"
 OWN = {"paper": "the papers' own scale"}
@@ -18,7 +18,10 @@ REVISED = "‡ a rule or recipe changed after results had been seen: the page sa
 
 
 def scoreboard(
-    pages: Mapping[str, Scales], cards: Mapping[str, Card] | None = None, links: Mapping[str, str] | None = None
+    pages: Mapping[str, Scales],
+    cards: Mapping[str, Card] | None = None,
+    links: Mapping[str, str] | None = None,
+    reported: Mapping[str, Iterable[Entry]] | None = None,
 ) -> Html:
     """All papers, a row each: the numbers of its headline and all claims by verdict, at the largest scale that decides.
 
@@ -26,6 +29,7 @@ def scoreboard(
         pages: page -> scale -> verdicts, or None where nothing has run.
         cards: page -> title, paper, claims and headline; the page's name stands in where there is none.
         links: page -> address of its page, for those that have one.
+        reported: page -> what its paper printed; stands behind our numbers where a part measures the same.
     Returns:
         the table, with a column of counts for each scale at which any paper has run, the largest first, and a sentence
         on the scales at which none has; `frame` has a row per page and scale with the counts.
@@ -40,7 +44,9 @@ def scoreboard(
         link = (links or {}).get(page)
         head = f'<a href="{escape(link)}">{title}</a>' if link else title
         cells = [cell(head + small(card.paper if card else ""), card.title if card else page, "th")]
-        cells.append(cell(_answer(found, pages[page], card)))
+        printed = [entry.model_dump() for entry in (reported or {}).get(page, ())]
+        beside = {(entry["claim"], entry["part"]): entry for entry in printed if entry["part"]}
+        cells.append(cell(_answer(found, pages[page], card, beside)))
         for scale in scales:
             words = Counter(top["verdict"] for top in found[scale])
             counts.append({"page": page, "scale": scale, **{word: words[word] for word in SYMBOLS}})
@@ -59,7 +65,9 @@ def _ran(found: list[dict[str, Any]]) -> bool:
     return any(top["verdict"] != NOT_RUN for top in found)
 
 
-def _answer(found: dict[str, list[dict[str, Any]]], verdicts: Scales, card: Card | None) -> str:
+def _answer(
+    found: dict[str, list[dict[str, Any]]], verdicts: Scales, card: Card | None, beside: dict[tuple[str, str], Any]
+) -> str:
     """The headline and all claims, at the largest scale that decides some; failing that, the largest that has run."""
     ran = [scale for scale, here in found.items() if _ran(here)]
     ran = [s for s in ran if any(top["verdict"] not in (NOT_RUN, "descriptive") for top in found[s])] or ran
@@ -71,9 +79,10 @@ def _answer(found: dict[str, list[dict[str, Any]]], verdicts: Scales, card: Card
     parts = {(p["claim"], p["part"]): p for verdict in verdicts[scale] or () for p in verdict.records()[1:]}
     lines = []
     for line in card.headline if card else ():
-        asked = [(number.label, parts[number.claim, number.part]) for number in line.numbers]
-        waits = all(part["verdict"] == NOT_RUN for _, part in asked)
-        numbers = NOT_RUN if waits else "; ".join(_number(label, part) for label, part in asked)
+        asked = [(number.label, (number.claim, number.part)) for number in line.numbers]
+        waits = all(parts[place]["verdict"] == NOT_RUN for _, place in asked)
+        numbers = "; ".join(_number(label, parts[place], beside.get(place)) for label, place in asked)
+        numbers = NOT_RUN if waits else numbers
         lines.append(f"<li>{escape(line.says)}: {numbers}</li>")
     headline = f'<ul class="headline">{"".join(lines)}</ul>' if lines else ""
     signs = "".join(marked(top) for top in here) + headline
@@ -83,13 +92,14 @@ def _answer(found: dict[str, list[dict[str, Any]]], verdicts: Scales, card: Card
     return f"At {escape(scale)}, {span(here)}:{headline}{folded}{notes}"
 
 
-def _number(label: str, part: dict[str, Any]) -> str:
-    """Such as "near ✓ +4.9 points [+3.8, +6.0]"; a plain share that nothing is claimed of goes without a symbol."""
+def _number(label: str, part: dict[str, Any], paper: dict[str, Any] | None) -> str:
+    """Such as "near ✓ +4.9 points [+3.8, +6.0] (paper +5.0 points)"; a share without a claim has no symbol."""
     shown = interval(part["estimate"], part["low"], part["high"], part["unit"])
     plain = part["unit"] == "percent" and part["verdict"] in ("answered", "descriptive")
     symbol = "" if plain else f"{mark(part['verdict'], part['answer'])} "
     said = f"{symbol}{escape(shown)}{escape(marked(part))}" if shown else NOT_RUN
-    return f'<span class="one-number">{escape(f"{label} " if label else "")}{said}</span>'
+    told = f" (paper {printed_value(paper)})" if paper else ""
+    return f'<span class="one-number">{escape(f"{label} " if label else "")}{said}{escape(told)}</span>'
 
 
 def _by_verdict(here: list[dict[str, Any]]) -> str:

@@ -148,11 +148,12 @@ def _claim_rows(
     origin = "the paper's" if top["origin"] == "P" else "our question"
     stated += small(f"{origin}: {top['source']}") + small(top["note"]) + _revised(top)
     ours = _numbers(alone) + small(_remark(alone)) if alone else escape(_counted(parts)) + _seeds(top)
-    values = [e for e in entries if e["value"] is not None]
+    values = [e for e in entries if e["value"] is not None and not e["part"]]
     printed = "".join(
         "".join(f"<div>{escape(_value(e['value']))} {escape(e['unit'])}</div>" for e in group) + small(where)
         for where, group in groupby(values, key=lambda entry: str(entry["where"]))
     )
+    beside = {entry["part"]: entry for entry in entries if entry["part"]}
     key[2], key[3] = (values[0]["value"] if values else ""), (_sort_value(alone) if alone else "")
     first = [escape(top["claim"]), stated, printed or "not reported", ours, _verdict(_partly(top, parts))]
     lines = [row([cell(first[0], key[0], "th"), *map(cell, first[1:], key[1:])], "claim")]
@@ -167,11 +168,24 @@ def _claim_rows(
         about = f'<span class="part-name level-{part["level"]}">{escape(part["part"])}</span>'
         about += small("same test" if counts and remark == above != "" else remark)
         above = remark if counts else above
-        # Nothing is reported of a part: what it asks takes that room, and an empty cell keeps the columns for sorting.
-        wide, none = cell(about, key[1], extra='colspan="2"'), cell("", key[2], extra="hidden")
-        cells = [cell(escape(top["claim"]), key[0], "th"), wide, none, cell(numbers, key[3]), cell(word, key[4])]
-        lines.append(row(cells, "part" if counts or part["shown"] else "part listed"))
+        paper = beside.get(part["part"])
+        cells = [cell(escape(top["claim"]), key[0], "th"), *_asked(about, paper, key)]
+        cells += [cell(numbers, key[3]), cell(word, key[4])]
+        lines.append(row(cells, "part" if counts or part["shown"] or paper else "part listed"))
     return lines
+
+
+def _asked(about: str, paper: dict[str, Any] | None, key: list[Any]) -> list[str]:
+    """What a part asks and what the paper printed of it, or over both columns and an empty one, kept for sorting."""
+    if paper is None:
+        return [cell(about, key[1], extra='colspan="2"'), cell("", key[2], extra="hidden")]
+    return [cell(about, key[1]), cell(escape(printed_value(paper)) + small(paper["where"]), key[2])]
+
+
+def printed_value(entry: dict[str, Any]) -> str:
+    """A reported difference or ratio as our own are printed, such as "+2.5 points" or "1.05 times"."""
+    form = "+.1f" if entry["unit"] == "points" else ".3g"
+    return f"{entry['value']:{form}} {entry['unit']}".replace("-", "−")
 
 
 def _below(parts: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
