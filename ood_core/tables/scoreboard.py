@@ -98,8 +98,8 @@ def _number(label: str, part: dict[str, Any], paper: dict[str, Any] | None) -> s
     plain = part["unit"] == "percent" and part["verdict"] in ("answered", "descriptive")
     symbol = "" if plain else f"{mark(part['verdict'], part['answer'])} "
     said = f"{symbol}{escape(shown)}{escape(marked(part))}" if shown else NOT_RUN
-    told = f" (paper {printed_value(paper)})" if paper else ""
-    return f'<span class="one-number">{escape(f"{label} " if label else "")}{said}{escape(told)}</span>'
+    told = f' <span class="one-number">({escape(f"paper {printed_value(paper)}")})</span>' if paper else ""
+    return f'<span class="one-number">{escape(f"{label} " if label else "")}{said}</span>{told}'
 
 
 def _by_verdict(here: list[dict[str, Any]]) -> str:
