@@ -18,10 +18,11 @@ def logits_of(model: nn.Module, output: Any, ran: list[Ran]) -> Tensor:
     parts = output if isinstance(output, list | tuple) and not hasattr(output, "logits") else ()
     if hasattr(output, "logits"):
         output = output.logits
-    elif isinstance(output, list | tuple):
-        output = output[0]
+    elif parts:
+        output = parts[0]
     if not isinstance(output, Tensor) or output.ndim != 2:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        empty = "an empty " if isinstance(output, list | tuple) and not output else ""
+        shape = tuple(output.shape) if isinstance(output, Tensor) else f"{empty}{type(output).__name__}"
         raise InputError(f"the model returned {shape}, expected logits (B, C).\nWrap it in a module that returns them.")
     if output.is_meta:
         raise InputError(
