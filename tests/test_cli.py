@@ -69,6 +69,25 @@ def test_run_recipes_verify(call):
     assert "2 runs, 64 numbers computed again, 0 with problems" in verified.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "one"),
+    [
+        (["run", "made", "--seeds", "1", "--jobs", "1"], True),
+        (["verify", "made"], True),
+        (["record", "l2-norm"], True),
+        (["recipes", "made"], False),
+        (["data", "list"], False),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_one_thread_where_runs_are_made_recorded_or_checked(call, monkeypatch, command, one):
+    asked = []
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    result = call(*command)
+    assert "No such" not in result.output
+    assert asked == ([1] if one else []), result.output
+
+
 def test_plan_says_what_is_there_and_what_is_left(made, call):
     page = changed()
     page["scales"]["tiny"]["minutes"] = 3

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from .. import study
 from ..checks import InputError
 from ..runs import own_version
 from ..train import InterruptedTraining, TrainingError
@@ -43,7 +42,6 @@ def main() -> None:
     Runs live in $OOD_RUNS (default: runs/ at the repository root),
     real image sets in $OOD_DATA. Nothing is downloaded without being asked.
     """
-    study.setup()
 
 
 for _command in (

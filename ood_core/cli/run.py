@@ -67,6 +67,7 @@ def run_command(
       python -m ood_core run --all
       torchrun --nproc_per_node 4 -m ood_core run l2-norm --scale small --recipe ce
     """
+    study.setup()
     names = asked(pages, every, scale, only)
     if board is not None:
         tensorboard.check()

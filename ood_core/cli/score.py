@@ -13,7 +13,7 @@ from typing import Any
 import click
 import torch
 
-from .. import scorers, scoring
+from .. import scorers, scoring, study
 from ..checks import InputError
 from ..scoring import own
 from .options import as_json, show
@@ -105,6 +105,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--load", type=FILE, help="Score by such a file; no ID image is read.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images a step.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read images.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads that compute.  [default: torch's own]")
 @click.option("--size", type=click.IntRange(1, 4096), help="Resize and centre-crop all images.  [default: none]")
 @click.option("--mean", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
 @click.option("--std", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
@@ -119,6 +120,7 @@ def score_command(
     out: Path,
     sheet: Path | None,
     device: str,
+    threads: int | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -141,6 +143,7 @@ def score_command(
       python -m ood_core score new/ --id-folder train/ --model mine.py:classifier --scorer knn --save knn.safetensors
       python -m ood_core score photo.jpg --model mine.py:classifier --load knn.safetensors
     """
+    study.setup(threads or torch.get_num_threads())  # equal bits are promised of runs, which take one; scores round
     kinds = {"--out": out, "--sheet": sheet, "--save": save}
     _apart(settings["model"], {**kinds, "--load": settings["load"], "--weights": settings["weights"]}, folders)
     _writable("--out", out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from tqdm import tqdm
 
-from .. import recipes
+from .. import recipes, study
 from ..checks import InputError
 from ..runs import train_key
 from ..store import Store
@@ -35,6 +35,7 @@ def verify_command(page: str | None, scale: str | None, in_git: bool, again: boo
     """
     if again and not in_git:
         raise click.UsageError("--again belongs to --recorded")
+    study.setup()
     if in_git:
         scales = [scale] if scale else list(recipes.SCALES)
         chosen = [page] if page else recipes.pages()
