@@ -77,14 +77,12 @@ def made_of(transform: Callable[[Any], Any] | None) -> tuple[float, ...] | None:
 
 
 def write(path: Path, scorer: scorers.Scorer, setting: Setting) -> None:
-    """One file that `read` and `scorers.load` take.
+    """One file that `read` and `scorers.load` take, or after an interruption the one that was there before, or none.
 
     Raises:
         InputError: a folder that is missing or cannot be written to.
     """
-    scorer.save(path)
-    header, tensors = artifact.read(path)
-    artifact.write(path, {**header, "setting": asdict(setting)}, tensors)
+    scorer._save(path, {"setting": asdict(setting)})
 
 
 def read(path: Path) -> tuple[str, Setting]:
