@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -89,6 +90,19 @@ def _left_out(counts: Mapping[str, int]) -> str:
     return f"left out {total} file{'s' if total > 1 else ''}, no image by the name: {', '.join(kinds)}{more}"
 
 
+def _in_options(text: str) -> str:
+    """A refusal in the words of the command line: `size=4` is --size 4, where that is a parameter with an option."""
+    options = {option.name: option.opts[0] for option in score_command.params if isinstance(option, click.Option)}
+    options["parameters"] = options["param"]
+
+    def written(found: re.Match[str]) -> str:
+        name, _, value = found[1].partition("=")
+        plain = value.strip('()"').replace(", ", ",")
+        return " ".join(filter(None, (options[name], plain))) if name in options else found[0]
+
+    return re.sub(r"`([^`\n]+)`", written, text)
+
+
 FILE = click.Path(path_type=Path)
 
 
@@ -153,14 +167,17 @@ def score_command(
     gpu = torch.cuda.is_available()
     if device == "cuda" and not gpu:
         raise InputError("device is 'cuda', but torch sees no GPU here.\nUse device auto or cpu.")
-    found = scoring.score_folders(
-        folders,
-        parameters=_values(settings["scorer"] or "msp", param),
-        save=save,
-        device="cuda" if gpu and device != "cpu" else "cpu",
-        progress=sys.stderr.isatty(),
-        **settings,
-    )
+    try:
+        found = scoring.score_folders(
+            folders,
+            parameters=_values(settings["scorer"] or "msp", param),
+            save=save,
+            device="cuda" if gpu and device != "cpu" else "cpu",
+            progress=sys.stderr.isatty(),
+            **settings,
+        )
+    except InputError as error:
+        raise InputError(_in_options(str(error))) from error
     with out.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         found.frame.to_csv(file, index=False)
     table: list[dict[str, Any]] = [

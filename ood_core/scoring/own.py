@@ -46,11 +46,13 @@ def made(model: str) -> tuple[nn.Module, Callable[[Any], Any] | None]:
     path, name = parts(model)
     if not name:
         raise InputError(
-            f"--model is {model}, expected a function of that file as well: it makes the model.\n"
+            f"`model` is {model}, expected a function of that file as well: it makes the model.\n"
             f"Name a function: {path}:FUNCTION"
         )
     if not path.is_file():
-        raise InputError(f"{path} is not a file, expected a Python file for --model FILE.py:FUNCTION.\nCheck the path.")
+        raise InputError(
+            f"{path} is not a file, expected a Python file for `model` as FILE.py:FUNCTION.\nCheck the path."
+        )
     spec = importlib.util.spec_from_file_location(f"_own_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
