@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,6 +52,29 @@ def test_every_command_has_help_with_an_example(command):
     result = CliRunner().invoke(cli.main, [*command, "--help"], prog_name="python -m ood_core")
     assert result.exit_code == 0
     assert command == [] or "python -m ood_core" in result.output.partition("\n")[2]
+
+
+@pytest.mark.parametrize("group", [[], ["data"]], ids=["all", "data"])
+def test_summaries_stand_whole_on_a_line_of_80_columns(group, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = CliRunner().invoke(cli.main, [*group, "--help"])
+    lines = result.output.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == (len(cli.SUMMARIES) if not group else 5)
+    assert all(re.fullmatch(r"  \w+ +\S.*\.", line) and "..." not in line for line in lines)
+
+
+def test_the_help_of_all_commands_imports_none_of_them():
+    code = (
+        "import sys\nfrom ood_core.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "print([m for m in sys.modules if m.startswith(('torch', 'numpy', 'pandas', 'ood_core.'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['ood_core.cli']"
+    for name in cli.SUMMARIES:
+        assert cli.main.commands[name].name == name
+    with pytest.raises(KeyError):
+        _ = cli.main.commands["fly"]
 
 
 def test_run_recipes_verify(call):
