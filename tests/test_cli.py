@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 import warnings
+from importlib.metadata import EntryPoint
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from ood_core import cli, recipes, study
 from ood_core.cli.options import PAGE, show
 from ood_core.models import backbone
 from ood_core.store import Store
+from tests.building import ROOT
 from tests.made_page import changed
 
 COMMANDS = [
@@ -75,6 +78,12 @@ def test_the_help_of_all_commands_imports_none_of_them():
         assert cli.main.commands[name].name == name
     with pytest.raises(KeyError):
         _ = cli.main.commands["fly"]
+
+
+def test_the_installed_command_is_this_one():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert scripts == {"ood-core": "ood_core.cli:main"}
+    assert EntryPoint("ood-core", scripts["ood-core"], "console_scripts").load() is cli.main
 
 
 def test_run_recipes_verify(call):
