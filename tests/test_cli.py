@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from ood_core import cli, recipes, study
 from ood_core.cli.options import PAGE, show
 from ood_core.models import backbone
+from ood_core.runs import train_key
 from ood_core.store import Store
 from tests.building import ROOT
 from tests.made_page import changed
@@ -119,6 +120,14 @@ def test_one_thread_where_runs_are_made_recorded_or_checked(call, monkeypatch, c
     result = call(*command)
     assert "No such" not in result.output
     assert asked == ([1] if one else []), result.output
+
+
+def test_verify_finds_the_runs_of_a_page_by_the_seeds_that_are_there(call, monkeypatch):
+    call("run", "made", "--seeds", 1, "--jobs", 1)
+    seeds = []
+    monkeypatch.setattr("ood_core.cli.verify.train_key", lambda one, seed: seeds.append(seed) or train_key(one, seed))
+    assert "2 runs" in call("verify", "made").stderr
+    assert set(seeds) == {0}
 
 
 def test_plan_says_what_is_there_and_what_is_left(made, call):
