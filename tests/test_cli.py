@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from ood_core import cli, recipes, study
 from ood_core.cli.options import PAGE, show
 from ood_core.models import backbone
 from ood_core.runs import train_key
-from ood_core.store import Store
+from ood_core.store import Run, Store
 from tests.building import ROOT
 from tests.made_page import changed
 
@@ -120,6 +121,15 @@ def test_one_thread_where_runs_are_made_recorded_or_checked(call, monkeypatch, c
     result = call(*command)
     assert "No such" not in result.output
     assert asked == ([1] if one else []), result.output
+
+
+def test_recipes_counts_runs_without_reading_their_rows(call, monkeypatch):
+    call("run", "made", "--seeds", 1, "--jobs", 1)
+    monkeypatch.setattr(Run, "rows", lambda run: pytest.fail(f"{run.key} is read"))
+    listed = json.loads(call("recipes", "made", "--json").stdout)
+    assert [(row["stored"], row["seeds"]) for row in listed] == [(1, 2), (1, 2)]
+    shutil.rmtree(next(Store().runs()).folder)
+    assert sorted(row["stored"] for row in json.loads(call("recipes", "made", "--json").stdout)) == [0, 1]
 
 
 def test_verify_finds_the_runs_of_a_page_by_the_seeds_that_are_there(call, monkeypatch):

@@ -14,8 +14,9 @@ from typing import Any
 import click
 import torch
 
-from .. import scorers, scoring, study
+from .. import scorers, scoring
 from ..checks import InputError
+from ..runs import setup
 from ..scoring import own
 from .options import as_json, show
 
@@ -157,7 +158,7 @@ def score_command(
       python -m ood_core score new/ --id-folder train/ --model mine.py:classifier --scorer knn --save knn.safetensors
       python -m ood_core score photo.jpg --model mine.py:classifier --load knn.safetensors
     """
-    study.setup(threads or torch.get_num_threads())  # equal bits are promised of runs, which take one; scores round
+    setup(threads or torch.get_num_threads())  # equal bits are promised of runs, which take one; scores round
     kinds = {"--out": out, "--sheet": sheet, "--save": save}
     _apart(settings["model"], {**kinds, "--load": settings["load"], "--weights": settings["weights"]}, folders)
     _writable("--out", out)
