@@ -5,20 +5,29 @@ from ood_core import Outputs, extract, scorers, metrics, collapse, geometry, sta
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import collapse, geometry, metrics, scorers, stats
-from .outputs import Outputs
-
 if TYPE_CHECKING:
+    from . import collapse, geometry, metrics, scorers, stats
     from .features import extract
+    from .outputs import Outputs
 
 __all__ = ["Outputs", "collapse", "extract", "geometry", "metrics", "scorers", "stats"]
 
+_WITHIN = {"Outputs": ".outputs", "extract": ".features"}  # the others are modules themselves
+
 
 def __getattr__(name: str) -> Any:
-    if name == "extract":  # found when asked for: it brings in the networks, which scores and metrics do without
-        from .features import extract
+    """Each name is found when asked for: help of a command does without torch, and scores without networks."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return (
+        getattr(import_module(_WITHIN[name], __name__), name)
+        if name in _WITHIN
+        else import_module(f".{name}", __name__)
+    )
 
-        return extract
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 import warnings
+from importlib.metadata import EntryPoint
 
 import pytest
 import yaml
@@ -14,7 +18,9 @@ from click.testing import CliRunner
 from ood_core import cli, recipes, study
 from ood_core.cli.options import PAGE, show
 from ood_core.models import backbone
-from ood_core.store import Store
+from ood_core.runs import train_key
+from ood_core.store import Run, Store
+from tests.building import ROOT
 from tests.made_page import changed
 
 COMMANDS = [
@@ -53,6 +59,35 @@ def test_every_command_has_help_with_an_example(command):
     assert command == [] or "python -m ood_core" in result.output.partition("\n")[2]
 
 
+@pytest.mark.parametrize("group", [[], ["data"]], ids=["all", "data"])
+def test_summaries_stand_whole_on_a_line_of_80_columns(group, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = CliRunner().invoke(cli.main, [*group, "--help"])
+    lines = result.output.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == (len(cli.SUMMARIES) if not group else 5)
+    assert all(re.fullmatch(r"  \w+ +\S.*\.", line) and "..." not in line for line in lines)
+
+
+def test_the_help_of_all_commands_imports_none_of_them():
+    code = (
+        "import sys\nfrom ood_core.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "print([m for m in sys.modules if m.startswith(('torch', 'numpy', 'pandas', 'ood_core.'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['ood_core.cli']"
+    for name in cli.SUMMARIES:
+        assert cli.main.commands[name].name == name
+    with pytest.raises(KeyError):
+        _ = cli.main.commands["fly"]
+
+
+def test_the_installed_command_is_this_one():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert scripts == {"ood-core": "ood_core.cli:main"}
+    assert EntryPoint("ood-core", scripts["ood-core"], "console_scripts").load() is cli.main
+
+
 def test_run_recipes_verify(call):
     first = call("run", "made", "--seeds", 1, "--jobs", 1, "--json")
     assert first.exit_code == 0, first.output
@@ -67,6 +102,42 @@ def test_run_recipes_verify(call):
     verified = call("verify", "made")
     assert verified.exit_code == 0
     assert "2 runs, 64 numbers computed again, 0 with problems" in verified.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "one"),
+    [
+        (["run", "made", "--seeds", "1", "--jobs", "1"], True),
+        (["verify", "made"], True),
+        (["record", "l2-norm"], True),
+        (["recipes", "made"], False),
+        (["data", "list"], False),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_one_thread_where_runs_are_made_recorded_or_checked(call, monkeypatch, command, one):
+    asked = []
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    result = call(*command)
+    assert "No such" not in result.output
+    assert asked == ([1] if one else []), result.output
+
+
+def test_recipes_counts_runs_without_reading_their_rows(call, monkeypatch):
+    call("run", "made", "--seeds", 1, "--jobs", 1)
+    monkeypatch.setattr(Run, "rows", lambda run: pytest.fail(f"{run.key} is read"))
+    listed = json.loads(call("recipes", "made", "--json").stdout)
+    assert [(row["stored"], row["seeds"]) for row in listed] == [(1, 2), (1, 2)]
+    shutil.rmtree(next(Store().runs()).folder)
+    assert sorted(row["stored"] for row in json.loads(call("recipes", "made", "--json").stdout)) == [0, 1]
+
+
+def test_verify_finds_the_runs_of_a_page_by_the_seeds_that_are_there(call, monkeypatch):
+    call("run", "made", "--seeds", 1, "--jobs", 1)
+    seeds = []
+    monkeypatch.setattr("ood_core.cli.verify.train_key", lambda one, seed: seeds.append(seed) or train_key(one, seed))
+    assert "2 runs" in call("verify", "made").stderr
+    assert set(seeds) == {0}
 
 
 def test_plan_says_what_is_there_and_what_is_left(made, call):

@@ -9,13 +9,14 @@ import pytest
 import ood_core
 from ood_core import collapse, geometry, metrics, scorers, stats
 
-HEAVY = ("scipy", "sklearn", "pandas", "statsmodels", "torchvision", "matplotlib", "ood_core.features")
+HEAVY = ("torch", "scipy", "sklearn", "pandas", "statsmodels", "torchvision", "matplotlib", "ood_core.features")
 
 
 def test_the_promised_names_are_there():
     assert sorted(ood_core.__all__) == ["Outputs", "collapse", "extract", "geometry", "metrics", "scorers", "stats"]
     for name in ood_core.__all__:
         assert getattr(ood_core, name) is not None
+    assert set(ood_core.__all__) <= set(dir(ood_core))
     with pytest.raises(AttributeError, match="no attribute 'extrac'"):
         _ = ood_core.extrac
 

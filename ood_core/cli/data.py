@@ -31,7 +31,7 @@ def data_command() -> None:
     """
 
 
-@data_command.command("list")
+@data_command.command("list", short_help="List registered sets: what each is, and where it is read from.")
 @as_json
 def data_list(as_json: bool) -> None:
     """Registered sets: size, licence, where each would be read from, and what to do for one that is missing.
@@ -61,7 +61,7 @@ def data_list(as_json: bool) -> None:
         click.echo(f"OOD_DATA: {paths.data() or 'not set'}", err=True)
 
 
-@data_command.command("fetch")
+@data_command.command("fetch", short_help="Download sets into $OOD_DATA and check them.")
 @click.argument("sets", nargs=-1, required=True)
 def data_fetch(sets: tuple[str, ...]) -> None:
     """Download sets into $OOD_DATA with torchvision and check them; a download that broke off is gone on with.
@@ -76,7 +76,7 @@ def data_fetch(sets: tuple[str, ...]) -> None:
             click.echo(f"{found.name}/{found.split}: {len(found)} images, digest {found.digest[:16]}")
 
 
-@data_command.command("check")
+@data_command.command("check", short_help="Compare sets with their digests, and with each other.")
 @click.argument("sets", nargs=-1)
 @click.option("--against", multiple=True, metavar="NAME/SPLIT", help="Count images that this set has as well.")
 @as_json
@@ -114,7 +114,7 @@ def data_check(sets: tuple[str, ...], against: tuple[str, ...], as_json: bool) -
         click.echo(f"not at hand: {', '.join(missing)}; see python -m ood_core data list", err=True)
 
 
-@data_command.command("show")
+@data_command.command("show", short_help="Say what a set is and holds, and what it looks like.")
 @click.argument("name")
 @click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write 24 images to this .png or .webp.")
 @as_json
@@ -179,7 +179,7 @@ def _facts(found: image_sets.ImageSet) -> dict[str, Any]:
     }
 
 
-@data_command.command("record")
+@data_command.command("record", short_help="Write what the book shows of real sets.")
 def data_record() -> None:
     """Write what the book shows of real sets to book/results/sets/: small pictures and the table of duplicates.
 

@@ -1,4 +1,4 @@
-"""What commands share: options, printing, the pages of a scale."""
+"""What commands share: options, printing, the pages of a scale, networks by name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from .. import recipes
 from ..checks import InputError
+from ..recipes import Recipe
 
 PAGE = click.Choice(recipes.pages())
 PAGES = f"Pages: {', '.join(recipes.pages())}."  # the last line of help
@@ -29,6 +30,17 @@ def page_seeds(page: str, scale: str) -> int:
     """How many seeds a page asks for by default."""
     recipes.load(page, scale)  # says so where the page has no recipes at this scale
     return next(count for name, count in recipes.page(page).seeds.items() if name == scale)
+
+
+def network(recipe: Recipe) -> str:
+    """The network's name, its width, and the options that are not at their default."""
+    options = recipe.network.model_dump(exclude_defaults=True, exclude={"name", "width"})
+    return " ".join(
+        [
+            f"{recipe.network.name} x{recipe.network.width}",
+            *(f"{option}={value}" for option, value in options.items()),
+        ]
+    )
 
 
 def show(table: list[dict[str, Any]], as_json: bool, floats: str = ".2f") -> None:

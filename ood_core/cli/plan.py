@@ -9,8 +9,8 @@ import click
 from .. import data, models
 from ..recipes import Recipe
 from ..study import DEVICES, duration
-from .options import PAGE, PAGES, SCALE, as_json, show
-from .planning import Outlook, asked, network, planned
+from .options import PAGE, PAGES, SCALE, as_json, network, show
+from .planning import Outlook, asked, planned
 
 
 @click.command("plan", epilog=PAGES)

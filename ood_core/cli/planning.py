@@ -1,4 +1,4 @@
-"""What `recipes`, `plan` and `run` say about the same runs."""
+"""What `plan` and `run` say about the same runs."""
 
 from __future__ import annotations
 
@@ -81,14 +81,3 @@ def planned(
             runs = study.plan(name, scale, seeds or page_seeds(name, scale), only=[*wanted])
             for recipe in wanted.values():
                 yield name, recipe, [p for p in runs if p.recipe.id == recipe.id]
-
-
-def network(recipe: Recipe) -> str:
-    """The network's name, its width, and the options that are not at their default."""
-    options = recipe.network.model_dump(exclude_defaults=True, exclude={"name", "width"})
-    return " ".join(
-        [
-            f"{recipe.network.name} x{recipe.network.width}",
-            *(f"{option}={value}" for option, value in options.items()),
-        ]
-    )

@@ -26,6 +26,7 @@ def record_command(page: str, scale: str, seeds: int | None, only: tuple[str, ..
       python -m ood_core record l2-norm
       python -m ood_core record l2-norm --scale paper --recipe ce --recipe l2
     """
+    study.setup()
     found = study.record(page, scale, seeds or page_seeds(page, scale), only)
     if not found:
         raise InputError(

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from .. import parallel, study
 from ..study import duration
+from ..train import InterruptedTraining, TrainingError
 from . import tensorboard
 from .options import PAGE, PAGES, SCALE, as_json, page_seeds, show
 from .planning import Outlook, asked
@@ -67,11 +68,12 @@ def run_command(
       python -m ood_core run --all
       torchrun --nproc_per_node 4 -m ood_core run l2-norm --scale small --recipe ce
     """
+    study.setup()
     names = asked(pages, every, scale, only)
     if board is not None:
         tensorboard.check()
     request = study.Request.check(page=names[0], scale=scale, device=device, jobs=jobs or 1, compiled=compiled)
-    with parallel.processes(request.torch_device) as on:
+    with _told(), parallel.processes(request.torch_device) as on:
         if parallel.size() > 1 and (jobs or 1) > 1:
             raise click.UsageError("--jobs trains several runs at once, and torchrun one run in several processes")
         workers = jobs or (1 if on.type == "cuda" or parallel.size() > 1 else os.cpu_count() or 1)
@@ -92,6 +94,18 @@ def run_command(
     ]
     kept = ("page", "scale", "recipe", "seed", "run", "seconds", "loaded")
     show(done if as_json else [{column: row[column] for column in kept} for row in done], as_json)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Within, training that fails or is stopped ends the command with a message and an exit code."""
+    try:
+        yield
+    except TrainingError as error:
+        raise click.ClickException(str(error)) from error
+    except InterruptedTraining as stopped:
+        click.echo(f"\n{stopped}. Run the same command again to go on from there.", err=True)
+        raise click.exceptions.Exit(130) from stopped
 
 
 class _Bars(study.Progress):

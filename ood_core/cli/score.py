@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ import torch
 
 from .. import scorers, scoring
 from ..checks import InputError
+from ..runs import setup
 from ..scoring import own
 from .options import as_json, show
 
@@ -89,6 +91,19 @@ def _left_out(counts: Mapping[str, int]) -> str:
     return f"left out {total} file{'s' if total > 1 else ''}, no image by the name: {', '.join(kinds)}{more}"
 
 
+def _in_options(text: str) -> str:
+    """A refusal in the words of the command line: `size=4` is --size 4, where that is a parameter with an option."""
+    options = {option.name: option.opts[0] for option in score_command.params if isinstance(option, click.Option)}
+    options["parameters"] = options["param"]
+
+    def written(found: re.Match[str]) -> str:
+        name, _, value = found[1].partition("=")
+        plain = value.strip('()"').replace(", ", ",")
+        return " ".join(filter(None, (options[name], plain))) if name in options else found[0]
+
+    return re.sub(r"`([^`\n]+)`", written, text)
+
+
 FILE = click.Path(path_type=Path)
 
 
@@ -105,6 +120,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--load", type=FILE, help="Score by such a file; no ID image is read.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images a step.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read images.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads that compute.  [default: torch's own]")
 @click.option("--size", type=click.IntRange(1, 4096), help="Resize and centre-crop all images.  [default: none]")
 @click.option("--mean", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
 @click.option("--std", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
@@ -119,6 +135,7 @@ def score_command(
     out: Path,
     sheet: Path | None,
     device: str,
+    threads: int | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -141,6 +158,7 @@ def score_command(
       python -m ood_core score new/ --id-folder train/ --model mine.py:classifier --scorer knn --save knn.safetensors
       python -m ood_core score photo.jpg --model mine.py:classifier --load knn.safetensors
     """
+    setup(threads or torch.get_num_threads())  # equal bits are promised of runs, which take one; scores round
     kinds = {"--out": out, "--sheet": sheet, "--save": save}
     _apart(settings["model"], {**kinds, "--load": settings["load"], "--weights": settings["weights"]}, folders)
     _writable("--out", out)
@@ -150,14 +168,17 @@ def score_command(
     gpu = torch.cuda.is_available()
     if device == "cuda" and not gpu:
         raise InputError("device is 'cuda', but torch sees no GPU here.\nUse device auto or cpu.")
-    found = scoring.score_folders(
-        folders,
-        parameters=_values(settings["scorer"] or "msp", param),
-        save=save,
-        device="cuda" if gpu and device != "cpu" else "cpu",
-        progress=sys.stderr.isatty(),
-        **settings,
-    )
+    try:
+        found = scoring.score_folders(
+            folders,
+            parameters=_values(settings["scorer"] or "msp", param),
+            save=save,
+            device="cuda" if gpu and device != "cpu" else "cpu",
+            progress=sys.stderr.isatty(),
+            **settings,
+        )
+    except InputError as error:
+        raise InputError(_in_options(str(error))) from error
     with out.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         found.frame.to_csv(file, index=False)
     table: list[dict[str, Any]] = [

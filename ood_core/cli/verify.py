@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import click
 from tqdm import tqdm
 
-from .. import recipes
+from .. import recipes, study
 from ..checks import InputError
+from ..recipes import Recipe
 from ..runs import train_key
 from ..store import Store
 from ..verify import Finding, readable, verify_index, verify_recorded
@@ -35,6 +38,7 @@ def verify_command(page: str | None, scale: str | None, in_git: bool, again: boo
     """
     if again and not in_git:
         raise click.UsageError("--again belongs to --recorded")
+    study.setup()
     if in_git:
         scales = [scale] if scale else list(recipes.SCALES)
         chosen = [page] if page else recipes.pages()
@@ -46,12 +50,18 @@ def verify_command(page: str | None, scale: str | None, in_git: bool, again: boo
     runs = [run for run in runs if scale in (None, run.info["recipe"]["scale"])]
     if page:
         every = [recipe for s in recipes.page(page).scales for recipe in recipes.load(page, s).values()]
-        known = {train_key(recipe, seed) for recipe in every for seed in range(1000)}
+        known = _keys(every, {int(run.info["seed"]) for run in runs})
         runs = [run for run in runs if run.key in known]
+        known |= _keys(every, range(1000)) if damaged else set()  # of a damaged record nobody knows the seed
         damaged = [finding for finding in damaged if finding.run in known]
     if not runs and not damaged:
         raise InputError(f"no stored run matches in {store.folder}.\nMake some first: python -m ood_core run --all")
     _report([*verify_runs(tqdm(runs, unit="run", disable=None)), *damaged], as_json)
+
+
+def _keys(every: Iterable[Recipe], seeds: Collection[int]) -> set[str]:
+    """Keys of these recipes' runs."""
+    return {train_key(recipe, seed) for recipe in every for seed in seeds}
 
 
 def _report(findings: list[Finding], as_json: bool) -> None:

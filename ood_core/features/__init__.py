@@ -16,7 +16,7 @@ from .batches import checked_images, checked_size, default_size, in_batches, mat
 from .head import as_head, logits_layer, logits_of, projects, rounding
 from .hooks import POOLS, pooled_rows, watch
 from .layers import each_once, layer_modules
-from .model import evaluated, first_output, place, uncompiled, usable
+from .model import evaluated, first_output, movable, place, uncompiled
 from .storage import Files, Key, Memory
 
 __all__ = ["extract"]
@@ -38,7 +38,7 @@ def extract(
 ) -> Outputs:
     """Features, logits and head of a network, for every image in order, in one pass.
 
-    The model runs in eval mode without gradients; its mode, hooks and device are as before when this returns. Beside
+    The model runs in eval mode without gradients; its mode, hooks and devices are as before when this returns. Beside
     the results, memory holds one batch; with `into`, the results stay on disk as well.
 
     Args:
@@ -57,7 +57,9 @@ def extract(
             as in a Swin transformer, are pooled over the wrong axes: pass `flatten`, or use a hook of your own.
         batch_size: images a step, at least 1, where this function makes the batches; by default 512, and on a CPU as
             many as have the pixels of 64 images of 32x32, at least 64: its cache holds no more of the activations.
-        device: where to run; by default where the model's parameters are.
+        device: where to run, for a model that lies on one device; by default the model runs where it is, over several
+            devices or with weights that are loaded as it runs, and images go to the device of its first parameter or
+            buffer that is not meta.
         keep_inputs: keep the preprocessed images, for scorers that need gradients.
         into: a new folder for `features.npy`, `logits.npy`, `layers/NAME.npy` and `inputs.npy`; the outputs then map
             these files. The folder appears when the pass is complete. The numbers are the same as in memory. In NAME,
@@ -65,15 +67,16 @@ def extract(
         progress: show a bar.
     Returns:
         `Outputs` on the CPU in float32. `head` is that linear layer if it turns the features into the logits, up to
-        the rounding of the type in which the model computed, else None. A contrastive network of this package has
-        neither head nor logits: what its head gives is `layers["projection"]`, and the features are what its head
-        takes.
+        the rounding of the type in which the model computed, else None, as where its weights are there only while it
+        runs. A contrastive network of this package has neither head nor logits: what its head gives is
+        `layers["projection"]`, and the features are what its head takes.
     Raises:
         InputError: a model that is no module or whose layers run unseen (torch.jit), no images, images that are no
             floating-point tensors or differ in size where they are kept, batches other than x or (x, y), a first batch
             that the model cannot take (what it raises later comes as it is), an unknown layer or pool, no linear layer
             to start from, logits of another shape or after the features, labels that do not fit the images or their
-            order, a batch size below 1, a device that is not there, a folder that is not empty, a full disk.
+            order, a batch size below 1, a device that is not there, one for a model that lies on several or on meta, a
+            model whose weights are not loaded, a folder that is not empty, a full disk.
     Example:
         >>> import torch
         >>> from ood_core import extract
@@ -93,7 +96,7 @@ def extract(
     rows = row_count(images)
     if labels is not None:
         labels = matching_labels(labels, images, rows)
-    target = usable(device) if device is not None else place(model)
+    target = movable(model, device) if device is not None else place(model)
     batch_size = default_size(images, target) if batch_size is None else checked_size(batch_size)
     wanted = [("features",), *(("layers", name) for name in layers)]
     seen_labels: list[Tensor] = []

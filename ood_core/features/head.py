@@ -18,11 +18,17 @@ def logits_of(model: nn.Module, output: Any, ran: list[Ran]) -> Tensor:
     parts = output if isinstance(output, list | tuple) and not hasattr(output, "logits") else ()
     if hasattr(output, "logits"):
         output = output.logits
-    elif isinstance(output, list | tuple):
-        output = output[0]
+    elif parts:
+        output = parts[0]
     if not isinstance(output, Tensor) or output.ndim != 2:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        empty = "an empty " if isinstance(output, list | tuple) and not output else ""
+        shape = tuple(output.shape) if isinstance(output, Tensor) else f"{empty}{type(output).__name__}"
         raise InputError(f"the model returned {shape}, expected logits (B, C).\nWrap it in a module that returns them.")
+    if output.is_meta:
+        raise InputError(
+            f"{type(model).__name__} gave logits on the meta device, expected numbers: its weights are not loaded.\n"
+            "Load them, or use a model that loads them as it runs."
+        )
     if parts and ran:
         _logits_first(model, parts, ran)
     return output
@@ -78,8 +84,11 @@ def rounding(*computed: Tensor | None) -> float:
 
 
 def as_head(module: nn.Module | None, features: Tensor, logits: Tensor, eps: float) -> Head | None:
-    """The linear layer as a formula, if it explains the logits of the first rows up to the model's rounding `eps`."""
-    if module is None:
+    """The linear layer as a formula, if it explains the logits of the first rows up to the model's rounding `eps`.
+
+    None where its weights are on meta: they are there only while it runs.
+    """
+    if module is None or any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
         return None
     formula = getattr(module, "formula", None)
     if formula is not None:

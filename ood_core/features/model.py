@@ -33,32 +33,71 @@ def uncompiled(model: Any) -> tuple[nn.Module, str]:
     return model, prefix
 
 
-def usable(device: torch.device | str) -> torch.device:
+def place(model: nn.Module) -> torch.device:
+    """Where the model takes images: the device of its first parameter or buffer that is not meta, else the CPU."""
+    return next((tensor.device for tensor in _tensors(model) if not tensor.is_meta), torch.device("cpu"))
+
+
+def spread(model: nn.Module) -> str:
+    """The devices of a model that lies on several or on meta, and so cannot be moved there and back, else ""."""
+    devices = list(dict.fromkeys(str(tensor.device) for tensor in _tensors(model)))
+    return " and ".join(devices) if len(devices) > 1 or "meta" in devices else ""
+
+
+def movable(model: nn.Module, device: torch.device | str) -> torch.device:
+    """The device, for a model that lies on one and can be moved there and back.
+
+    Raises:
+        InputError: the device is not there, or the model's tensors lie on several or on meta.
+    """
+    target = _usable(device)
+    if over := spread(model):
+        raise InputError(
+            f"device is {str(device)!r}, and the tensors of {type(model).__name__} lie on {over}, "
+            "expected all on one device that holds them.\nLeave device out to run the model where it lies; or load it "
+            "whole and bring it to one device yourself."
+        )
+    return target
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()
+
+
+def _usable(device: torch.device | str) -> torch.device:
     """The device, tried out: without it, torch fails in its own words once the model is to move."""
     try:
-        return torch.empty(0, device=device).device
+        target = torch.empty(0, device=device).device
     except (AssertionError, RuntimeError) as error:
         raise InputError(
             f"device is {str(device)!r}, which torch cannot use ({str(error).splitlines()[0]}), expected one that is "
             "there.\nPass 'cpu', or leave it out to run where the model is."
         ) from error
-
-
-def place(model: nn.Module) -> torch.device:
-    """Where its parameters are; the CPU for a model without any."""
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    if target.type == "meta":  # the model would come back without its weights
+        raise InputError(
+            "device is 'meta', which holds no numbers, expected one that computes.\n"
+            "Pass 'cpu', or leave it out to run where the model is."
+        )
+    return target
 
 
 @contextmanager
 def evaluated(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Within, the model is on the device, in eval mode, and runs without gradients; afterwards it is as it was."""
+    """Within, the model is in eval mode and runs without gradients, on the device if it lies on another one.
+
+    Afterwards it is as it was. A model over several devices is at home where it takes images, so it is not moved.
+    """
     start, modes = place(model), {module: module.training for module in model.modules()}
     try:
         with torch.no_grad(), _eagerly(model):
-            model.to(device).eval()
+            if device != start:
+                model.to(device)
+            model.eval()
             yield
     finally:
-        model.to(start)
+        if device != start:
+            model.to(start)
         for module, mode in modes.items():
             module.training = mode
 

@@ -302,8 +302,12 @@ class Scorer(ABC):
         Raises:
             NotFittedError: before `fit`. InputError: a folder that is missing or cannot be written to.
         """
+        self._save(path, {})
+
+    def _save(self, path: str | Path, extra: Mapping[str, Any]) -> None:
+        """`save`, with further fields of the header, which `scorers.load` leaves to others of this package."""
         self._require_fit("save")
-        artifact.write(Path(path).expanduser(), self._header(), self._tensors())
+        artifact.write(Path(path).expanduser(), {**self._header(), **extra}, self._tensors())
 
     def restore(self, header: dict[str, Any], state: dict[str, Tensor]) -> Self:
         """Take over what `save` wrote; `scorers.load` is the door to it."""

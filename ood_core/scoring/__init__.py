@@ -99,8 +99,8 @@ def score_folders(
     files = {folder: to_score(folder, others) for folder in folders}
     how = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}
     if load is not None:
-        beside = {"--id-folder": id_folder, "--scorer": scorer, "--param": parameters, "--held-out": held_out}
-        _require_alone({**beside, "--id-tpr": id_tpr, "--size": size, "--mean": mean, "--std": std, "--save": save})
+        beside = {"id_folder": id_folder, "scorer": scorer, "parameters": parameters, "held_out": held_out}
+        _require_alone({**beside, "id_tpr": id_tpr, "size": size, "mean": mean, "std": std, "save": save})
         name, setting = kept.read(load)
         classifier = classifiers.load(model, len(setting.classes), weights, setting.mean, setting.std, kept=True)
         classifier.network.to(device)
@@ -108,7 +108,7 @@ def score_folders(
         passes = passes_for(classifier, setting, name, ready.layer, how)
     else:
         if id_folder is None:
-            raise InputError("neither --id-folder nor --load is given, expected one.\nName the ID training images.")
+            raise InputError("neither `id_folder` nor `load` is given, expected one.\nName the ID training images.")
         name, settings = scorer or "msp", parameters or {}
         scorers.make(name, **settings)  # names and values are checked before any image is read
         held = images_in(held_out, others) if held_out is not None else None
@@ -149,10 +149,10 @@ def score_folders(
 
 
 def _require_alone(beside: Mapping[str, Any]) -> None:
-    """Refuse options that say how to fit beside --load."""
-    given = [option for option, value in beside.items() if value]
+    """Refuse parameters that say how to fit beside `load`."""
+    given = [f"`{name}`" for name, value in beside.items() if value]
     if given:
         raise InputError(
-            f"--load came with {', '.join(given)}, expected none: the file says how it was fitted.\n"
-            "Leave them out, or fit anew without --load."
+            f"`load` came with {', '.join(given)}, expected none: the file says how it was fitted.\n"
+            "Leave them out, or fit anew without `load`."
         )

@@ -68,7 +68,7 @@ def load(
         weights: safetensors file of the architecture's state dict; torchvision only.
         mean, std: of the training images by channel, on the scale 0..1; for torchvision, and for a function that
             returns no transform.
-        kept: whether these two come from a file of --save, so that nobody can give others.
+        kept: whether these two come from a file of `save`, so that nobody can give others.
     Raises:
         InputError: an unknown name or key, a run that learned one class alone, an architecture without a linear layer,
             weights of another network, constants that are missing, out of range or not wanted, a user's file that
@@ -83,7 +83,7 @@ def load(
         return _torchvision(model.removeprefix(TORCHVISION), classes, weights, mean, std)
     if weights is not None or mean or std:
         raise InputError(
-            f"--weights, --mean or --std came with the stored run {model!r}, expected none: a run holds its own.\n"
+            f"`weights`, `mean` or `std` came with the stored run {model!r}, expected none: a run holds its own.\n"
             f"Leave them out, or name an architecture such as {TORCHVISION}resnet18."
         )
     return _stored(model, classes)
@@ -111,7 +111,7 @@ def _stored(key: str, classes: int) -> Classifier:
     names = tuple(map(str, known.get("classes", ())))
     if true and not names and classes != outputs:
         raise InputError(
-            f"--id-folder holds {classes} classes, expected the {outputs} of run {run.key}.\n"
+            f"`id_folder` holds {classes} classes, expected the {outputs} of run {run.key}.\n"
             "Make one sub-folder for each class the network was trained on."
         )
     size = tuple(known["shape"][:2]) if known else None
@@ -129,19 +129,19 @@ def _as_kept(model: str, prepares: bool, constants: bool) -> None:
     """
     if prepares and constants:
         raise InputError(
-            f"{model} prepares images itself, expected none that does: the scorer was saved with --mean and --std.\n"
-            "Name the model as it was then, or fit again without --load."
+            f"{model} prepares images itself, expected none that does: the scorer was saved with `mean` and `std`.\n"
+            "Name the model as it was then, or fit again without `load`."
         )
     if not prepares and not constants:
         raise InputError(
             f"{model} brings no transform, expected one: the scorer was saved with a model that prepares images itself."
-            "\nName the model as it was then, or fit again without --load and with --mean and --std."
+            "\nName the model as it was then, or fit again without `load` and with `mean` and `std`."
         )
 
 
 def _own(model: str, weights: Path | None, mean: Sequence[float], std: Sequence[float], kept: bool) -> Classifier:
     if weights is not None:
-        raise InputError(f"--weights came with {model}, expected none.\nLet the function load them.")
+        raise InputError(f"`weights` came with {model}, expected none.\nLet the function load them.")
     network, transform = own.made(model)
     if kept:
         _as_kept(model, transform is not None, bool(mean))
@@ -149,7 +149,7 @@ def _own(model: str, weights: Path | None, mean: Sequence[float], std: Sequence[
         return Classifier(network.eval(), _standardise(mean, std), 3)
     if mean or std:
         raise InputError(
-            f"--mean or --std came with {model}, expected none: its transform prepares the images.\nLeave them out."
+            f"`mean` or `std` came with {model}, expected none: its transform prepares the images.\nLeave them out."
         )
     return Classifier(network.eval(), lambda images: images, 3, transform=transform)
 
@@ -161,10 +161,10 @@ def _torchvision(
     known = models.list_models(module=models)
     if name not in known:
         close = ", ".join(difflib.get_close_matches(name, known, n=5, cutoff=0.4)) or "resnet18"
-        raise InputError(f"torchvision has no classifier {name!r}, expected one such as: {close}.\nCheck --model.")
+        raise InputError(f"torchvision has no classifier {name!r}, expected one such as: {close}.\nCheck `model`.")
     if weights is None:
         raise InputError(
-            f"{TORCHVISION}{name} came without --weights, expected a safetensors file: nothing is downloaded.\n"
+            f"{TORCHVISION}{name} came without `weights`, expected a safetensors file: nothing is downloaded.\n"
             "Write one with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
         )
     prepare = _standardise(mean, std)
@@ -174,19 +174,19 @@ def _torchvision(
             f"{TORCHVISION}{name} has no linear layer, expected one before its logits: scorers take what feeds it.\n"
             f"Use another architecture, such as {TORCHVISION}resnet18, or extract(model, images, layer=...) in Python."
         )
-    _fill(network, weights, f"{name} with {classes} classes, as --id-folder holds")
+    _fill(network, weights, f"{name} with {classes} classes, as `id_folder` holds")
     return Classifier(network.eval(), prepare, 3)
 
 
 def _standardise(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
     """uint8 (B, H, W, 3) -> (B, 3, H, W) by the constants of training."""
-    for option, values in (("--mean", mean), ("--std", std)):
-        in_range = all(0 <= value <= 1 and (value > 0 or option == "--mean") for value in values)  # not so for NaN
+    for name, values in (("mean", mean), ("std", std)):
+        in_range = all(0 <= value <= 1 and (value > 0 or name == "mean") for value in values)  # not so for NaN
         if len(values) != 3 or not in_range:
             raise InputError(
-                f"{option} is {','.join(map(str, values)) or 'not given'}, expected three numbers on the scale 0..1, "
-                f"those of training{'' if option == '--mean' else ', all above 0'}.\n"
-                "torchvision's own weights: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
+                f"`{name}` is {','.join(map(str, values)) or 'not given'}, expected three numbers on the scale 0..1, "
+                f"those of training{'' if name == 'mean' else ', all above 0'}.\n"
+                "torchvision's own weights: `mean=(0.485, 0.456, 0.406)` and `std=(0.229, 0.224, 0.225)`"
             )
     shift, scale = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (mean, std))
     return lambda images: (images.permute(0, 3, 1, 2).float() / 255 - shift) / scale

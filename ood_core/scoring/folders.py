@@ -27,7 +27,7 @@ def classes_in(folder: Path, wanted: Sequence[str] = (), others: Counter[str] | 
     Raises:
         InputError: fewer than two sub-folders, images beside them, an empty one, or other names than `wanted`.
     """
-    require_folder(folder, "one sub-folder of images a class in --id-folder")
+    require_folder(folder, "one sub-folder of images a class in `id_folder`")
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if len(names) < 2:
         raise InputError(
@@ -136,6 +136,6 @@ class Files(Dataset[tuple[Tensor, int]]):
             (high, wide), (rows, columns) = pixels.shape[:2], self.shape[:2]
             raise InputError(
                 f"{self.paths[index]} is {wide}x{high} pixels, expected {columns}x{rows} as the others.\n"
-                f"Pass --size {min(self.shape)} to resize every image, the ID images included."
+                f"Pass `size={min(self.shape)}` to resize every image, the ID images included."
             )
         return torch.from_numpy(pixels.copy()), self.labels[index]

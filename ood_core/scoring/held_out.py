@@ -16,8 +16,8 @@ def require_apart(held: list[Path], classes: Mapping[str, list[Path]]) -> None:
     both = [path for path in held if path.resolve() in fitted]
     if both:
         raise InputError(
-            f"--held-out shares {len(both)} of its {len(held)} images with --id-folder, such as {both[0]}, expected "
-            "none.\nName ID images that the scorer is not fitted on, or leave --held-out out: a fifth is kept then."
+            f"`held_out` shares {len(both)} of its {len(held)} images with `id_folder`, such as {both[0]}, expected "
+            "none.\nName ID images that the scorer is not fitted on, or leave `held_out` out: a fifth is kept then."
         )
 
 
@@ -29,7 +29,7 @@ def split(classes: Mapping[str, list[Path]]) -> tuple[list[tuple[Path, int]], li
         if len(paths) < 2:
             raise InputError(
                 f"class {name} holds one image, expected at least two: one to fit and one for the threshold.\n"
-                "Add ID images, or pass --held-out with images for the threshold."
+                "Add ID images, or pass `held_out` with images for the threshold."
             )
         kept = set(paths[EVERY - 1 :: EVERY] or paths[-1:])
         held += sorted(kept)

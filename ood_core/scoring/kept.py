@@ -77,14 +77,12 @@ def made_of(transform: Callable[[Any], Any] | None) -> tuple[float, ...] | None:
 
 
 def write(path: Path, scorer: scorers.Scorer, setting: Setting) -> None:
-    """One file that `read` and `scorers.load` take.
+    """One file that `read` and `scorers.load` take, or after an interruption the one that was there before, or none.
 
     Raises:
         InputError: a folder that is missing or cannot be written to.
     """
-    scorer.save(path)
-    header, tensors = artifact.read(path)
-    artifact.write(path, {**header, "setting": asdict(setting)}, tensors)
+    scorer._save(path, {"setting": asdict(setting)})
 
 
 def read(path: Path) -> tuple[str, Setting]:
@@ -96,8 +94,8 @@ def read(path: Path) -> tuple[str, Setting]:
     header, _ = artifact.read(path)
     if "setting" not in header or header.get("calibration") is None:
         raise ArtifactError(
-            f"{path} holds a scorer without classes and threshold, expected a file of --save.\n"
-            "Write one with --save, or use this one in Python: ood_core.scorers.load(path)."
+            f"{path} holds a scorer without classes and threshold, expected one written with `save`.\n"
+            "Fit again with `save`, or use this one in Python: ood_core.scorers.load(path)."
         )
     if set(header["setting"]) - {field.name for field in fields(Setting)}:
         raise ArtifactError(
@@ -119,8 +117,8 @@ def scorer(
     """
     if digest(network) != setting.network:
         raise InputError(
-            f"{path} was fitted on a network of other weights, expected those of --model.\n"
-            "Name the network it was fitted on, or fit and --save again."
+            f"{path} was fitted on a network of other weights, expected those of `model`.\n"
+            "Name the network it was fitted on, or fit and `save` again."
         )
     _require_same(path, setting.transform, made_of(transform))
     given: dict[str, Any] = {"model": network} if "model" in scorers.describe(name)["needs"] else {}
@@ -133,11 +131,11 @@ def _require_same(path: Path, then: tuple[float, ...] | None, now: tuple[float, 
     if bool(then) != (now != ()):
         had, has = ("a transform", "none") if then else ("no transform", "one")
         raise InputError(
-            f"{path} was saved with a model that brought {had}, expected the same: --model brings {has}.\n"
-            "Name the model as it was then, or fit and --save again."
+            f"{path} was saved with a model that brought {had}, expected the same: `model` brings {has}.\n"
+            "Name the model as it was then, or fit and `save` again."
         )
     if now is None or len(now) != len(then) or not np.allclose(now, then, rtol=0, atol=SAME * np.std(then)):
         raise InputError(
-            f"{path} was saved with another transform than --model brings, expected the same: scores would change.\n"
-            "Return the transform that it was fitted with, or fit and --save again."
+            f"{path} was saved with another transform than `model` brings, expected the same: scores would change.\n"
+            "Return the transform that it was fitted with, or fit and `save` again."
         )

@@ -14,6 +14,7 @@ from torch import nn
 
 from .._torchvision import torchvision
 from ..checks import InputError
+from ..features.model import spread
 
 MARK = ".py:"
 EXPECTED = "expected a torch module, or a pair of one and a transform of Pillow's images"
@@ -39,16 +40,19 @@ def made(model: str) -> tuple[nn.Module, Callable[[Any], Any] | None]:
     what lies beside it.
 
     Raises:
-        InputError: no such file or function, none named, either fails, or it returns something else.
+        InputError: no such file or function, none named, either fails, or it returns something else or a module that
+            lies on several devices or on meta.
     """
     path, name = parts(model)
     if not name:
         raise InputError(
-            f"--model is {model}, expected a function of that file as well: it makes the model.\n"
+            f"`model` is {model}, expected a function of that file as well: it makes the model.\n"
             f"Name a function: {path}:FUNCTION"
         )
     if not path.is_file():
-        raise InputError(f"{path} is not a file, expected a Python file for --model FILE.py:FUNCTION.\nCheck the path.")
+        raise InputError(
+            f"{path} is not a file, expected a Python file for `model` as FILE.py:FUNCTION.\nCheck the path."
+        )
     spec = importlib.util.spec_from_file_location(f"_own_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -75,4 +79,9 @@ def made(model: str) -> tuple[nn.Module, Callable[[Any], Any] | None]:
     if not isinstance(network, nn.Module) or not (transform is None or callable(transform)):
         given = ", ".join(type(part).__name__ for part in (found if isinstance(found, tuple) else (found,)))
         raise InputError(f"{name} of {path} returned {given}, {EXPECTED}.\nReturn model, or model, transform.")
+    if over := spread(network):
+        raise InputError(
+            f"{name} of {path} returned a module that lies on {over}, expected one device that holds it.\n"
+            "Load it whole on one; one over several runs in Python, by extract(model, images)."
+        )
     return network, transform

@@ -125,14 +125,14 @@ def image_shape(classifier: Classifier, size: int | None, first: Path) -> tuple[
     if classifier.transform is not None:
         if size is not None:
             raise InputError(
-                f"--size is {size}, expected none: the model's own transform prepares the images.\nLeave it out."
+                f"`size` is {size}, expected none: the model's own transform prepares the images.\nLeave it out."
             )
         return tuple(transformed(first, classifier.transform).shape)
     if size is not None:
         if trained is not None and trained != (size, size):
             raise InputError(
-                f"--size is {size}, expected {trained[0]}: this network was trained on {trained[1]}x{trained[0]} "
-                f"images.\nPass --size {trained[0]}."
+                f"`size` is {size}, expected {trained[0]}: this network was trained on {trained[1]}x{trained[0]} "
+                f"images.\nPass `size={trained[0]}`."
             )
         return size, size
     if trained is not None:

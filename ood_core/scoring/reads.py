@@ -16,7 +16,8 @@ def require_readable(name: str, settings: Mapping[str, Any], classifier: Classif
     if reads and not classifier.predicts:
         raise InputError(
             f"{name} works through {' and '.join(sorted(reads))}, expected a scorer of features: run {model} has no "
-            "logits that stand for classes, by its head or its labels.\nPass for example --scorer knn or --scorer ddu."
+            "logits that stand for classes, by its head or its labels.\n"
+            'Pass for example `scorer="knn"` or `scorer="ddu"`.'
         )
 
 

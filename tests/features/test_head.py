@@ -27,6 +27,17 @@ def test_what_is_no_row_of_logits_an_image_is_refused(x):
         extract(nn.Sequential(nn.Linear(6, 2)), x)
 
 
+@pytest.mark.parametrize(("nothing", "said"), [((), "an empty tuple"), ([], "an empty list"), ({}, "dict")])
+def test_a_model_that_returns_nothing_is_refused_in_words(x, nothing, said):
+    class Nothing(Small):
+        def forward(self, x):
+            super().forward(x)
+            return nothing
+
+    with pytest.raises(InputError, match=rf"the model returned {said}, expected logits \(B, C\)\."):
+        extract(Nothing(), x)
+
+
 def test_a_head_that_does_not_make_the_logits_is_not_kept(x):
     class Scaled(Small):
         def forward(self, x):

@@ -7,6 +7,26 @@ from torch import nn
 from ood_core import extract
 from ood_core.checks import InputError
 from tests.features.cases import Small
+from tests.pretended_gpu import PretendedGPU, marked
+
+
+class Split(Small):
+    """Its last layer lies on the CPU, wherever the others are, and the features go there."""
+
+    def forward(self, x):
+        return self.fc(self.body(x).cpu())
+
+
+class Loaded(nn.Linear):
+    """Weights that are there only while it runs, as those of a model that is offloaded."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.kept = [(name, value.detach()) for name, value in self.named_parameters()]
+        self.to("meta")
+
+    def forward(self, x):
+        return nn.functional.linear(x, **dict(self.kept))
 
 
 def test_the_model_is_left_as_it_was(model, x):
@@ -25,6 +45,80 @@ def test_hooks_go_even_when_the_model_fails(model):
         extract(model, torch.randn(2, 4, 6, 6))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert model.training
+
+
+def places(model):
+    return [(name, marked(value), value.is_meta) for name, value in model.state_dict().items()]
+
+
+def test_a_model_over_several_devices_stays_over_them(model, x):
+    expected = extract(model, x, layers=["conv"])
+    split = Split()
+    split.load_state_dict(model.state_dict())
+    with PretendedGPU():
+        for part in (split.conv, split.norm, split.hidden):
+            part.to("cuda")
+        before = places(split)
+        out = extract(split, x, layers=["conv"])
+        assert places(split) == before
+        for device in ("cpu", "cuda"):
+            with pytest.raises(InputError, match=r"tensors of Split lie on cuda:0 and cpu, expected all on one device"):
+                extract(split, x, device=device)
+        assert places(split) == before
+        assert not any(marked(value) for value in (out.features, out.logits, out.layer("conv"), out.head.weight))
+    for layer in ("features", "logits", "conv"):
+        assert torch.equal(out.layer(layer), expected.layer(layer))
+    assert torch.equal(out.head.weight, model.fc.weight)
+
+
+def test_a_model_is_moved_to_the_device_and_back(model, x):
+    expected = extract(model, x)
+    with PretendedGPU():
+        seen = []
+        model.register_forward_pre_hook(lambda _, inputs: seen.append(marked(inputs[0])))
+        out = extract(model, x, device="cuda")
+        assert not any(on for _, on, _ in places(model))
+        model.to("cuda")
+        extract(model, x)
+        extract(model, x, device="cpu")
+        assert all(on for _, on, _ in places(model))
+    assert seen == [True, True, False]
+    assert torch.equal(out.logits, expected.logits)
+
+
+@pytest.mark.parametrize("part", ["fc", "all"])
+def test_weights_that_are_there_only_while_they_run_are_left_where_they_are(part, x):
+    class Early(nn.Sequential):
+        """Its buffer says where it runs."""
+
+        def __init__(self, *parts):
+            super().__init__(*parts)
+            self.register_buffer("mean", torch.zeros(()))
+
+    first = nn.Linear(108, 7) if part == "fc" else Loaded(108, 7)
+    net = Early(nn.Flatten(), first, nn.ReLU(), Loaded(7, 4))
+    before = places(net)
+    out = extract(net, x)
+    with torch.no_grad():
+        assert torch.equal(out.logits, net(x))
+        assert torch.equal(out.features, net[:3](x))
+    assert out.head is None
+    assert places(net) == before
+    with pytest.raises(InputError, match=r"device is 'cpu', and the tensors of Early lie on [\s\S]*Leave device out"):
+        extract(net, x, device="cpu")
+    assert places(net) == before
+
+
+def test_weights_that_are_not_there_at_all_are_told(model, x):
+    model.to("meta")
+    with pytest.raises(InputError, match=r"Small (failed on its first batch|gave logits on the meta device)"):
+        extract(model, x)
+    with pytest.raises(InputError, match="the tensors of Small lie on meta, expected all on one device that holds"):
+        extract(model, x, device="cpu")
+    images = torch.nn.Sequential(nn.Flatten(), nn.Linear(108, 4, device="meta"))
+    images.register_forward_pre_hook(lambda _, inputs: (inputs[0].to("meta"),))
+    with pytest.raises(InputError, match=r"gave logits on the meta device, expected numbers: its weights are not load"):
+        extract(images, x)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +221,7 @@ def test_what_torch_jit_made_is_refused_by_name(how):
         (lambda m, x: extract(Small, x), "model is the class Small, expected a torch.nn.Module"),
         (lambda m, x: extract(m, x, device="cuda:99"), "device is 'cuda:99', which torch cannot use"),
         (lambda m, x: extract(m, x, device="gpu"), "device is 'gpu', which torch cannot use"),
+        (lambda m, x: extract(m, x, device="meta"), "device is 'meta', which holds no numbers"),
     ],
 )
 def test_refusals(model, x, call, message):

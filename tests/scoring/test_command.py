@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from ood_core import cli, scorers, scoring
+from ood_core import scorers, scoring
 from ood_core.checks import InputError
+from ood_core.cli import score
 from tests.scoring.cases import CONSTANTS, KEY, call
 
 
@@ -95,7 +96,7 @@ def test_one_file_under_two_options_is_refused(folders, tmp_path, monkeypatch, o
     ],
 )
 def test_parameters_that_are_names_stay_text(scorer, pairs, wanted):
-    assert cli.score._values(scorer, pairs) == wanted
+    assert score._values(scorer, pairs) == wanted
 
 
 def test_a_choice_and_a_layer_that_read_as_json_can_be_named(net, folders, mine, tmp_path):

@@ -32,6 +32,22 @@ def test_a_kept_scorer_scores_alike_without_the_id_images(net, sets, folders, tm
     np.testing.assert_allclose(scorers.load(file, **given).score(seen), first["score"], rtol=1e-6)
 
 
+def test_a_kept_scorer_is_written_once_and_whole(net, folders, tmp_path, monkeypatch):
+    """What is killed between two writes leaves the first, and a bank of all ID images passes the disk but once."""
+    file, read, written = tmp_path / "kept.safetensors", [], []
+    one, other = scorers.artifact.write, scorers.artifact.read
+
+    def write(path, *given):
+        one(path, *given)
+        written.append(scoring.kept.read(path)[0])
+
+    monkeypatch.setattr(scorers.artifact, "write", write)
+    monkeypatch.setattr(scorers.artifact, "read", lambda path: read.append(path) or other(path))
+    scored(folders, tmp_path, "--id-folder", folders["train"], "--scorer", "knn", "--save", file)
+    assert written == ["knn"]
+    assert len(read) == 1, "by this test alone"
+
+
 def test_a_kept_scorer_is_refused_for_another_network(net, folders, tmp_path):
     file = tmp_path / "kept.safetensors"
     scored(folders, tmp_path, "--id-folder", folders["train"], "--save", file)

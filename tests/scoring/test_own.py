@@ -64,6 +64,7 @@ def test_a_model_of_ones_own_without_a_transform_takes_the_constants(mine, tmp_p
         ("paired", ["--weights", "w"], "--weights came with {}mine.py:paired, expected none"),
         ("wide", [], "expected (3, 60, 40) as of the others"),
         ("bytes_", [], "the transform made torch.uint8 (3, 4, 4) of"),
+        ("halves", [], "halves of {}mine.py returned a module that lies on cpu and meta, expected one device"),
         ("three", [], "the network gives 3 logits an image, expected 2, one for each class"),
     ],
 )
