@@ -311,14 +311,28 @@ def test_the_box_names_every_scale(judged):
     assert "not run: its images are not at hand." in empty.html
 
 
-def test_recorded_claims_stand_under_their_scale(judged):
-    shown = tables.recorded_claims({"tiny": judged, "small": judged[:2], "paper": None}, "tiny", name="made")
-    assert "<strong>small</strong> (recorded): 2 claims: 2 hold; 5 seeds." in shown.html
-    assert "<strong>paper</strong> (recorded): not run." in shown.html
-    assert "<strong>tiny</strong>" not in shown.html
-    assert [a["download"] for a in Page(shown.html).all("a")] == ["made-small.csv"]
-    assert set(shown.frame["claim"]) == {"B1", "B2"}
-    assert tables.recorded_claims({"tiny": judged, "small": None}, "tiny").frame.empty
+def test_the_largest_scale_stands_open_and_the_others_are_folded(judged):
+    shown = tables.claims_by_scale({"tiny": judged, "small": judged[:2], "paper": None}, "tiny", name="made")
+    assert shown.html.startswith(
+        "<p><strong>paper</strong> (recorded): not run.</p><p><strong>small</strong> (recorded): 2"
+    )
+    assert "<summary><strong>tiny</strong> (live): 7 claims: 6 hold, 1 answered; 5 seeds.</summary>" in shown.html
+    assert shown.html.count("<details") == 1
+    assert [a["download"] for a in Page(shown.html).all("a")] == ["made-small.csv", "made.csv"]
+    assert len(shown.frame) == len(claims.frame(judged[:2])) + len(claims.frame(judged))
+    alone = tables.claims_by_scale({"tiny": None, "small": judged, "paper": None}, "small")
+    assert "<details" not in alone.html
+    assert "<strong>small</strong> (live)" in alone.html
+    assert tables.claims_by_scale({"tiny": None}, "tiny").frame.empty
+
+
+def test_a_claim_that_has_not_run_takes_one_row():
+    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
+    other = {"recipe": "other", "metric": "auroc"}
+    absent = claim(part(a=other), part(name="q", a=other, counts=False), id="T2")
+    shown = tables.claims_table(claims.judge([claim(part(), part(name="q", a=other)), absent], rows))
+    assert [row["class"] for row in Page(shown.html).body] == ["claim", "part", "part", "claim"]
+    assert len(shown.frame) == 6  # the file names every part
 
 
 def test_a_description_at_a_larger_scale_does_not_hide_a_verdict(judged):

@@ -8,12 +8,13 @@ from .printed import printed
 from .reference import definition_table, entries, facts_table, picture, scorer_table, set_table
 from .results import metrics_table, provenance_table
 from .scoreboard import scoreboard
-from .verdicts import claims_table, recorded_claims, verdict_box
+from .verdicts import claims_by_scale, claims_table, verdict_box
 
 __all__ = [
     "Html",
     "anchor",
     "chosen_table",
+    "claims_by_scale",
     "claims_table",
     "definition_table",
     "duels",
@@ -27,7 +28,6 @@ __all__ = [
     "provenance_table",
     "rank_table",
     "ranking",
-    "recorded_claims",
     "scoreboard",
     "scorer_table",
     "set_table",

@@ -75,9 +75,9 @@ def verdict_box(verdicts: Scales) -> Html:
     scales = {scale: top_records(found) for scale, found in verdicts.items()}
     sentences = "".join(
         f"<li><strong>{escape(scale)}</strong> ({_manner(scale)}): {_sentence(tops)}</li>"
-        for scale, tops in reversed(scales.items())
+        for scale, tops in reversed(list(scales.items()))
     )
-    ran = [scale for scale, tops in reversed(scales.items()) if tops]
+    ran = [scale for scale, tops in reversed(list(scales.items())) if tops]
     lines = []
     for place, top in enumerate(scales[ran[0]] if ran else []):
         cells = [cell(escape(top["claim"]), place, "th"), cell(escape(top["title"]))]
@@ -118,23 +118,25 @@ def claims_table(verdicts: Iterable[Judged], reported: Iterable[Entry] = (), nam
     return Html(f'<div class="claims-table">{more}{body}{csv_link(frame, name)}</div>', frame)
 
 
-def recorded_claims(verdicts: Scales, live: str, reported: Iterable[Entry] = (), name: str = "claims") -> Html:
-    """The claims table of every scale but the live one, from recorded runs, under a heading each.
+def claims_by_scale(verdicts: Scales, live: str, reported: Iterable[Entry] = (), name: str = "claims") -> Html:
+    """The claims table of every scale that has run: the largest open, the others folded below it.
 
     Args:
-        verdicts: scale -> verdicts, or None where nothing is recorded.
-        live: the scale that the page shows live.
-        reported, name: as for `claims_table`.
+        verdicts: scale -> verdicts, or None where nothing has run.
+        live: the scale that the page was run at; the others are from recorded runs.
+        reported: as for `claims_table`.
+        name: of the CSV files; those of recorded scales end in the scale.
     """
     entries, texts, frames = list(reported), [], []
-    for scale, found in verdicts.items():
-        if scale == live:
+    for scale, found in reversed(list(verdicts.items())):
+        about = f"<strong>{escape(scale)}</strong> ({_manner(scale, live)}): {_sentence(top_records(found))}"
+        if found is None:
+            texts.append(f"<p>{about}</p>")
             continue
-        texts.append(f"<p><strong>{escape(scale)}</strong> (recorded): {_sentence(top_records(found))}</p>")
-        if found is not None:
-            made = claims_table(found, entries, f"{name}-{scale}")
-            texts.append(made.html)
-            frames.append(made.frame)
+        made = claims_table(found, entries, name if scale == live else f"{name}-{scale}")
+        folded = f'<details class="scale"><summary>{about}</summary>{made.html}</details>'
+        texts.append(folded if frames else f"<p>{about}</p>{made.html}")
+        frames.append(made.frame)
     return Html("".join(texts), pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
 
 
@@ -157,6 +159,8 @@ def _claim_rows(
     key[2], key[3] = (values[0]["value"] if values else ""), (_sort_value(alone) if alone else "")
     first = [escape(top["claim"]), stated, printed or "not reported", ours, _verdict(_partly(top, parts))]
     lines = [row([cell(first[0], key[0], "th"), *map(cell, first[1:], key[1:])], "claim")]
+    if all(part["verdict"] == NOT_RUN for part in parts):  # its note says what it waits for
+        return lines
     above = ""  # the remark of the last part that is always shown: said once where many parts ask the same
     for index, part in enumerate(parts if alone is None else []):
         numbers, word = _numbers(part), _verdict(part)
@@ -291,8 +295,8 @@ def _partly(top: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
     return top
 
 
-def _manner(scale: str) -> str:
-    return "live" if scale == LIVE else "recorded"
+def _manner(scale: str, live: str = LIVE) -> str:
+    return "live" if scale == live else "recorded"
 
 
 def _rank(word: str) -> int:
