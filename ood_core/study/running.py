@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from .. import data, parallel, recipes, recorded
-from ..checks import choice
+from ..checks import InputError, choice
 from ..measure import Sets
 from ..runs import Planned, look_up, merged, train_along
 from ..store import Store
@@ -110,7 +110,11 @@ def run_or_load_all(
         items, stored = planned[request.page], {}
         for item in items:
             run = found.get(item.key)
-            assert run is not None
+            if run is None:
+                raise InputError(
+                    f"run {item.key} of {item.recipe.id}, seed {item.seed}, is not in {found.folder}, expected it "
+                    "there by now: it was deleted meanwhile.\nRun the same command again."
+                )
             stored[item.recipe.id, item.seed] = run
         fresh = frozenset((item.recipe.id, item.seed) for item in items if item.key in new)
         results[request.page] = Results(request, {item.recipe.id: item.recipe for item in items}, stored, fresh)

@@ -116,6 +116,12 @@ def test_a_store_that_cannot_be_made_is_refused_in_words(made, monkeypatch, tmp_
         study.run_or_load("made", seeds=1)
 
 
+def test_a_run_that_was_deleted_meanwhile_is_said(made, monkeypatch):
+    monkeypatch.setattr(study.running, "run_all", lambda *_: None)
+    with pytest.raises(InputError, match=r"of ce, seed 0, is not in .*\nRun the same command again"):
+        study.run_or_load("made", seeds=1)
+
+
 @pytest.fixture
 def other(made, tmp_path):
     """A second page with another set, score and epochs, whose one run is the first page's `ce`."""
