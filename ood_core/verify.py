@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from . import recorded
+from . import files, recorded
 from .checks import ArtifactError
 from .measure import COLUMNS, CORRECT, MEASURES, jobs, parse_score_name
 from .recipes import Recipe
@@ -64,7 +64,7 @@ def verify_index(scale: str) -> list[Finding]:
         listed = recorded.index(scale)
     except ArtifactError as error:
         return [Finding("index.csv", None, None, 0, str(error).partition("\n")[0])]
-    there = {path.parent.name: path for path in recorded.folder(scale).glob("*/run.json")}
+    there = {place.name: files.read(place, "run.json") for place in recorded.folders(scale)}
     found = []
     for key in sorted({*listed, *there}):
         problem = ""
@@ -72,7 +72,7 @@ def verify_index(scale: str) -> list[Finding]:
             problem = "index.csv lists it, and it is not there: check it out again, or record it again"
         elif key not in listed:
             problem = "index.csv does not list it: record it again, or delete it"
-        elif (digest := hashlib.sha256(there[key].read_bytes()).hexdigest()) != listed[key]["sha256"]:
+        elif (digest := hashlib.sha256(there[key]).hexdigest()) != listed[key]["sha256"]:
             problem = f"run.json has SHA-256 {digest[:16]}..., index.csv lists {listed[key]['sha256'][:16]}...: "
             problem += "check it out again, or record it again"
         if problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from .. import data, parallel, recipes, recorded
+from .. import data, files, parallel, recipes, recorded
 from ..checks import InputError, choice
 from ..measure import Sets
 from ..runs import Planned, look_up, merged, train_along
@@ -124,4 +124,4 @@ def run_or_load_all(
 def to_train_again(planned: Planned) -> bool:
     """Whether a run has recorded results, and would be trained to have it here as well."""
     folder = recorded.folder(planned.recipe.scale) / planned.key
-    return planned.state == "to train" and (folder / "run.json").is_file()
+    return planned.state == "to train" and files.has(folder, "run.json")
