@@ -136,23 +136,28 @@ def put(run: Run, followed: Collection[tuple[str, str, str]] = ()) -> Recorded:
         InputError: the disk is full or not writable; what could not be written stays as it was.
         ArtifactError: the index or the stored run is damaged.
     """
-    scale, contents = run.info["recipe"]["scale"], _contents(run, followed)
+    return _put(_contents(run, followed))
+
+
+def _put(contents: Mapping[str, bytes]) -> Recorded:
+    """Put the files of a record in their place, and its line in the index."""
     info = json.loads(contents["run.json"])
     line = {"recipe": info["recipe"]["id"], "seed": str(info["seed"]), "sha256": _digest(contents["run.json"])}
+    key, scale = info["key"], info["recipe"]["scale"]
     place = folder(scale)
     # Beside the results and not among them: pages are made anew when anything there changes.
     with files.locked(place.parent.with_name(".recording.lock"), "Run this where the repository can be written to."):
         listed = index(scale)  # refused before anything is written, if it is damaged
         try:
-            files.put(place / run.key, contents)
+            files.put(place / key, contents)
             # Only this run's line: whatever else differs from the index is for `verify` to tell.
-            files.write(place / "index.csv", _listing(listed | {run.key: line}))
+            files.write(place / "index.csv", _listing(listed | {key: line}))
         except OSError as error:
             raise InputError(
-                f"run {run.key} could not be recorded in {place} ({error.strerror}), expected a writable disk with "
+                f"run {key} could not be recorded in {place} ({error.strerror}), expected a writable disk with "
                 f"{sum(map(len, contents.values())) / 1e6:.1f} MB free.\nMake room and record it again."
             ) from error
-    return Recorded(place / run.key, info)
+    return Recorded(place / key, info)
 
 
 def _contents(run: Run, followed: Collection[tuple[str, str, str]]) -> dict[str, bytes]:

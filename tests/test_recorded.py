@@ -125,6 +125,16 @@ def test_a_wrong_number_is_found_from_recorded_scores(written):
     assert sum("feature_norm on " in problem and "auroc is" in problem for problem in problems) == 1
 
 
+def test_rows_of_a_set_without_a_digest_are_a_problem(written):
+    run = next(recorded.every("tiny"))
+    info = {**run.info, "digests": {"train": "a", "test": "b", "noise": "c"}}
+    (run.folder / "run.json").write_text(json.dumps(info))
+    problems = {f.run: f.problem for f in verify_recorded("made", "tiny")}
+    said = "run.json has no digest of digits-89, and there are rows of it: run and record again"
+    assert problems.pop(run.key) == said
+    assert set(problems.values()) == {""}
+
+
 def test_the_index_lists_every_run(written):
     listed, (one, other) = recorded.index("tiny"), recorded.every("tiny")
     assert sorted(listed) == [one.key, other.key]

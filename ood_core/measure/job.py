@@ -83,6 +83,12 @@ class Sets:
                 ood[name] = data.fitted(data.load(*data.parse(name), role), shape)
         return cls(train, validation, test, ood)
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """By `train`, `test` and the name of each OOD set."""
+        own = {"train": self.train.digest, "test": self.test.digest}
+        return own | {name: images.digest for name, images in self.ood.items()}
+
 
 def ood_sets(recipe: Recipe) -> list[tuple[str, str]]:
     """Name and group (`near`, `far` or `validation`) of every OOD set of a recipe."""

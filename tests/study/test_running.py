@@ -12,6 +12,7 @@ from ood_core import data, measure, recipes, scorers, study, train
 from ood_core.checks import ArtifactError, InputError
 from ood_core.measure import COLUMNS
 from ood_core.store import Store
+from ood_core.verify import verify
 from tests.made_page import PAGE, changed
 from tests.study.cases import Told, states
 
@@ -150,6 +151,8 @@ def test_pages_asked_together_pass_images_once_and_get_the_same_rows(other, monk
             rows.sort_values(order, ignore_index=True), together[page].rows.sort_values(order, ignore_index=True)
         )
         assert all(len(run.info["measured"]) == 1 for run in together[page].stored.values())
+    (both,) = together["other"].stored.values()
+    assert set(both.info["digests"]) == {"train", "test", "digits-89", "noise", "inverted"}
     # two networks at each epoch: training and test images, two OOD sets; the other page's set at the first and last
     epochs = together["made"].asked["ce"].recorded_epochs()
     assert len(passed) == 2 * len(epochs) * (2 + 2) + 2
@@ -174,9 +177,43 @@ def test_two_pages_share_a_run(other):
     passes = run.info["measured"]
     assert [set(one) for one in passes] == [{"at", "commit", "hardware", "numbers", "seconds", "torch"}] * 2
     assert sum(one["numbers"] for one in passes) == len(run.rows())
+    assert run.info["digests"]["inverted"] == data.digest("inverted", "test")
+    assert set(run.info["digests"]) == {"train", "test", "digits-89", "noise", "inverted"}
     assert set(rows["recipe"]) == {"base"}
     assert set(rows["epoch"]) == {0, 2}
     assert states(1) == ["stored"] * 2
+
+
+def test_rows_that_outlive_another_training_keep_their_digests(made):
+    made(longer([]))
+    study.run_or_load("made", seeds=1)
+    page = longer([0.25])
+    page["scales"]["tiny"]["evaluate"]["far"] = ["inverted"]
+    made(page)
+    assert states(1) == ["to train"] * 2
+    run = study.run_or_load("made", seeds=1).stored["ce", 0]
+    assert set(run.rows()["ood_set"]) - {""} == set(run.info["digests"]) - {"train", "test"}
+    assert {"noise", "inverted"} <= set(run.info["digests"])
+
+
+def test_digests_that_an_older_version_left_out_are_added_and_nothing_else(made, monkeypatch):
+    whole = study.run_or_load("made", seeds=1, only=["ce"]).stored["ce", 0]
+    digests = {name: digest for name, digest in whole.info["digests"].items() if name != "noise"}
+    parts = whole.rows(), whole.history(), whole.scores(), whole.weights(), whole.early_weights()
+    before = Store().put({**whole.info, "digests": digests}, *parts)
+    assert [finding.problem for finding in verify([before])] == [
+        "run.json has no digest of noise, and there are rows of it: run again"
+    ]
+    assert states(1) == ["to measure", "to train"]
+    monkeypatch.setattr(measure.job, "extract", lambda *_: pytest.fail("measured again"))
+    run = study.run_or_load("made", seeds=1, only=["ce"]).stored["ce", 0]
+    assert run.info["digests"] == whole.info["digests"]
+    assert run.info["files"] == before.info["files"]
+    first, second = run.info["measured"]
+    assert "digests" not in first
+    assert (second["numbers"], second["digests"]) == (0, ["noise"])
+    assert verify([run])[0].problem == ""
+    assert states(1) == ["stored", "to train"]
 
 
 def test_damage_is_said_and_not_shown(made):
