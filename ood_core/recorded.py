@@ -33,7 +33,7 @@ from torch import Tensor
 
 from . import files, metrics, paths
 from .checks import ArtifactError, InputError
-from .measure import COLUMNS, CORRECT, embedding, jobs, parse_score_name
+from .measure import COLUMNS, CORRECT, SLOT, embedding, jobs, parse_score_name
 from .recipes import Recipe
 from .store import Kept, Run, Scores, unpacked
 
@@ -232,9 +232,9 @@ def split(run: Recorded, recipe: Recipe) -> tuple[pd.DataFrame, int]:
     since, or reads other images. What was never measured is neither here nor stale: a page may ask for more than has
     been run.
     """
-    asked = {job.key(run.key): job.identity for epoch in recipe.recorded_epochs() for job in jobs(recipe, epoch)}
+    asked = {job.key(run.key): job.slot for epoch in recipe.recorded_epochs() for job in jobs(recipe, epoch)}
     rows = run.rows()
     kept = rows[rows["key"].isin(set(asked))]
-    fresh, there = set(kept["key"]), set(rows["identity"])
-    stale = sum(key not in fresh and identity in there for key, identity in asked.items())
+    fresh, there = set(kept["key"]), set(rows[SLOT].itertuples(index=False, name=None))
+    stale = sum(key not in fresh and slot in there for key, slot in asked.items())
     return kept.drop(columns="identity"), stale

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from . import data, parallel, paths, recipes, train
 from .checks import InputError
-from .measure import COLUMNS, Job, Passed, Seen, Sets, jobs, ood_sets, rows
+from .measure import COLUMNS, SLOT, Job, Passed, Seen, Sets, jobs, ood_sets, rows
 from .networks import network
 from .recipes import Recipe
 from .store import Run, Store
@@ -316,7 +316,8 @@ def _merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Old rows without those that new ones replace, then the new ones."""
     if new.empty:  # its columns have no types, which those of both would then take
         return old
-    return pd.concat([old[~old["identity"].isin(set(new["identity"]))], new], ignore_index=True)
+    replaced = pd.MultiIndex.from_frame(old[SLOT]).isin(pd.MultiIndex.from_frame(new[SLOT]))
+    return pd.concat([old[~replaced], new], ignore_index=True)
 
 
 def _now() -> str:

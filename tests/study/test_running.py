@@ -12,7 +12,7 @@ from ood_core import data, measure, recipes, scorers, study, train
 from ood_core.checks import ArtifactError, InputError
 from ood_core.measure import COLUMNS
 from ood_core.store import Store
-from ood_core.verify import verify
+from ood_core.verify import verify, verify_recorded
 from tests.made_page import PAGE, changed
 from tests.study.cases import Told, states
 
@@ -182,6 +182,27 @@ def test_two_pages_share_a_run(other):
     assert set(rows["recipe"]) == {"base"}
     assert set(rows["epoch"]) == {0, 2}
     assert states(1) == ["stored"] * 2
+
+
+def test_two_pages_that_call_a_set_near_and_far_both_keep_their_rows(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    page = changed(near=["noise"], far=["digits-89"], record=[])
+    page["recipes"] = {"base": {"title": "the same network under another name"}}
+    first = study.run_or_load("made", seeds=1).rows
+    study.record("made", "tiny", 1)
+    (tmp_path / "recipes" / "other.yml").write_text(yaml.safe_dump(page))
+    assert [finding.problem for finding in verify_recorded("other", "tiny")] == [""], "not measured yet, and not stale"
+    second = study.run_or_load("other", seeds=1).rows
+    groups = {(row.ood_set, row.ood_group) for row in second.itertuples()}
+    assert groups == {("", ""), ("noise", "near"), ("digits-89", "far")}
+    for name, rows in {"made": first, "other": second}.items():
+        assert [planned.state for planned in study.plan(name, "tiny", 1)] == ["stored"] * rows["recipe"].nunique()
+        again = study.run_or_load(name, seeds=1)
+        assert again.fresh == frozenset()
+        pd.testing.assert_frame_equal(again.rows, rows)
+        study.record(name, "tiny", 1)
+    problems = [finding.problem for name in ("made", "other") for finding in verify_recorded(name, "tiny")]
+    assert problems == [""] * 3
 
 
 def test_rows_that_outlive_another_training_keep_their_digests(made):
