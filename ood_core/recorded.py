@@ -10,6 +10,8 @@
 A run is recorded under its train key, so pages share it, and rows are joined with page and recipe when they are read.
 A run takes two or three megabytes. Scores add up to two to one run of a recipe: those of ID test and OOD images by the
 scorers that a recipe of any page follows through training, and what measures leave for pictures.
+
+Written as the store is, see `files`; one process at a time writes, since all runs of a scale share an index.
 """
 
 from __future__ import annotations
@@ -18,8 +20,7 @@ import csv
 import hashlib
 import io
 import json
-import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -30,11 +31,11 @@ import pandas as pd
 import safetensors.torch
 from torch import Tensor
 
-from . import metrics, paths
-from .checks import ArtifactError
-from .measure import COLUMNS, CORRECT, embedding, jobs, parse_score_name
+from . import files, metrics, paths
+from .checks import ArtifactError, InputError
+from .measure import COLUMNS, CORRECT, SLOT, embedding, jobs, parse_score_name
 from .recipes import Recipe
-from .store import Run, Scores
+from .store import Kept, Run, Scores, unpacked
 
 WEIGHT_BYTES = 2 * 2**20  # weights up to this size are recorded, so that a later scorer needs no training
 SCORED = 0  # the seed whose scores are recorded
@@ -47,15 +48,10 @@ SAID_ONCE = ("run", "scale", "seed", "id_set")  # columns that run.json says for
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """One recorded run: its folder and the contents of `run.json`."""
+class Recorded(Kept):
+    """One recorded run."""
 
-    folder: Path
-    info: dict[str, Any]
-
-    @property
-    def key(self) -> str:
-        return str(self.info["key"])
+    mend = "Check it out again, or record the run again."
 
     def rows(self) -> pd.DataFrame:
         """Tidy rows in the columns of the store, with `key` and `identity` of the measurement that made each."""
@@ -70,45 +66,19 @@ class Recorded:
 
     def _table(self, name: str) -> pd.DataFrame:
         # as text: pandas' own reading of floats need not give the same last bit in every version
-        return pd.read_csv(io.BytesIO(self._read(name)), dtype=str, keep_default_na=False)
+        return pd.read_csv(io.BytesIO(self.read(name)), dtype=str, keep_default_na=False)
 
     def weights(self) -> dict[str, Tensor] | None:
         """Tensors of the trained network, or None where they were too large to record."""
         name = "model.safetensors"
-        return safetensors.torch.load(self._read(name)) if name in self.info["files"] else None
+        return safetensors.torch.load(self.read(name)) if name in self.info["files"] else None
 
     def scores(self) -> Scores | None:
         """Scores by `scorer|layer|params|set` as stored, in float64, or None where they are not recorded."""
         name = "scores.npz"
         if name not in self.info["files"]:
             return None
-        with np.load(io.BytesIO(self._read(name)), allow_pickle=False) as file:
-            return {name: file[name].astype(np.float64) for name in file.files}
-
-    def check(self) -> None:
-        """Read every file and compare it with its checksum.
-
-        Raises:
-            ArtifactError: a file is missing or edited; the message names it.
-        """
-        for name in self.info["files"]:
-            self._read(name)
-
-    def _read(self, name: str) -> bytes:
-        path = self.folder / name
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ArtifactError(
-                f"{path} cannot be read ({error.strerror}), expected a file of a recorded run.\nCheck it out again."
-            ) from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != self.info["files"][name]:
-            raise ArtifactError(
-                f"{path} has SHA-256 {found[:16]}..., expected {self.info['files'][name][:16]}...: it was edited.\n"
-                "Check it out again, or record the run again."
-            )
-        return content
+        return {name: values.astype(np.float64) for name, values in unpacked(self.read(name)).items()}
 
 
 def folder(scale: str) -> Path:
@@ -122,24 +92,20 @@ def get(scale: str, key: str) -> Recorded | None:
     Raises:
         ArtifactError: its `run.json` is damaged or of another key.
     """
-    path = folder(scale) / key / "run.json"
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (ValueError, OSError) as error:
-        raise ArtifactError(f"{path} is damaged ({error}), expected JSON.\nCheck it out again.") from error
-    if not isinstance(info, dict) or info.get("key") != key or "files" not in info:
-        raise ArtifactError(f"{path} is not the record of run {key}.\nCheck it out again.")
-    return Recorded(path.parent, info)
+    return Recorded.load(folder(scale) / key)
 
 
 def every(scale: str) -> Iterator[Recorded]:
     """All recorded runs of a scale, in the order of their keys."""
-    for path in sorted(folder(scale).glob("*/run.json")):
-        found = get(scale, path.parent.name)
+    for place in folders(scale):
+        found = Recorded.load(place)
         if found is not None:
             yield found
+
+
+def folders(scale: str) -> list[Path]:
+    """Folders of all recorded runs of a scale, damaged ones included, in the order of their keys."""
+    return files.folders(folder(scale), "run.json")
 
 
 def index(scale: str) -> dict[str, dict[str, str]]:
@@ -166,37 +132,64 @@ def put(run: Run, followed: Collection[tuple[str, str, str]] = ()) -> Recorded:
 
     Args:
         followed: scorer, layer and parameters of the scores to record, where the seed is `SCORED`.
+    Raises:
+        InputError: the disk is full or not writable; what could not be written stays as it was.
+        ArtifactError: the index or the stored run is damaged.
     """
-    scale = run.info["recipe"]["scale"]
-    place = folder(scale) / run.key
-    listed = index(scale)
-    rows = run.rows().drop(columns=list(SAID_ONCE))
-    weights = (run.folder / "model.safetensors").read_bytes()
-    files = {
+    return _put(_contents(run, followed))
+
+
+def _put(contents: Mapping[str, bytes]) -> Recorded:
+    """Put the files of a record in their place, and its line in the index."""
+    info = json.loads(contents["run.json"])
+    line = {"recipe": info["recipe"]["id"], "seed": str(info["seed"]), "sha256": _digest(contents["run.json"])}
+    key, scale = info["key"], info["recipe"]["scale"]
+    place = folder(scale)
+    # Beside the results and not among them: pages are made anew when anything there changes.
+    with files.locked(place.parent.with_name(".recording.lock"), "Run this where the repository can be written to."):
+        listed = index(scale)  # refused before anything is written, if it is damaged
+        try:
+            files.put(place / key, contents)
+            # Only this run's line: whatever else differs from the index is for `verify` to tell.
+            files.write(place / "index.csv", _listing(listed | {key: line}))
+        except OSError as error:
+            raise InputError(
+                f"run {key} could not be recorded in {place} ({error.strerror}), expected a writable disk with "
+                f"{sum(map(len, contents.values())) / 1e6:.1f} MB free.\nMake room and record it again."
+            ) from error
+    return Recorded(place / key, info)
+
+
+def _contents(run: Run, followed: Collection[tuple[str, str, str]]) -> dict[str, bytes]:
+    """The files of a record, `run.json` with the checksums of the others."""
+    rows, weights = run.rows().drop(columns=list(SAID_ONCE)), run.read("model.safetensors")
+    found = {
         "rows.csv": rows.to_csv(index=False, lineterminator="\n", na_rep="nan").encode(),
         "history.csv": run.history().to_csv(index=False, lineterminator="\n", na_rep="nan").encode(),
     }
     if len(weights) <= WEIGHT_BYTES:
-        files["model.safetensors"] = weights
+        found["model.safetensors"] = weights
     if int(run.info["seed"]) == SCORED:
-        files["scores.npz"] = _packed(run.scores(), followed)
+        found["scores.npz"] = _packed(run.scores(), followed)
+    now = run.load(run.folder)
+    if now is not None and now.info != run.info:  # measured further meanwhile: what was read need not be of one moment
+        return _contents(now, followed)
     left_out = ("files", "seal", "early_epochs", "format")
     info = {name: value for name, value in run.info.items() if name not in left_out}
-    info["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    files["run.json"] = (json.dumps(info, indent=1, sort_keys=True) + "\n").encode()
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    for name, content in files.items():
-        (place / name).write_bytes(content)
-    # Only this run's line: whatever else differs from the index is for `verify` to tell.
-    digest = hashlib.sha256(files["run.json"]).hexdigest()
-    listed[run.key] = {"recipe": info["recipe"]["id"], "seed": str(info["seed"]), "sha256": digest}
+    info["files"] = {name: _digest(content) for name, content in found.items()}
+    return {**found, "run.json": (json.dumps(info, indent=1, sort_keys=True) + "\n").encode()}
+
+
+def _listing(listed: Mapping[str, Mapping[str, str]]) -> bytes:
+    """`index.csv`, which `index` reads."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [INDEX, *((key, *(listed[key][column] for column in INDEX[1:])) for key in sorted(listed))]
-    )
-    (folder(scale) / "index.csv").write_text(text.getvalue(), encoding="utf-8")
-    return Recorded(place, info)
+    lines = ((key, *(listed[key][column] for column in INDEX[1:])) for key in sorted(listed))
+    csv.writer(text, lineterminator="\n").writerows([INDEX, *lines])
+    return text.getvalue().encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _packed(scores: Scores, followed: Collection[tuple[str, str, str]]) -> bytes:
@@ -239,9 +232,9 @@ def split(run: Recorded, recipe: Recipe) -> tuple[pd.DataFrame, int]:
     since, or reads other images. What was never measured is neither here nor stale: a page may ask for more than has
     been run.
     """
-    asked = {job.key(run.key): job.identity for epoch in recipe.recorded_epochs() for job in jobs(recipe, epoch)}
+    asked = {job.key(run.key): job.slot for epoch in recipe.recorded_epochs() for job in jobs(recipe, epoch)}
     rows = run.rows()
     kept = rows[rows["key"].isin(set(asked))]
-    fresh, there = set(kept["key"]), set(rows["identity"])
-    stale = sum(key not in fresh and identity in there for key, identity in asked.items())
+    fresh, there = set(kept["key"]), set(rows[SLOT].itertuples(index=False, name=None))
+    stale = sum(key not in fresh and slot in there for key, slot in asked.items())
     return kept.drop(columns="identity"), stale

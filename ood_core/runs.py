@@ -22,7 +22,7 @@ from torch import Tensor
 
 from . import data, parallel, paths, recipes, train
 from .checks import InputError
-from .measure import COLUMNS, Job, Passed, Seen, Sets, jobs, rows
+from .measure import COLUMNS, SLOT, Job, Passed, Seen, Sets, jobs, ood_sets, rows
 from .networks import network
 from .recipes import Recipe
 from .store import Run, Store
@@ -114,13 +114,15 @@ def _state(run: Run | None, rows: pd.DataFrame | None, recipe: Recipe) -> str:
     """`to train` where there is no run, or where the recipe lists an epoch of which neither weights nor rows are kept.
 
     Where the weights of earlier epochs were too large to keep, a scorer or image set that arrives after training is
-    measured on the trained network alone.
+    measured on the trained network alone. `to measure` also where `run.json` lacks the digest of a set, as those of an
+    older version may; if nothing else is missing, that alone is added.
     """
     if run is None or rows is None:
         return "to train"
     if not set(recipe.recorded_epochs()) <= {*rows["epoch"], *run.early_epochs()}:
         return "to train"
-    return "to measure" if _missing(run, rows, recipe) else "stored"
+    told = {name for name, _ in ood_sets(recipe)} <= set(run.info["digests"])
+    return "stored" if told and not _missing(run, rows, recipe) else "to measure"
 
 
 def run(
@@ -147,13 +149,15 @@ def run(
             return stored
         recipe = _recording(planned.recipes)
         sets = [Sets.load(one, seed) for one in planned.recipes]
+        digests = _digests(stored, sets)
         if stored is not None and before is not None and state == "to measure":
             weights, early, history = stored.weights(), stored.early_weights(), stored.history()
             todo = _todo(planned.recipes, lambda one: _missing(stored, before, one))
-            info = dict(stored.info)
+            late = sorted({*before["ood_set"]} & digests.keys() - stored.info["digests"].keys())
+            info = {**stored.info, "digests": digests}
         else:
-            kept = store.checkpoints(key)
-            info = _provenance(planned, sets[0], device)  # before the hours: what fails here costs nothing
+            kept, late = store.checkpoints(key), []
+            info = _provenance(planned, digests, device)  # before the hours: what fails here costs nothing
             parallel.tell(key)
             trained = train.fit(
                 recipe,
@@ -183,7 +187,7 @@ def run(
                     found += rows(seen, missing, key)
                     scores |= seen.scores
             frame = pd.DataFrame(found, columns=KEYED)
-            info["measured"] = [*info.get("measured", ()), _measuring(frame, started, device)]
+            info["measured"] = [*info.get("measured", ()), _measuring(frame, started, device, late)]
         return store.put(info, frame if before is None else _merged(before, frame), history, scores, weights, early)
 
 
@@ -245,15 +249,24 @@ def measured(recipe: Recipe, seed: int, key: str, weights: Mapping[str, Tensor],
     return pd.DataFrame(rows(seen, todo, key), columns=KEYED)[[*COLUMNS]]
 
 
-def _provenance(planned: Planned, sets: Sets, device: torch.device) -> dict[str, Any]:
+def _digests(stored: Run | None, sets: Iterable[Sets]) -> dict[str, str]:
+    """Digests of all images that the rows of a run are of: those it has already, and those of every recipe that asks.
+
+    A set that was measured before is here with the digest it has today. That is the one it had then: the keys of rows
+    depend on it, and under another one they would be measured again.
+    """
+    known = {} if stored is None else stored.info["digests"]
+    return known | {name: digest for one in sets for name, digest in one.digests.items()}
+
+
+def _provenance(planned: Planned, digests: dict[str, str], device: torch.device) -> dict[str, Any]:
     """What `run.json` says beside the checksums of its files and what training took."""
     return {
         "key": planned.key,
         "recipe": planned.recipe.model_dump(mode="json"),
         "training": planned.recipe.training(),
         "seed": planned.seed,
-        "digests": {"train": sets.train.digest, "test": sets.test.digest}
-        | {name: images.digest for name, images in sets.ood.items()},
+        "digests": digests,
         "versions": {name: _version(name) for name in ("torch", "numpy", "scikit-learn")}
         | {"ood-core": own_version(), "python": platform.python_version()},
         "train_version": recipes.TRAIN_VERSION,
@@ -282,9 +295,14 @@ def _spent(trained: train.Trained, hardware: dict[str, Any]) -> dict[str, Any]:
     return {"created": _now(), "seconds": seconds, "hardware": hardware}
 
 
-def _measuring(frame: pd.DataFrame, started: float, device: torch.device) -> dict[str, Any]:
-    """What `run.json` says of one pass of measuring; a run that several pages share has several."""
+def _measuring(frame: pd.DataFrame, started: float, device: torch.device, late: Sequence[str]) -> dict[str, Any]:
+    """What `run.json` says of one pass of measuring; a run that several pages share has several.
+
+    Args:
+        late: sets of which there were rows before this pass, and no digest.
+    """
     return {
+        **({"digests": list(late)} if late else {}),
         "at": _now(),
         "commit": _commit(),
         "hardware": _hardware(device),
@@ -296,7 +314,10 @@ def _measuring(frame: pd.DataFrame, started: float, device: torch.device) -> dic
 
 def _merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Old rows without those that new ones replace, then the new ones."""
-    return pd.concat([old[~old["identity"].isin(set(new["identity"]))], new], ignore_index=True)
+    if new.empty:  # its columns have no types, which those of both would then take
+        return old
+    replaced = pd.MultiIndex.from_frame(old[SLOT]).isin(pd.MultiIndex.from_frame(new[SLOT]))
+    return pd.concat([old[~replaced], new], ignore_index=True)
 
 
 def _now() -> str:

@@ -8,7 +8,7 @@
                           early.safetensors     the weights at recorded epochs before the last, if they are small
     $OOD_RUNS/<train key>.partial/              while training: the checkpoint, and weights at recorded epochs
 
-Everything is written beside its place, flushed and renamed. Nothing is unpickled.
+Everything is written beside its place, flushed and renamed, see `files`. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-import filelock
 import numpy as np
 import pandas as pd
 import safetensors
@@ -33,7 +31,7 @@ import safetensors.torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import paths
+from . import files, paths
 from .checks import ArtifactError, InputError
 from .train import State
 
@@ -44,8 +42,8 @@ Scores = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Run:
-    """One stored run.
+class Kept:
+    """A run on disk: a folder named by its key, whose `run.json` has the SHA-256 of every other file.
 
     Attributes:
         folder: where it lies.
@@ -54,27 +52,112 @@ class Run:
 
     folder: Path
     info: dict[str, Any]
+    mend: ClassVar[str]  # what to do about a damaged one
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """The run in a folder, or None.
+
+        Raises:
+            ArtifactError: its `run.json` is damaged or of another key.
+        """
+        path, mend = folder / "run.json", cls.mend.format(folder=folder)
+        try:
+            info = json.loads(files.read(folder, path.name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, OSError) as error:
+            raise ArtifactError(f"{path} is damaged ({error}), expected JSON.\n{mend}") from error
+        if not isinstance(info, dict) or info.get("key") != folder.name or "files" not in info:
+            raise ArtifactError(f"{path} is not the record of run {folder.name}.\n{mend}")
+        return cls(folder, info)
 
     @property
     def key(self) -> str:
         return str(self.info["key"])
 
+    def check(self) -> None:
+        """Read every file and compare it with its checksum.
+
+        Raises:
+            ArtifactError: a file is missing, truncated or edited; the message names it.
+        """
+        for name in self.info["files"]:
+            self.read(name)
+
+    def read(self, name: str) -> bytes:
+        """The contents of a file, held against its checksum; where the run was replaced since, those it has by now.
+
+        Raises:
+            ArtifactError: it is missing, truncated or edited.
+        """
+        path, known, mend = self.folder / name, self, self.mend.format(folder=self.folder)
+        while True:
+            content, missing = b"", None
+            try:
+                content = files.read(self.folder, name)
+            except OSError as error:
+                missing = error
+            found, expected = hashlib.sha256(content).hexdigest(), known.info["files"].get(name)
+            if missing is None and found == expected:
+                return content
+            now = self.load(self.folder)
+            if now is None or now.info == known.info:
+                break
+            known = now  # another process has measured more, or trained again
+        if now is not None and expected is None:
+            raise ArtifactError(
+                f"{path} belongs to run {self.key} no longer: it was replaced by one without.\nLoad the run again."
+            )
+        if missing is not None:
+            raise ArtifactError(
+                f"{path} cannot be read ({missing.strerror}), expected a file of run {self.key}.\n{mend}"
+            ) from missing
+        raise ArtifactError(
+            f"{path} has SHA-256 {found[:16]}..., expected {str(expected)[:16]}...: it was truncated or edited.\n{mend}"
+        )
+
+
+@dataclass(frozen=True)
+class Run(Kept):
+    """One stored run."""
+
+    mend = "Delete {folder} and run again."
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """The run in a folder, or None.
+
+        Raises:
+            ArtifactError: its `run.json` is damaged, of another key, or of a newer format.
+        """
+        found = super().load(folder)
+        if found is None:
+            return None
+        path, written = folder / "run.json", found.info.get("format", 0)
+        if written > FORMAT:
+            raise ArtifactError(
+                f"{path} has format {written}, expected at most {FORMAT}.\nUpdate ood_core, or delete it."
+            )
+        if found.info.get("seal") != _seal(found.info):
+            raise ArtifactError(f"{path} was edited: its seal does not match.\n{cls.mend.format(folder=folder)}")
+        return found
+
     def rows(self) -> pd.DataFrame:
         """Tidy rows, with the column `key` that says what made each."""
-        return pd.read_parquet(io.BytesIO(self._read("rows.parquet")))
+        return pd.read_parquet(io.BytesIO(self.read("rows.parquet")))
 
     def history(self) -> pd.DataFrame:
         """epoch, loss, accuracy, lr: one row an epoch."""
-        return pd.read_parquet(io.BytesIO(self._read("history.parquet")))
+        return pd.read_parquet(io.BytesIO(self.read("history.parquet")))
 
     def scores(self) -> Scores:
         """Scores by `scorer|layer|params|set`; the set is empty for ID test images."""
-        with np.load(io.BytesIO(self._read("scores.npz")), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        return unpacked(self.read("scores.npz"))
 
     def weights(self) -> dict[str, Tensor]:
         """Tensors of the trained network."""
-        return safetensors.torch.load(self._read("model.safetensors"))
+        return safetensors.torch.load(self.read("model.safetensors"))
 
     def early_epochs(self) -> list[int]:
         """Epochs before the last whose weights are kept."""
@@ -84,46 +167,10 @@ class Run:
         """Tensors of the network at `early_epochs`, by epoch."""
         found: dict[int, dict[str, Tensor]] = {epoch: {} for epoch in self.early_epochs()}
         if found:
-            for name, value in safetensors.torch.load(self._read("early.safetensors")).items():
+            for name, value in safetensors.torch.load(self.read("early.safetensors")).items():
                 epoch, _, rest = name.partition("/")
-                found[int(epoch)][rest] = value
+                found.setdefault(int(epoch), {})[rest] = value
         return found
-
-    def check(self) -> None:
-        """Read every file and compare it with its checksum.
-
-        Raises:
-            ArtifactError: a file is missing, truncated or edited; the message names it.
-        """
-        for name in self.info["files"]:
-            self._read(name)
-
-    def _read(self, name: str) -> bytes:
-        path = self.folder / name
-        expected = self.info["files"].get(name)
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ArtifactError(
-                f"{path} cannot be read ({error.strerror}), expected a file of run {self.key}.\n{self._mend()}"
-            ) from error
-        found = hashlib.sha256(content).hexdigest()
-        if found not in (expected, self._expected_now(name)):
-            raise ArtifactError(
-                f"{path} has SHA-256 {found[:16]}..., expected {str(expected)[:16]}...: "
-                f"it was truncated or edited.\n{self._mend()}"
-            )
-        return content
-
-    def _expected_now(self, name: str) -> Any:
-        """The checksum that `run.json` gives by now: another process may have measured more since this was read."""
-        try:
-            return json.loads((self.folder / "run.json").read_bytes())["files"].get(name)
-        except (OSError, ValueError, KeyError):
-            return None
-
-    def _mend(self) -> str:
-        return f"Delete {self.folder} and run again."
 
 
 class Store:
@@ -138,28 +185,11 @@ class Store:
         Raises:
             ArtifactError: its `run.json` is damaged, of another key, or of a newer format.
         """
-        path = self.folder / key / "run.json"
-        try:
-            info = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (ValueError, OSError) as error:
-            raise ArtifactError(
-                f"{path} is damaged ({error}), expected JSON.\nDelete {path.parent} and run again."
-            ) from error
-        if not isinstance(info, dict) or info.get("key") != key or "files" not in info:
-            raise ArtifactError(f"{path} is not the record of run {key}.\nDelete {path.parent} and run again.")
-        if info.get("format", 0) > FORMAT:
-            raise ArtifactError(
-                f"{path} has format {info['format']}, expected at most {FORMAT}.\nUpdate ood_core, or delete it."
-            )
-        if info.get("seal") != _seal(info):
-            raise ArtifactError(f"{path} was edited: its seal does not match.\nDelete {path.parent} and run again.")
-        return Run(path.parent, info)
+        return Run.load(self.folder / key)
 
     def keys(self) -> list[str]:
         """Keys of all stored runs, damaged ones included, in order."""
-        return sorted(path.parent.name for path in self.folder.glob("*/run.json") if "." not in path.parent.name)
+        return [folder.name for folder in files.folders(self.folder, "run.json") if "." not in folder.name]
 
     def runs(self) -> Iterator[Run]:
         """All stored runs, in the order of their keys.
@@ -175,19 +205,8 @@ class Store:
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
         """Hold a run for this process; another one that asks for it waits and then finds the result."""
-        lock = filelock.FileLock(self.folder / f"{key}.lock")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            raise InputError(
-                f"{self.folder} cannot hold runs ({error.strerror}), expected a folder that can be written to.\n"
-                "Set OOD_RUNS to another folder."
-            ) from error
-        try:
+        with files.locked(self.folder / f"{key}.lock", "Set OOD_RUNS to another folder."):
             yield
-        finally:
-            lock.release()
 
     def checkpoints(self, key: str) -> FileCheckpoints:
         """Where training of this run leaves its state."""
@@ -202,7 +221,7 @@ class Store:
         weights: Mapping[str, Tensor],
         early: Mapping[int, Mapping[str, Tensor]],
     ) -> Run:
-        """Write a whole run, then put it in its place in one step; an older version of it is replaced.
+        """Write a whole run, then put it in its place; until then, and where that fails, an older version stays there.
 
         Args:
             early: weights at recorded epochs before the last; left out where they are more than `EARLY_BYTES`.
@@ -212,7 +231,7 @@ class Store:
         key = str(info["key"])
         packed = io.BytesIO()
         np.savez(packed, allow_pickle=False, **scores)
-        files = {
+        contents = {
             "rows.parquet": _parquet(rows),
             "history.parquet": _parquet(history),
             "scores.npz": packed.getvalue(),
@@ -222,37 +241,25 @@ class Store:
         if sum(t.nbytes for t in kept.values()) > EARLY_BYTES:
             kept = {}
         if kept:
-            files["early.safetensors"] = safetensors.torch.save(kept)
+            contents["early.safetensors"] = safetensors.torch.save(kept)
         record = {
             "format": FORMAT,
             **info,
             "early_epochs": sorted(early) if kept else [],
-            "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+            "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
         }
         record["seal"] = _seal(record)
-        files["run.json"] = json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode()
-        place, fresh = self.folder / key, self.folder / f"{key}.writing"
+        contents["run.json"] = json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode()
         try:
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir(parents=True)
-            for name, content in files.items():
-                _write(fresh / name, content)
-            old = self.folder / f"{key}.old"
-            shutil.rmtree(old, ignore_errors=True)
-            if place.exists():
-                place.rename(old)
-            fresh.rename(place)
-            _sync(self.folder)
-            shutil.rmtree(old, ignore_errors=True)
+            files.put(self.folder / key, contents)
         except OSError as error:
-            shutil.rmtree(fresh, ignore_errors=True)
             raise InputError(
                 f"run {key} could not be written to {self.folder} ({error.strerror}), expected a writable disk with "
-                f"{sum(map(len, files.values())) / 1e6:.1f} MB free.\n"
+                f"{sum(map(len, contents.values())) / 1e6:.1f} MB free.\n"
                 "Make room or set OOD_RUNS to another folder; nothing half-written was left."
             ) from error
         shutil.rmtree(self.folder / f"{key}.partial", ignore_errors=True)
-        return Run(place, record)
+        return Run(self.folder / key, record)
 
 
 class FileCheckpoints:
@@ -317,19 +324,21 @@ class FileCheckpoints:
         return self.path.with_name(f"epoch-{epoch}.safetensors")
 
     def _put(self, path: Path, content: bytes) -> None:
-        beside = path.with_suffix(".writing")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(beside, content)
-            beside.replace(path)
+            files.write(path, content)
         except OSError as error:
-            with suppress(OSError):
-                beside.unlink()
             raise InputError(
                 f"{path} could not be written ({error.strerror}), expected a writable disk with "
                 f"{len(content) / 1e6:.1f} MB free.\n"
                 "Make room or set OOD_RUNS to another folder; the last checkpoint is kept."
             ) from error
+
+
+def unpacked(content: bytes) -> Scores:
+    """The arrays of an `.npz` file; nothing is unpickled."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def _seal(record: Mapping[str, Any]) -> str:
@@ -349,20 +358,3 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     target = io.BytesIO()
     frame.to_parquet(target, index=False)
     return target.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename in `folder` durable, where the system allows it."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from . import recorded
+from . import files, recorded
 from .checks import ArtifactError
 from .measure import COLUMNS, CORRECT, MEASURES, jobs, parse_score_name
 from .recipes import Recipe
@@ -36,7 +36,7 @@ class Finding:
 def verify(runs: Iterable[Run]) -> list[Finding]:
     """Check every file of each run against its checksum and every OOD metric against the stored scores.
 
-    A metric agrees if it differs by less than 1e-9.
+    Each image set that rows are of must have its digest in `run.json`. A metric agrees if it differs by less than 1e-9.
     """
     return [_verify(run) for run in runs]
 
@@ -64,7 +64,7 @@ def verify_index(scale: str) -> list[Finding]:
         listed = recorded.index(scale)
     except ArtifactError as error:
         return [Finding("index.csv", None, None, 0, str(error).partition("\n")[0])]
-    there = {path.parent.name: path for path in recorded.folder(scale).glob("*/run.json")}
+    there = {place.name: files.read(place, "run.json") for place in recorded.folders(scale)}
     found = []
     for key in sorted({*listed, *there}):
         problem = ""
@@ -72,7 +72,7 @@ def verify_index(scale: str) -> list[Finding]:
             problem = "index.csv lists it, and it is not there: check it out again, or record it again"
         elif key not in listed:
             problem = "index.csv does not list it: record it again, or delete it"
-        elif (digest := hashlib.sha256(there[key].read_bytes()).hexdigest()) != listed[key]["sha256"]:
+        elif (digest := hashlib.sha256(there[key]).hexdigest()) != listed[key]["sha256"]:
             problem = f"run.json has SHA-256 {digest[:16]}..., index.csv lists {listed[key]['sha256'][:16]}...: "
             problem += "check it out again, or record it again"
         if problem:
@@ -83,7 +83,7 @@ def verify_index(scale: str) -> list[Finding]:
 
 
 def verify_recorded(page: str, scale: str, again: bool = False) -> list[Finding]:
-    """Check a page's recorded runs: files by checksum, that no measurement is older than the code, and metrics.
+    """Check a page's recorded runs: files by checksum, digests of sets, no measurement older than the code, metrics.
 
     Metrics that the page asks for are computed again from the scores, where these are recorded; they agree if they
     differ by less than `recorded.ROUNDING`. Whether a run is missing, `verify_index` tells.
@@ -105,6 +105,7 @@ def _verify_recorded(run: Recorded, recipe: Recipe, again: bool) -> Finding:
         return Finding(run.key, recipe.id, seed, 0, str(error).partition("\n")[0])
     if stale:
         wrong.append(f"{stale} measurements are older than the code: run and record again")
+    wrong += _untold(run, "run and record again")
     scores = run.scores()
     if scores is not None:
         asked = set(rows[["scorer", "layer", "params", "ood_set"]].itertuples(index=False, name=None))
@@ -146,7 +147,13 @@ def _verify(run: Run) -> Finding:
     except ArtifactError as error:
         return Finding(run.key, recipe, seed, 0, str(error).partition("\n")[0])
     count, wrong = _computed_again(rows, scores, 1e-9)
-    return Finding(run.key, recipe, seed, count, _few(wrong))
+    return Finding(run.key, recipe, seed, count, _few([*_untold(run, "run again"), *wrong]))
+
+
+def _untold(run: Run | Recorded, advice: str) -> list[str]:
+    """What is wrong where there are rows of image sets whose digests `run.json` does not say."""
+    sets = sorted({*run.rows()["ood_set"]} - {"", *run.info["digests"]})
+    return [f"run.json has no digest of {', '.join(sets)}, and there are rows of it: {advice}"] if sets else []
 
 
 def _computed_again(rows: pd.DataFrame, scores: Scores, tolerance: float) -> tuple[int, list[str]]:

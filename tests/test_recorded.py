@@ -1,7 +1,9 @@
 """Recorded runs: what is written comes back, what was edited or grew old is said, and weights give the rows again."""
 
+import itertools
 import json
 import shutil
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from ood_core.measure import COLUMNS
 from ood_core.store import Store
 from ood_core.verify import verify_index, verify_recorded
 from tests.made_page import changed
+from tests.steps import MAY_FAIL, before_each_step, fail_at
 
 
 @pytest.fixture
@@ -53,10 +56,10 @@ def test_an_edited_file_is_named(written):
     run = next(recorded.every("tiny"))
     path = run.folder / "rows.csv"
     path.write_text(path.read_text().replace("auroc", "aurac", 1))
-    with pytest.raises(ArtifactError, match=r"rows.csv has SHA-256 .* it was edited"):
+    with pytest.raises(ArtifactError, match=r"rows.csv has SHA-256 .* it was truncated or edited"):
         run.rows()
     problems = [f.problem for f in verify_recorded("made", "tiny")]
-    assert sum("was edited" in problem for problem in problems) == 1
+    assert sum("edited" in problem for problem in problems) == 1
     (run.folder / "run.json").write_text(json.dumps({"key": "other", "files": {}}))
     with pytest.raises(ArtifactError, match="is not the record of run"):
         study.recorded_rows("made", "tiny")
@@ -122,6 +125,16 @@ def test_a_wrong_number_is_found_from_recorded_scores(written):
     assert sum("feature_norm on " in problem and "auroc is" in problem for problem in problems) == 1
 
 
+def test_rows_of_a_set_without_a_digest_are_a_problem(written):
+    run = next(recorded.every("tiny"))
+    info = {**run.info, "digests": {"train": "a", "test": "b", "noise": "c"}}
+    (run.folder / "run.json").write_text(json.dumps(info))
+    problems = {f.run: f.problem for f in verify_recorded("made", "tiny")}
+    said = "run.json has no digest of digits-89, and there are rows of it: run and record again"
+    assert problems.pop(run.key) == said
+    assert set(problems.values()) == {""}
+
+
 def test_the_index_lists_every_run(written):
     listed, (one, other) = recorded.index("tiny"), recorded.every("tiny")
     assert sorted(listed) == [one.key, other.key]
@@ -144,6 +157,110 @@ def test_the_index_lists_every_run(written):
     shutil.rmtree(one.folder.with_name("a-copy"))
     study.record("made", "tiny", 1)
     assert verify_index("tiny") == []
+
+
+@pytest.fixture
+def twice(written, tmp_path):
+    """One recorded run as it was stored and as it was stored since, with another commit."""
+    run = Store().get(next(recorded.every("tiny")).key)
+    parts = run.rows(), run.history(), run.scores(), run.weights(), run.early_weights()
+    since = Store(tmp_path / "since").put({**run.info, "commit": "since"}, *parts)
+    yield run, since
+    recorded.put(run)
+    assert verify_index("tiny") == []
+    left = sorted(path.name for path in recorded.folder("tiny").iterdir())
+    assert left == sorted([*recorded.index("tiny"), "index.csv"])
+
+
+def test_death_at_any_step_leaves_the_old_record_or_the_new_one(twice):
+    run, since = twice
+    commits = []
+    for step in itertools.count():
+        recorded.put(run)
+        try:
+            with before_each_step(fail_at(step, SystemExit("killed"))):
+                recorded.put(since)
+            break
+        except SystemExit:
+            found = recorded.get("tiny", run.key)
+            found.check()
+            commits.append(found.info["commit"])
+            assert [each.key for each in recorded.every("tiny")] == list(recorded.index("tiny"))
+    assert step > 10
+    assert set(commits) == {run.info["commit"], "since"}
+
+
+def test_an_error_at_any_step_is_said_and_leaves_a_record(twice):
+    run, since = twice
+    refused = []
+    for step in itertools.count():
+        recorded.put(run)
+        try:
+            with before_each_step(fail_at(step, OSError(28, "No space left")), MAY_FAIL) as taken:
+                recorded.put(since)
+        except InputError as error:
+            refused.append(str(error))
+            found = recorded.get("tiny", run.key)
+            found.check()
+            problems = [finding.problem.partition(":")[2] for finding in verify_index("tiny")]
+            # the last step is the index, when the run has its new record
+            told = [" check it out again, or record it again"] if found.info["commit"] == "since" else []
+            assert problems == told
+        else:
+            if step not in taken:
+                break
+    assert all("(No space left), expected a " in text for text in refused)
+    assert sum("could not be recorded" in text for text in refused) > 6  # the others are of the lock
+
+
+def test_a_record_is_found_at_every_moment_of_its_replacement(twice):
+    run, since = twice
+    held, commits = recorded.get("tiny", run.key), []
+
+    def look(_):
+        found = recorded.get("tiny", run.key)
+        found.check()
+        held.rows()
+        assert len(list(recorded.every("tiny"))) == 2
+        commits.append(found.info["commit"])
+
+    with before_each_step(look):
+        recorded.put(since)
+    assert list(dict.fromkeys(commits)) == [run.info["commit"], "since"]
+
+
+def test_two_that_record_at_once_both_stand_in_the_index(twice):
+    run, _ = twice
+    other = next(each for each in Store().runs() if each.key != run.key)
+    (recorded.folder("tiny") / "index.csv").unlink()
+    second = Thread(target=recorded.put, args=[other])
+
+    def begin(step):
+        if step == 0:
+            second.start()
+            second.join(0.5)  # time to end if nothing holds it back
+
+    with before_each_step(begin):
+        recorded.put(run)
+    second.join()
+    assert set(recorded.index("tiny")) == {run.key, other.key}
+
+
+def test_a_run_measured_further_while_it_is_recorded_is_recorded_as_one(written, monkeypatch):
+    run = Store().get(next(recorded.every("tiny")).key)
+    history = type(run).history
+
+    def slow(self):
+        if self.info["commit"] != "since":
+            more = pd.concat([run.rows(), run.rows().tail(1).assign(key="later")])
+            monkeypatch.setattr(type(run), "history", history)
+            changed = {**run.info, "commit": "since"}
+            Store().put(changed, more, run.history(), run.scores(), run.weights(), run.early_weights())
+        return history(self)
+
+    monkeypatch.setattr(type(run), "history", slow)
+    found = recorded.put(run)
+    assert (found.info["commit"], found.rows()["key"].iloc[-1]) == ("since", "later")
 
 
 def test_a_missing_run_fails_the_command(written, monkeypatch):

@@ -1,5 +1,6 @@
 """The run store: whole or absent, and every damage noticed."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 from ood_core.checks import ArtifactError, InputError
 from ood_core.store import FORMAT, FileCheckpoints, Store
 from ood_core.train import State
+from tests.steps import MAY_FAIL, before_each_step, fail_at
 
 KEY = "a" * 20
 WEIGHTS = {"w": torch.arange(6.0).reshape(2, 3).T}
@@ -19,7 +21,7 @@ WEIGHTS = {"w": torch.arange(6.0).reshape(2, 3).T}
 
 def put(store, **changes):
     info = {"key": KEY, "recipe": {"id": "made"}, "seed": 0, **changes}
-    rows = pd.DataFrame({"metric": ["auroc"], "value": [0.1 + 0.2], "key": ["k"]})
+    rows = pd.DataFrame({"metric": ["auroc"], "value": [0.1 + 0.2 + info["seed"]], "key": ["k"]})
     history = pd.DataFrame({"epoch": [1], "loss": [0.5]})
     return store.put(info, rows, history, {"msp|logits||": np.arange(3.0)}, WEIGHTS, {0: WEIGHTS, 2: WEIGHTS})
 
@@ -134,23 +136,81 @@ except ValueError as error:
     Store(tmp_path).get(KEY).check()
 
 
-@pytest.mark.parametrize("stage", ["file", "swap"])
-def test_death_while_writing_leaves_a_whole_run_or_none(tmp_path, stage, monkeypatch):
-    """Stop dead at the first file, or between moving the old run away and the new one in."""
+@pytest.mark.parametrize("old", [None, 0])
+def test_death_at_any_step_leaves_the_old_run_or_the_new_one(tmp_path, old):
+    """Whole, found by its key and among all, and another `put` leaves nothing of either attempt behind."""
+    found = []
+    for step in itertools.count():
+        store = Store(tmp_path / str(step))
+        if old is not None:
+            put(store, seed=old)
+        try:
+            with before_each_step(fail_at(step, SystemExit("killed"))):
+                put(store, seed=1)
+            break
+        except SystemExit:
+            run = store.get(KEY)
+            found.append(None if run is None else run.info["seed"])
+            assert store.keys() == ([] if run is None else [KEY])
+            for one in store.runs():
+                one.check()
+        put(store, seed=2).check()
+        assert store.get(KEY).info["seed"] == 2
+        assert sorted(path.name for path in store.folder.iterdir()) == [KEY]
+    assert step > 10
+    assert found == sorted(found, key=(old, 1).index)
+    assert set(found) == {old, 1}
 
-    def die(*_):
-        raise SystemExit("killed")
 
-    if stage == "file":
-        monkeypatch.setattr("ood_core.store._write", die)
-    else:
-        monkeypatch.setattr("pathlib.Path.rename", die)
-    with pytest.raises(SystemExit):
-        put(Store(tmp_path))
-    monkeypatch.undo()
-    assert Store(tmp_path).get(KEY) is None
-    assert list(Store(tmp_path).runs()) == []
-    put(Store(tmp_path)).check()
+@pytest.mark.parametrize("old", [None, 0])
+def test_an_error_at_any_step_leaves_the_old_run_and_says_so(tmp_path, old):
+    refused = 0
+    for step in itertools.count():
+        store = Store(tmp_path / str(step))
+        store.folder.mkdir()
+        if old is not None:
+            put(store, seed=old)
+        before = None if old is None else store.get(KEY).info
+        full = OSError(28, "No space left on device")
+        try:
+            with before_each_step(fail_at(step, full), MAY_FAIL) as taken:
+                put(store, seed=1)
+        except InputError as error:
+            refused += "could not be written" in str(error) and "(No space left on device)" in str(error)
+            run = store.get(KEY)
+            assert (None if run is None else run.info) == before
+            assert [path.name for path in store.folder.iterdir()] == ([] if run is None else [KEY])
+        else:  # nothing failed, or only what clears up
+            store.get(KEY).check()
+            assert store.get(KEY).info["seed"] == 1
+            if step not in taken:
+                break
+    assert refused == (8 if old is None else 9)  # a folder, six files, and one rename or two
+
+
+def test_a_run_is_found_at_every_moment_of_its_replacement(tmp_path):
+    store = Store(tmp_path)
+    held, seen = put(store, seed=0), []
+
+    def look(_):
+        run = store.get(KEY)
+        run.check()
+        assert run.folder == tmp_path / KEY
+        assert store.keys() == [KEY]
+        assert held.rows()["value"].item() == run.rows()["value"].item()
+        seen.append(run.info["seed"])
+
+    with before_each_step(look):
+        put(store, seed=1)
+    assert seen == sorted(seen)
+    assert set(seen) == {0, 1}
+
+
+def test_a_file_that_a_run_has_no_longer_is_not_called_damaged(tmp_path):
+    held = put(Store(tmp_path))
+    Store(tmp_path).put({**held.info, "seed": 1}, held.rows(), held.history(), held.scores(), held.weights(), {})
+    with pytest.raises(ArtifactError, match=r"replaced by one without\.\nLoad the run again"):
+        held.early_weights()
 
 
 def test_runs_live_where_the_environment_says(tmp_path, monkeypatch):

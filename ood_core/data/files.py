@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .._torchvision import torchvision
 from ..checks import ArtifactError, InputError
+from ..files import beside
 from . import pictures
 from .download import resumable
 
@@ -39,15 +40,10 @@ def read_npz(path: Path) -> Arrays:
 
 
 def write_npz(path: Path, images: NDArray[Any], labels: NDArray[Any] | None, classes: list[str]) -> None:
-    """What `read_npz` reads, written beside and then renamed."""
+    """What `read_npz` reads, whole or not at all."""
     given = {} if labels is None else {"labels": labels}
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        with beside.open("wb") as file:
-            np.savez(file, images=images, classes=np.array(classes), **given)  # type: ignore[arg-type]
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with beside(path) as fresh, fresh.open("wb") as file:
+        np.savez(file, images=images, classes=np.array(classes), **given)  # type: ignore[arg-type]
 
 
 def read_torchvision(root: Path, entry: dict[str, Any], split: dict[str, Any], download: int = 0) -> Arrays:

@@ -13,12 +13,13 @@ from ..checks import choice
 from ..recipes import Recipe
 from . import activity, clusters, cost, covariances, detection, embedding, hidden, latency, posteriors, standard
 from .detection import CORRECT, parse_score_name
-from .job import COLUMNS, Job, Measure, Moment, Passed, Seen, Sets
+from .job import COLUMNS, SLOT, Job, Measure, Moment, Passed, Seen, Sets, ood_sets
 
 __all__ = [
     "COLUMNS",
     "CORRECT",
     "MEASURES",
+    "SLOT",
     "Job",
     "Measure",
     "Moment",
@@ -27,6 +28,7 @@ __all__ = [
     "Sets",
     "jobs",
     "names",
+    "ood_sets",
     "parse_score_name",
     "rows",
 ]

@@ -20,6 +20,7 @@ COLUMNS = (
     *("run", "scale", "seed", "id_set", "ood_set", "ood_group", "split", "epoch"),
     *("layer", "scorer", "params", "protocol", "class", "metric", "value", "n"),
 )
+SLOT = ["identity", "ood_group"]  # columns that say which rows take the place of which, see `Job.slot`
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,16 @@ class Job:
         return digest_of({"train_key": train_key, **self.__dict__})
 
     @property
+    def slot(self) -> tuple[str, str]:
+        """What `SLOT` says of its rows: the same for stale ones and those that replace them.
+
+        With the group: pages that share a run may call one set near and far, and each keeps its rows.
+        """
+        return self.identity, self.ood_group
+
+    @property
     def identity(self) -> str:
-        """The same for a stale row and the one that replaces it."""
+        """What is measured where, whatever the version."""
         parts = (self.measure, self.epoch, self.ood_set, self.layer, self.scorer, self.params)
         return "|".join(map(str, parts))
 
@@ -82,6 +91,12 @@ class Sets:
             if name != REST:
                 ood[name] = data.fitted(data.load(*data.parse(name), role), shape)
         return cls(train, validation, test, ood)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """By `train`, `test` and the name of each OOD set."""
+        own = {"train": self.train.digest, "test": self.test.digest}
+        return own | {name: images.digest for name, images in self.ood.items()}
 
 
 def ood_sets(recipe: Recipe) -> list[tuple[str, str]]:

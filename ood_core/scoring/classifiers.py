@@ -91,7 +91,7 @@ def load(
 
 def _stored(key: str, classes: int) -> Classifier:
     store = Store()
-    found = [path.parent.name for path in store.folder.glob("*/run.json") if path.parent.name.startswith(key or "-")]
+    found = [name for name in store.keys() if name.startswith(key or "-")]  # noqa: SIM118
     run: Run | None = store.get(found[0]) if len(found) == 1 else None
     if run is None:
         raise InputError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from .. import data, parallel, recipes, recorded
-from ..checks import choice
+from .. import data, files, parallel, recipes, recorded
+from ..checks import InputError, choice
 from ..measure import Sets
 from ..runs import Planned, look_up, merged, train_along
 from ..store import Store
@@ -110,7 +110,11 @@ def run_or_load_all(
         items, stored = planned[request.page], {}
         for item in items:
             run = found.get(item.key)
-            assert run is not None
+            if run is None:
+                raise InputError(
+                    f"run {item.key} of {item.recipe.id}, seed {item.seed}, is not in {found.folder}, expected it "
+                    "there by now: it was deleted meanwhile.\nRun the same command again."
+                )
             stored[item.recipe.id, item.seed] = run
         fresh = frozenset((item.recipe.id, item.seed) for item in items if item.key in new)
         results[request.page] = Results(request, {item.recipe.id: item.recipe for item in items}, stored, fresh)
@@ -120,4 +124,4 @@ def run_or_load_all(
 def to_train_again(planned: Planned) -> bool:
     """Whether a run has recorded results, and would be trained to have it here as well."""
     folder = recorded.folder(planned.recipe.scale) / planned.key
-    return planned.state == "to train" and (folder / "run.json").is_file()
+    return planned.state == "to train" and files.has(folder, "run.json")

@@ -12,6 +12,7 @@ from ood_core import data, measure, recipes, scorers, study, train
 from ood_core.checks import ArtifactError, InputError
 from ood_core.measure import COLUMNS
 from ood_core.store import Store
+from ood_core.verify import verify, verify_recorded
 from tests.made_page import PAGE, changed
 from tests.study.cases import Told, states
 
@@ -116,6 +117,12 @@ def test_a_store_that_cannot_be_made_is_refused_in_words(made, monkeypatch, tmp_
         study.run_or_load("made", seeds=1)
 
 
+def test_a_run_that_was_deleted_meanwhile_is_said(made, monkeypatch):
+    monkeypatch.setattr(study.running, "run_all", lambda *_: None)
+    with pytest.raises(InputError, match=r"of ce, seed 0, is not in .*\nRun the same command again"):
+        study.run_or_load("made", seeds=1)
+
+
 @pytest.fixture
 def other(made, tmp_path):
     """A second page with another set, score and epochs, whose one run is the first page's `ce`."""
@@ -144,6 +151,8 @@ def test_pages_asked_together_pass_images_once_and_get_the_same_rows(other, monk
             rows.sort_values(order, ignore_index=True), together[page].rows.sort_values(order, ignore_index=True)
         )
         assert all(len(run.info["measured"]) == 1 for run in together[page].stored.values())
+    (both,) = together["other"].stored.values()
+    assert set(both.info["digests"]) == {"train", "test", "digits-89", "noise", "inverted"}
     # two networks at each epoch: training and test images, two OOD sets; the other page's set at the first and last
     epochs = together["made"].asked["ce"].recorded_epochs()
     assert len(passed) == 2 * len(epochs) * (2 + 2) + 2
@@ -168,9 +177,64 @@ def test_two_pages_share_a_run(other):
     passes = run.info["measured"]
     assert [set(one) for one in passes] == [{"at", "commit", "hardware", "numbers", "seconds", "torch"}] * 2
     assert sum(one["numbers"] for one in passes) == len(run.rows())
+    assert run.info["digests"]["inverted"] == data.digest("inverted", "test")
+    assert set(run.info["digests"]) == {"train", "test", "digits-89", "noise", "inverted"}
     assert set(rows["recipe"]) == {"base"}
     assert set(rows["epoch"]) == {0, 2}
     assert states(1) == ["stored"] * 2
+
+
+def test_two_pages_that_call_a_set_near_and_far_both_keep_their_rows(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    page = changed(near=["noise"], far=["digits-89"], record=[])
+    page["recipes"] = {"base": {"title": "the same network under another name"}}
+    first = study.run_or_load("made", seeds=1).rows
+    study.record("made", "tiny", 1)
+    (tmp_path / "recipes" / "other.yml").write_text(yaml.safe_dump(page))
+    assert [finding.problem for finding in verify_recorded("other", "tiny")] == [""], "not measured yet, and not stale"
+    second = study.run_or_load("other", seeds=1).rows
+    groups = {(row.ood_set, row.ood_group) for row in second.itertuples()}
+    assert groups == {("", ""), ("noise", "near"), ("digits-89", "far")}
+    for name, rows in {"made": first, "other": second}.items():
+        assert [planned.state for planned in study.plan(name, "tiny", 1)] == ["stored"] * rows["recipe"].nunique()
+        again = study.run_or_load(name, seeds=1)
+        assert again.fresh == frozenset()
+        pd.testing.assert_frame_equal(again.rows, rows)
+        study.record(name, "tiny", 1)
+    problems = [finding.problem for name in ("made", "other") for finding in verify_recorded(name, "tiny")]
+    assert problems == [""] * 3
+
+
+def test_rows_that_outlive_another_training_keep_their_digests(made):
+    made(longer([]))
+    study.run_or_load("made", seeds=1)
+    page = longer([0.25])
+    page["scales"]["tiny"]["evaluate"]["far"] = ["inverted"]
+    made(page)
+    assert states(1) == ["to train"] * 2
+    run = study.run_or_load("made", seeds=1).stored["ce", 0]
+    assert set(run.rows()["ood_set"]) - {""} == set(run.info["digests"]) - {"train", "test"}
+    assert {"noise", "inverted"} <= set(run.info["digests"])
+
+
+def test_digests_that_an_older_version_left_out_are_added_and_nothing_else(made, monkeypatch):
+    whole = study.run_or_load("made", seeds=1, only=["ce"]).stored["ce", 0]
+    digests = {name: digest for name, digest in whole.info["digests"].items() if name != "noise"}
+    parts = whole.rows(), whole.history(), whole.scores(), whole.weights(), whole.early_weights()
+    before = Store().put({**whole.info, "digests": digests}, *parts)
+    assert [finding.problem for finding in verify([before])] == [
+        "run.json has no digest of noise, and there are rows of it: run again"
+    ]
+    assert states(1) == ["to measure", "to train"]
+    monkeypatch.setattr(measure.job, "extract", lambda *_: pytest.fail("measured again"))
+    run = study.run_or_load("made", seeds=1, only=["ce"]).stored["ce", 0]
+    assert run.info["digests"] == whole.info["digests"]
+    assert run.info["files"] == before.info["files"]
+    first, second = run.info["measured"]
+    assert "digests" not in first
+    assert (second["numbers"], second["digests"]) == (0, ["noise"])
+    assert verify([run])[0].problem == ""
+    assert states(1) == ["stored", "to train"]
 
 
 def test_damage_is_said_and_not_shown(made):

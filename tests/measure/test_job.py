@@ -1,0 +1,62 @@
+"""Measurements of pages that share a run live side by side, over the book's own recipes."""
+
+from collections import defaultdict
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from ood_core import recipes, runs
+from ood_core.measure import SLOT, Job, jobs
+
+
+def everything(recipe):
+    """Each measurement of a recipe."""
+    return [job for epoch in recipe.recorded_epochs() for job in jobs(recipe, epoch)]
+
+
+def shared(scale):
+    """Runs that several recipes ask for, by key; with seed 0, as the seed changes nothing here."""
+    found = defaultdict(list)
+    for page in (name for name in recipes.pages() if scale in recipes.page(name).scales):
+        for recipe in recipes.load(page, scale).values():
+            found[runs.train_key(recipe, 0)].append(recipe)
+    return {key: asking for key, asking in found.items() if len(asking) > 1}
+
+
+@pytest.mark.parametrize("scale", recipes.SCALES)
+def test_no_two_pages_give_a_run_rows_of_one_slot_under_different_keys(scale):
+    for key, asking in shared(scale).items():
+        keys = defaultdict(set)
+        for job in {job for recipe in asking for job in everything(recipe)}:
+            keys[job.slot].add(job.key(key))
+        assert [slot for slot, found in keys.items() if len(found) > 1] == []
+
+
+@pytest.mark.parametrize("scale", recipes.SCALES)
+def test_pages_that_are_run_in_turn_find_nothing_missing(scale):
+    assert shared(scale)
+    for key, asking in shared(scale).items():
+        epochs = sorted({epoch for recipe in asking for epoch in recipe.recorded_epochs()})
+        run = SimpleNamespace(key=key, early_epochs=lambda epochs=epochs: epochs)
+        rows = pd.DataFrame(columns=["key", *SLOT])
+        for recipe in asking:
+            rows = runs._merged(rows, rows_of(missing(run, rows, recipe), key))
+        assert [missing(run, rows, recipe) for recipe in asking] == [[]] * len(asking)
+
+
+def missing(run, rows, recipe):
+    return [job for found in runs._missing(run, rows, recipe).values() for job in found]
+
+
+def rows_of(done, key):
+    """One row each of some measurements."""
+    return pd.DataFrame([(job.key(key), *job.slot) for job in done], columns=["key", *SLOT])
+
+
+def test_a_newer_row_takes_the_place_of_those_of_its_own_group_alone():
+    near = Job("ood", 3, ("digest",), "noise", "near", scorer="msp", version=1)
+    far, newer = replace(near, ood_group="far"), replace(near, version=2)
+    found = runs._merged(rows_of([near, far], "run"), rows_of([newer], "run"))
+    assert found["key"].tolist() == [far.key("run"), newer.key("run")]
