@@ -278,7 +278,7 @@ def ece(probabilities: Any, labels: Any, bins: int = 15) -> float:
         >>> round(metrics.ece(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([0, 0])), 4)
         0.35
     """
-    p = checks.matrix("probabilities", probabilities, unit="C").double().cpu()
+    p = checks.matrix("probabilities", probabilities, unit="C").cpu().double()
     y = checks.labels("labels", labels, p.shape[0], p.shape[1]).cpu()
     total = p.sum(dim=1)
     if bool((p < 0).any()) or bool((p > 1 + 1e-2).any()) or bool(((total - 1).abs() > 1e-2).any()):

@@ -343,7 +343,7 @@ def _finite(name: str, values: Any) -> Vector:
     x = checks.finite(name, checks.tensor(name, values))
     if x.ndim == 0 or x.shape[0] == 0:
         raise InputError(f"{name} has shape {tuple(x.shape)}, expected at least one row.\nPass one value a unit.")
-    array: Vector = x.double().cpu().numpy()
+    array: Vector = x.cpu().double().numpy()
     return array
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -17,8 +18,9 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError, NotFittedError
 from ..outputs import Outputs
+from ..precision import working_dtype
 from . import artifact
-from .rows import Directions, canonical_order, direction, marks, working_dtype
+from .rows import Directions, canonical_order, direction, marks
 
 CACHE = 2**19  # bytes of float64; three to four times as fast there as in blocks of the whole budget
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -130,6 +132,7 @@ class Scorer(ABC):
         self.calibration: Calibration | None = None
         self._columns = 0
         self._marks: list[int] = []
+        self._moved: tuple[torch.device, torch.dtype, dict[str, Tensor]] | None = None
         self._state: dict[str, Tensor] = {}
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -187,7 +190,7 @@ class Scorer(ABC):
         if self.layer == "unit":
             x = Directions(given) if self.by_block else self._layer(outputs)
         state = self._fit(x, outputs)
-        self._state, self._columns, self.calibration = state, int(x.shape[1]), None
+        self._state, self._moved, self._columns, self.calibration = state, None, int(x.shape[1]), None
         # The smallest hashes of all, whichever order the rows came in: of any part of these rows, the smallest too.
         own = marks(given, self.memory).unique(return_counts=True) if self.learns and self.sample else None
         self._marks = [] if own is None else own[0][own[1] == 1][: self.sample].tolist()
@@ -220,10 +223,7 @@ class Scorer(ABC):
         self._require_fit("score")
         x, placed = self._given(outputs, self._columns)
         dtype = working_dtype(x)
-        self._state = {
-            key: value.to(device=x.device, dtype=None if key in self.as_given else dtype)
-            for key, value in self._state.items()
-        }
+        scorer = self._beside(x.device, dtype)
         rows = max(1, self.memory // (8 * self._numbers_per_row(self._columns)))
         if self.in_cache and x.device.type == "cpu":
             rows = min(rows, max(1, CACHE // (8 * self._columns)))
@@ -235,13 +235,32 @@ class Scorer(ABC):
         wide = x.new_empty((-(-len(x) // blocks), x.shape[1]), dtype=dtype) if self.widens else None
         for block, into in zip(x.tensor_split(blocks), scores.tensor_split(blocks), strict=True):
             part = placed(block)
-            into.copy_(self._score(part if wide is None else wide[: len(part)].copy_(part)))
+            into.copy_(scorer._score(part if wide is None else wide[: len(part)].copy_(part)))
         if not bool(scores.sum().isfinite()) and (bad := int((~torch.isfinite(scores)).sum())):
             raise InputError(
                 f"{self.name} gives NaN or infinity for {bad} of {len(scores)} rows, expected finite scores.\n"
                 + self.advice
             )
         return scores
+
+    def _beside(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """A scorer whose fitted tensors lie where the rows do: this one, or a copy that `score` throws away.
+
+        What was fitted stays as it is, or one score on a device without float64 would be saved as the scorer. The last
+        tensors that were moved are kept, as mostly the same device comes again.
+        """
+        kept = self._moved
+        if kept is None or kept[:2] != (device, dtype):
+            moved = {
+                key: value.to(device=device, dtype=None if key in self.as_given else dtype)
+                for key, value in self._state.items()
+            }
+            if all(value is self._state[key] for key, value in moved.items()):
+                return self
+            kept = self._moved = device, dtype, moved
+        scorer = copy.copy(self)
+        scorer._state = kept[2]
+        return scorer
 
     def calibrate(self, outputs: Outputs, id_tpr: float = 0.95, confidence: float = 0.95) -> Self:
         """Keep the largest threshold that accepts the share `id_tpr` of held-out ID rows, and return self.
@@ -307,7 +326,8 @@ class Scorer(ABC):
 
     def restore(self, header: dict[str, Any], state: dict[str, Tensor]) -> Self:
         """Take over what `save` wrote; `scorers.load` is the door to it."""
-        self._state, self._columns, self._marks = state, header["columns"], header.get("marks", [])
+        self._state, self._moved, self._marks = state, None, header.get("marks", [])
+        self._columns = header["columns"]
         self.fit_scores = FitScores(**header["fit_scores"]) if header.get("fit_scores") else None
         self.calibration = None if header["calibration"] is None else Calibration(**header["calibration"])
         return self

@@ -12,13 +12,14 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
+from ..precision import working_dtype
 from .base import Scorer
 from .covariance import facts
 from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
 from .neighbours import check_rows
 from .norms import negative_aware_norm
 from .quantiles import quantile
-from .rows import Directions, collected, direction, working_dtype
+from .rows import Directions, collected, direction
 from .ssd import SSD, fit_ssd, squared_ssd
 
 FLOOR = 1e-12  # of the training rows' mean NAN: what a row without an active unit is divided by

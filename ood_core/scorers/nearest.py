@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..outputs import NORM_EPS
+from ..precision import working_dtype
 from . import coarse
-from .rows import at, collected, working_dtype
+from .rows import at, collected
 
 AS_GIVEN = ("bank", "lengths")  # what `prepare` leaves in the rows' own precision
 SPARE = 14  # candidates above k: room between the k-th distance and the best row that was not a candidate

@@ -12,11 +12,12 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
+from ..precision import working_dtype
 from .base import Scorer, without_autocast
 from .logits import require_logits
 from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
 from .products import largest_products, prepare_products
-from .rows import canonical_order, working_dtype
+from .rows import canonical_order
 
 SAME = 1e-6  # of a row's length: normalising one row alone or among others may differ in float32's last digit
 

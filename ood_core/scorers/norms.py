@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..outputs import Outputs
+from ..precision import working_dtype
 from .base import CACHE, Scorer
 from .logits import FEW
-from .rows import blocks, collected, rounding, working_dtype
+from .rows import blocks, collected, rounding
 
 SPREAD = 1e-6  # of the largest score: a smaller range of all scores is rounding
 
