@@ -24,7 +24,11 @@ from .rows import Directions, canonical_order, direction, marks
 
 CACHE = 2**19  # bytes of float64; three to four times as fast there as in blocks of the whole budget
 Method = TypeVar("Method", bound=Callable[..., Any])
+# How rows and files record a switch. They did so before `make` took True and False, and keys of rows stay as they are.
+_RECORDED = {True: "yes", False: "no"}
+_SWITCHES = {recorded: value for value, recorded in _RECORDED.items()}
 _KINDS: dict[type, tuple[Any, str]] = {
+    bool: (bool, "a truth value"),
     float: (Real, "a finite number"),
     int: (Integral, "a whole number"),
     str: (str, "a name"),
@@ -147,7 +151,9 @@ class Scorer(ABC):
         """One type a parameter, so that 2 and 2.0 are one scorer with one name in the rows."""
         kind = type(default)
         accepted, called = _KINDS[kind]
-        fits = isinstance(value, accepted) and not isinstance(value, bool)
+        if kind is bool and isinstance(value, str):
+            value = _SWITCHES.get(value, value)
+        fits = isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
         if not fits or (kind is float and not math.isfinite(value)):
             raise InputError(
                 f"{self.name} got {key}={value!r} ({type(value).__name__}), expected {called} such as {default!r}.\n"
@@ -170,8 +176,11 @@ class Scorer(ABC):
 
     @property
     def params(self) -> dict[str, Any]:
-        """Parameters that differ from their defaults, without `layer`: that is a column of its own in the rows."""
-        defaults = self.parameters()
+        """Parameters that differ from their defaults, as rows record them, without `layer`, a column of its own there.
+
+        True is "yes" and False "no"; infinity is "inf". `make` takes these as well.
+        """
+        defaults = {key: _recorded(value) for key, value in self.parameters().items()}
         return {key: value for key, value in self._values().items() if key != "layer" and value != defaults[key]}
 
     @without_autocast
@@ -349,9 +358,8 @@ class Scorer(ABC):
         }
 
     def _values(self) -> dict[str, Any]:
-        """All parameters as JSON can hold them: infinity, which it cannot, by name."""
-        values = {key: getattr(self, key) for key in self.parameters()}
-        return {key: "inf" if value == math.inf else value for key, value in values.items()}
+        """All parameters as rows and files record them: infinity, which JSON cannot hold, and switches by name."""
+        return {key: _recorded(getattr(self, key)) for key in self.parameters()}
 
     def _header(self) -> dict[str, Any]:
         return {
@@ -407,6 +415,12 @@ class Scorer(ABC):
 
     def _facts(self) -> dict[str, Any]:
         return {}
+
+
+def _recorded(value: Any) -> Any:
+    if isinstance(value, bool):
+        return _RECORDED[value]
+    return "inf" if value == math.inf else value
 
 
 def _default(parameter: Field[Any]) -> Any:

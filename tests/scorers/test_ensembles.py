@@ -184,10 +184,10 @@ def test_a_row_that_finds_itself_gives_no_unit_to_measure_in(name, settings):
     # Column by column in memory, lengths are summed in another order: a row is 6e-8 from itself.
     columns = Outputs(train[1].features.float().T.contiguous().T)
     scorer = scorers.make(name, **settings).fit(columns)
-    with pytest.raises(InputError, match=r"member 0 gives its training rows one score[\s\S]*exclude_self='yes'"):
+    with pytest.raises(InputError, match=r"member 0 gives its training rows one score[\s\S]*exclude_self=True"):
         scorers.ensemble([scorer]).score(test[1:])
     if name == "knn":
-        other = scorers.make("knn", exclude_self="yes", **settings).fit(columns)
+        other = scorers.make("knn", exclude_self=True, **settings).fit(columns)
         assert scorers.ensemble([other]).score([columns]).abs().max() < 100
 
 
