@@ -20,6 +20,7 @@ from ..checks import InputError, NotFittedError
 from ..outputs import Outputs
 from ..precision import working_dtype
 from . import artifact
+from .calibration import Calibration, threshold
 from .rows import Directions, canonical_order, direction, marks
 
 CACHE = 2**19  # bytes of float64; three to four times as fast there as in blocks of the whole budget
@@ -52,30 +53,6 @@ def without_autocast(method: Method) -> Method:
             return method(self, outputs)
 
     return cast(Method, exact)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A threshold and what it promises: accept a row if its score is at least `threshold`.
-
-    Attributes:
-        threshold: the largest t with share(ID >= t) >= `id_tpr` on the held-out ID scores.
-        id_tpr: the share of ID that was asked for, a fraction.
-        rate: the share of the held-out ID rows that the threshold accepts, a fraction.
-        low, high: interval of the share of *new* ID rows that it accepts, fractions. With the k-th largest of n
-            independent scores as threshold, that share follows Beta(k, n - k + 1) for a continuous score, whatever its
-            distribution; with ties it can only be larger.
-        confidence: of that interval, a fraction.
-        n: held-out ID rows.
-    """
-
-    threshold: float
-    id_tpr: float
-    rate: float
-    low: float
-    high: float
-    confidence: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -281,22 +258,14 @@ class Scorer(ABC):
         Raises:
             InputError: no such fraction, most rows are those of `fit` (of a scorer that learns from them), or what
                 `score` raises.
-        Source: order statistics, e.g. Wilks 1941 (tolerance limits).
+        Source: `threshold`, which takes scores that are there already.
         """
-        from scipy.stats import beta
-
-        id_tpr = checks.share("id_tpr", id_tpr)
-        confidence = checks.share("confidence", confidence, below=True)
-        scores = self.score(outputs).cpu().sort(descending=True).values
+        self._require_fit("calibrate")
+        # What costs little is looked at before the rows are scored.
+        checks.share("id_tpr", id_tpr)
+        checks.share("confidence", confidence, below=True)
         self._require_other_rows(outputs)
-        n = len(scores)
-        # k / n is compared as a division: n * id_tpr rounds up where the exact product is whole (100 * 0.07 > 7).
-        shares = torch.arange(1, n + 1, dtype=torch.float64) / n
-        k = int(torch.searchsorted(shares, id_tpr)) + 1
-        threshold = float(scores[k - 1])
-        low, high = beta.ppf([(1 - confidence) / 2, (1 + confidence) / 2], k, n - k + 1)
-        rate = int((scores >= threshold).sum()) / n
-        self.calibration = Calibration(threshold, id_tpr, rate, float(low), float(high), confidence, n)
+        self.calibration = threshold(self.score(outputs), id_tpr, confidence)
         return self
 
     def _require_other_rows(self, outputs: Outputs) -> None:

@@ -97,6 +97,7 @@ class Ensemble(Scorer):
         return super().predict(outputs)  # type: ignore[arg-type]
 
     def _require_other_rows(self, outputs: Sequence[Outputs]) -> None:  # type: ignore[override]
+        self._check(outputs)
         for member, part in zip(self.members, outputs, strict=True):
             member._require_other_rows(part)
 
