@@ -50,6 +50,11 @@ def share(name: str, value: Any, below: bool = False) -> float:
     return float(value)
 
 
+def outline(value: Any) -> str:
+    """Shape and type of a tensor or an array, as (N, D) float32: what a short repr says of it."""
+    return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+
+
 def tensor(name: str, value: Any) -> Tensor:
     """Bring numpy arrays, sequences and tensors to one form, on the device they are on."""
     if isinstance(value, Tensor):
