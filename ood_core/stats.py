@@ -19,15 +19,18 @@ from .checks import InputError
 
 __all__ = [
     "Contrast",
+    "Correlation",
     "Interval",
     "Spread",
     "bootstrap",
     "delong",
     "delong_paired",
     "holm",
+    "p_of_mean",
     "paired",
     "pitman_morgan",
     "spearman",
+    "spearman_interval",
     "t_interval",
 ]
 
@@ -42,7 +45,7 @@ class Interval:
         mean: the estimate. low, high: limits, in the same units.
         n: how many values it rests on (for `delong` ID and OOD rows together).
         sd: standard deviation of the values (`t_interval`, `paired`); standard error of the estimate (`delong`,
-            `bootstrap`).
+            `bootstrap`, `spearman_interval`).
     """
 
     mean: float
@@ -57,6 +60,13 @@ class Contrast(Interval):
     """An `Interval` of a difference, with the two-sided p value of no difference."""
 
     p: float
+
+
+@dataclass(frozen=True)
+class Correlation(Contrast):
+    """A `Contrast` of a rank correlation, and how many resamples were left out as they had none."""
+
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,30 @@ def t_interval(values: Any, confidence: float = 0.95) -> Interval:
     sd = statistics.stdev(x.tolist())
     half = float(t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, sd)
+
+
+def p_of_mean(found: Interval, value: float = 0.0) -> float:
+    """Two-sided p of the t test that a mean is `value`, from what `t_interval` or `paired` says of it.
+
+    p = 2 P(T > |mean - value| / (sd / sqrt(n))),  T by the t distribution with n - 1
+
+    Args:
+        found: of `t_interval` or `paired`, at any confidence.
+        value: in the units of the mean.
+    Returns:
+        a fraction; 1 for one value, which says nothing about spread. Equal values have no spread to doubt them: p = 0
+        unless they are `value` itself.
+    Example:
+        >>> from ood_core import stats
+        >>> round(stats.p_of_mean(stats.t_interval([0.90, 0.92, 0.94]), 0.89), 4)
+        0.1217
+    """
+    from scipy.stats import t
+
+    away = abs(found.mean - value)
+    if found.n == 1 or away == 0:
+        return 1.0
+    return 0.0 if found.sd == 0 else float(2 * t.sf(away / (found.sd / math.sqrt(found.n)), found.n - 1))
 
 
 def paired(a: Any, b: Any, confidence: float = 0.95) -> Interval:
@@ -160,8 +194,46 @@ def spearman(a: Any, b: Any) -> float:
         >>> round(stats.spearman([1, 2, 3, 4], [1, 3, 2, 4]), 4)
         0.8
     """
-    from scipy.stats import spearmanr
+    x, y = _ranked_pairs(a, b)
+    return float(_rank_correlations(x[None], y[None])[0])
 
+
+def spearman_interval(a: Any, b: Any, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Correlation:
+    """`spearman` with a percentile bootstrap by rows: its interval, and a two-sided p of no correlation.
+
+    p = min(1, 2 (1 + min(#(rho* <= 0), #(rho* >= 0))) / (1 + R)) over the R resamples that have a correlation rho*
+
+    Resamples in which a or b is constant have none and are left out, where `bootstrap` would refuse them.
+
+    Args:
+        a, b: (n,), n >= 2, row i of one belongs to row i of the other.
+        confidence: fraction in (0, 1).
+        resamples: at least 100.
+        seed: of the draws.
+    Returns:
+        `Correlation`, n pairs.
+    Raises:
+        InputError: also where a or b is constant.
+    Source: Efron 1979.
+    Example:
+        >>> from ood_core import stats
+        >>> found = stats.spearman_interval([1, 2, 3, 4, 5, 6], [1, 3, 2, 4, 6, 5])
+        >>> round(found.mean, 4), found.low > 0, found.p < 0.05
+        (0.8857, True, True)
+    """
+    x, y = _ranked_pairs(a, b)
+    level, n = _confidence(confidence), len(x)
+    _enough(resamples)
+    rows = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    drawn = _rank_correlations(x[rows], y[rows])
+    kept = drawn[~np.isnan(drawn)]
+    low, high = _limits(kept, level)
+    p = min(1.0, 2 * (1 + min(int((kept <= 0).sum()), int((kept >= 0).sum()))) / (1 + len(kept)))
+    rho = float(_rank_correlations(x[None], y[None])[0])
+    return Correlation(rho, low, high, n, float(kept.std(ddof=1)), p, len(drawn) - len(kept))
+
+
+def _ranked_pairs(a: Any, b: Any) -> tuple[Vector, Vector]:
     x, y = _pairs(a, b, 2)
     for name, values in (("a", x), ("b", y)):
         if np.all(values == values[0]):
@@ -169,7 +241,18 @@ def spearman(a: Any, b: Any) -> float:
                 f"{name} is constant, expected values that differ: it has no ranks to correlate.\n"
                 "Look at how it was made."
             )
-    return float(spearmanr(x, y).statistic)
+    return x, y
+
+
+def _rank_correlations(a: Vector, b: Vector) -> Vector:
+    """Rank correlation of each pair of rows, (m, n) and (m, n) -> (m,); NaN where a row is constant."""
+    from scipy.stats import rankdata
+
+    x, y = (rankdata(values, axis=1) for values in (a, b))
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    size = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    rho: Vector = np.divide((x * y).sum(axis=1), size, out=np.full(len(x), np.nan), where=size > 0)
+    return np.clip(rho, -1, 1, out=rho)
 
 
 def holm(p_values: Any) -> list[float]:
@@ -321,8 +404,7 @@ def bootstrap(
     sizes = [len(array) for array in arrays]
     if together and len(set(sizes)) > 1:
         raise InputError(f"samples have {sizes} rows, expected as many in each.\nAlign them, or set together=False.")
-    if resamples < 100:
-        raise InputError(f"resamples is {resamples}, expected at least 100.\nA few thousand are usual.")
+    _enough(resamples)
     level, rng = _confidence(confidence), np.random.default_rng(seed)
     drawn = np.empty(resamples)
     for r in range(resamples):
@@ -334,9 +416,20 @@ def bootstrap(
             f"the statistic is not finite for {int((~np.isfinite(drawn)).sum())} of {resamples} resamples, expected a "
             "number for each.\nUse more rows, or a statistic that is defined for repeated ones."
         )
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    low, high = _limits(drawn, level)
     n = sizes[0] if together else sum(sizes)
-    return Interval(float(statistic(*arrays)), float(low), float(high), n, float(drawn.std(ddof=1)))
+    return Interval(float(statistic(*arrays)), low, high, n, float(drawn.std(ddof=1)))
+
+
+def _limits(drawn: Vector, level: float) -> tuple[float, float]:
+    """Percentiles of a statistic's resamples."""
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _enough(resamples: int) -> None:
+    if resamples < 100:
+        raise InputError(f"resamples is {resamples}, expected at least 100.\nA few thousand are usual.")
 
 
 def _finite(name: str, values: Any) -> Vector:

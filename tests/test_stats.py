@@ -50,6 +50,19 @@ def test_the_interval_covers_as_often_as_it_says():
     assert hits / 1500 == pytest.approx(0.95, abs=0.02)
 
 
+@given(st.lists(numbers, min_size=2, max_size=20, unique=True), numbers)
+def test_p_of_a_mean_agrees_with_scipy(values, at):
+    wanted = scipy.stats.ttest_1samp(values, at).pvalue
+    assert stats.p_of_mean(stats.t_interval(values), at) == pytest.approx(wanted, rel=1e-6, abs=1e-12)
+
+
+def test_p_of_a_mean_where_there_is_no_spread_or_none_is_known():
+    assert stats.p_of_mean(stats.t_interval([0.7]), 0.1) == 1
+    equal = stats.t_interval([0.5, 0.5, 0.5])
+    assert (stats.p_of_mean(equal, 0.5), stats.p_of_mean(equal)) == (1, 0)
+    assert stats.p_of_mean(stats.paired([1.0, 2.0], [1.0, 2.0])) == 1
+
+
 def test_paired_is_the_interval_of_differences():
     a, b = np.array([0.9, 0.8, 0.95]), np.array([0.7, 0.75, 0.7])
     assert stats.paired(a, b) == stats.t_interval(a - b)
@@ -119,6 +132,32 @@ def test_spearman():
     assert stats.spearman(torch.tensor(a), b) == pytest.approx(np.corrcoef(*ranks)[0, 1])
     with pytest.raises(InputError, match="b is constant"):
         stats.spearman([1.0, 2.0], [3.0, 3.0])
+
+
+def test_the_interval_of_a_rank_correlation_is_its_bootstrap():
+    rng = np.random.default_rng(0)
+    a, noise = rng.normal(size=(2, 12))
+    b = a + noise
+    found = stats.spearman_interval(a, b, 0.9, 500, seed=3)
+    wanted = stats.bootstrap(stats.spearman, a, b, together=True, confidence=0.9, resamples=500, seed=3)
+    assert found.mean == wanted.mean == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
+    assert (found.low, found.high, found.sd) == pytest.approx((wanted.low, wanted.high, wanted.sd))
+    assert (found.n, found.lost) == (12, 0)
+    turned = stats.spearman_interval(a, -b, 0.9, 500, seed=3)
+    assert (turned.mean, turned.low, turned.high) == pytest.approx((-found.mean, -found.high, -found.low))
+    assert turned.p == found.p
+
+
+def test_resamples_without_a_rank_correlation_are_left_out_and_counted():
+    found = stats.spearman_interval([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], resamples=2000)
+    assert found.lost == pytest.approx(2000 / 9, rel=0.2)  # three equal draws of three
+    assert (found.mean, found.low, found.high) == (1, 1, 1)
+    assert found.p == pytest.approx(2 / (2001 - found.lost))
+    assert stats.spearman_interval([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 3.0]).p > 0.05
+    with pytest.raises(InputError, match="a is constant"):
+        stats.spearman_interval([1.0, 1.0], [1.0, 2.0])
+    with pytest.raises(InputError, match="resamples is 10"):
+        stats.spearman_interval([1.0, 2.0], [1.0, 2.0], resamples=10)
 
 
 def test_holm_by_hand():
