@@ -287,8 +287,7 @@ def ece(probabilities: Any, labels: Any, bins: int = 15) -> float:
             f"{float(total.min()):.4g}..{float(total.max()):.4g}, expected 0..1 with sums of 1.\n"
             "Pass logits.softmax(dim=1)."
         )
-    if isinstance(bins, bool) or not isinstance(bins, int | np.integer) or bins < 1:
-        raise InputError(f"bins is {bins!r}, expected a whole number of at least 1.\nThe usual number is 15.")
+    bins = checks.whole("bins", bins, 1, "The usual number is 15.")
     confidence, predicted = p.max(dim=1)
     gap = (predicted == y).double() - confidence
     inner = torch.arange(1, bins, dtype=torch.float64) / bins

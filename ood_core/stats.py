@@ -36,6 +36,8 @@ __all__ = [
 
 Vector = NDArray[np.float64]
 
+_ROUNDING = 1e-12  # of placements, which lie whole numbers of halves of 1 / N or 1 / M apart
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -100,7 +102,7 @@ def t_interval(values: Any, confidence: float = 0.95) -> Interval:
     from scipy.stats import t
 
     x = _vector("values", values)
-    level, n = _confidence(confidence), len(x)
+    level, n = checks.share("confidence", confidence, below=True), len(x)
     # Exact rational arithmetic: the mean of equal values is that value and their sd is 0, not 1e-17.
     mean = statistics.mean(x.tolist())
     if n == 1:
@@ -222,9 +224,9 @@ def spearman_interval(a: Any, b: Any, confidence: float = 0.95, resamples: int =
         (0.8857, True, True)
     """
     x, y = _ranked_pairs(a, b)
-    level, n = _confidence(confidence), len(x)
-    _enough(resamples)
-    rows = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    level, n = checks.share("confidence", confidence, below=True), len(x)
+    count, rng = _draws(resamples, seed)
+    rows = rng.integers(n, size=(count, n))
     drawn = _rank_correlations(x[rows], y[rows])
     kept = drawn[~np.isnan(drawn)]
     low, high = _limits(kept, level)
@@ -289,13 +291,17 @@ def delong(id_scores: Any, ood_scores: Any, confidence: float = 0.95) -> Interva
 
     It speaks of other images under the same network and says nothing about other seeds.
 
+    Where all pairs are alike (sets that do not overlap, or one score for all rows) the formula has no spread, which is
+    no certainty. The limits are then those of Clopper and Pearson for min(N, M) independent pairs, all of them alike:
+    [u AUROC, u AUROC + 1 - u],  u = ((1 - confidence) / 2)^(1 / min(N, M))
+
     Args:
         id_scores: (N,). ood_scores: (M,).
         confidence: fraction in (0, 1).
     Returns:
-        `Interval`. With one row on a side the spread is unknown: [0, 1], sd = inf. Sets that do not overlap give
-        sd = 0 and no width, a known limit of the method.
-    Source: DeLong et al. 1988; midranks as in Sun and Xu 2014.
+        `Interval`. With one row on a side nothing is known of the spread: [0, 1], sd = inf. Where all pairs are alike
+        sd = inf as well.
+    Source: DeLong et al. 1988; midranks as in Sun and Xu 2014; Clopper and Pearson 1934.
     Example:
         >>> from ood_core import stats
         >>> found = stats.delong([0.9, 0.8, 0.4, 0.7], [0.5, 0.1, 0.3])
@@ -305,12 +311,15 @@ def delong(id_scores: Any, ood_scores: Any, confidence: float = 0.95) -> Interva
     from scipy.stats import norm
 
     x, y = _vector("id_scores", id_scores), _vector("ood_scores", ood_scores)
-    z, n, m = float(norm.ppf((1 + _confidence(confidence)) / 2)), len(x), len(y)
+    level, n, m = checks.share("confidence", confidence, below=True), len(x), len(y)
     above, below = _placements(x, y)
     area = float(above.mean())
     if n == 1 or m == 1:
         return Interval(area, 0.0, 1.0, n + m, math.inf)
-    sd = math.sqrt(above.var(ddof=1) / n + below.var(ddof=1) / m)
+    if _alike(above, below):
+        share = _share_alike(n, m, level)
+        return Interval(area, share * area, share * area + 1 - share, n + m, math.inf)
+    z, sd = float(norm.ppf((1 + level) / 2)), math.sqrt(above.var(ddof=1) / n + below.var(ddof=1) / m)
     return Interval(area, max(0.0, area - z * sd), min(1.0, area + z * sd), n + m, sd)
 
 
@@ -323,15 +332,21 @@ def delong_paired(id_a: Any, ood_a: Any, id_b: Any, ood_b: Any, confidence: floa
     What both scores find hard cancels out, so that the interval is narrower than two of `delong` suggest. Like that
     one it speaks of other images under the same network; two networks differ by their seeds as well (`paired`).
 
+    Where all pairs are alike for a and for b, there is no spread but no certainty either. With the difference d and
+    u as in `delong` the limits are then u d -+ (1 - u), cut, and p = min(1, 2 (1 + |d|)^-min(N, M)): differences of
+    single pairs lie in [-1, 1], and of mean 0 they are d at most 1 / (1 + |d|) of the time.
+
     Args:
         id_a, id_b: (N,), row i of both is the same ID image. ood_a, ood_b: (M,), the same for OOD images.
         confidence: fraction in (0, 1).
     Returns:
-        `Contrast`, n = N + M. With one row on a side the spread is unknown: [-1, 1], sd = inf, p = 1. Scores that
-        rank all pairs alike give sd = 0, no width and p = 1; a difference without spread has p = 0.
+        `Contrast`, n = N + M. With one row on a side the spread is unknown: [-1, 1], sd = inf, p = 1; so it is for any
+        other difference without spread. Where all pairs are alike for a and for b, sd = inf. Scores that rank the rows
+        alike, one a function of the other, give sd = 0, no width and p = 1.
     Raises:
         InputError: other numbers of rows for a and b, NaN, infinity.
-    Source: DeLong, DeLong and Clarke-Pearson 1988, their covariance of two areas; midranks as in Sun and Xu 2014.
+    Source: DeLong, DeLong and Clarke-Pearson 1988, their covariance of two areas; midranks as in Sun and Xu 2014;
+        Clopper and Pearson 1934.
     Example:
         >>> from ood_core import stats
         >>> a = [0.9, 0.8, 0.7, 0.4], [0.1, 0.3, 0.5]
@@ -343,7 +358,7 @@ def delong_paired(id_a: Any, ood_a: Any, id_b: Any, ood_b: Any, confidence: floa
 
     named = (("id_a", id_a), ("ood_a", ood_a), ("id_b", id_b), ("ood_b", ood_b))
     xa, ya, xb, yb = (_vector(name, values) for name, values in named)
-    n, m, z = len(xa), len(ya), float(norm.ppf((1 + _confidence(confidence)) / 2))
+    n, m, level = len(xa), len(ya), checks.share("confidence", confidence, below=True)
     if (len(xb), len(yb)) != (n, m):
         raise InputError(
             f"a has {n} ID and {m} OOD scores, b {len(xb)} and {len(yb)}, expected the same images.\n"
@@ -352,12 +367,30 @@ def delong_paired(id_a: Any, ood_a: Any, id_b: Any, ood_b: Any, confidence: floa
     (above_a, below_a), (above_b, below_b) = _placements(xa, ya), _placements(xb, yb)
     above, below = above_a - above_b, below_a - below_b
     difference = float(above.mean())
-    if n == 1 or m == 1:
-        return Contrast(difference, -1.0, 1.0, n + m, math.inf, 1.0)
-    sd = math.sqrt(above.var(ddof=1) / n + below.var(ddof=1) / m)
-    steps = abs(difference) / sd if sd > 0 else math.inf if difference else 0.0
-    p = 2 * float(norm.sf(steps))
-    return Contrast(difference, max(-1.0, difference - z * sd), min(1.0, difference + z * sd), n + m, sd, p)
+    low, high, sd, p = -1.0, 1.0, math.inf, 1.0  # nothing known of the spread
+    if n > 1 and m > 1:
+        if _alike(above_a, below_a) and _alike(above_b, below_b):
+            share = _share_alike(n, m, level)
+            low, high = share * difference - (1 - share), share * difference + (1 - share)
+            p = min(1.0, 2 * (1 + abs(difference)) ** -min(n, m))
+        elif not _alike(above, below):
+            sd = math.sqrt(above.var(ddof=1) / n + below.var(ddof=1) / m)
+            reach = float(norm.ppf((1 + level) / 2)) * sd
+            low, high = difference - reach, difference + reach
+            p = 2 * float(norm.sf(abs(difference) / sd))
+        elif abs(difference) <= _ROUNDING:
+            low, high, sd = difference, difference, 0.0
+    return Contrast(difference, max(-1.0, low), min(1.0, high), n + m, sd, p)
+
+
+def _alike(above: Vector, below: Vector) -> bool:
+    """Whether placements do not vary; those of one score do not where, and only where, all its pairs are alike."""
+    return bool(max(np.ptp(above), np.ptp(below)) <= _ROUNDING)
+
+
+def _share_alike(n: int, m: int, level: float) -> float:
+    """The least share of pairs that can be as all min(n, m) independent ones were, by Clopper and Pearson."""
+    return float(((1 - level) / 2) ** (1 / min(n, m)))
 
 
 def _placements(x: Vector, y: Vector) -> tuple[Vector, Vector]:
@@ -404,16 +437,15 @@ def bootstrap(
     sizes = [len(array) for array in arrays]
     if together and len(set(sizes)) > 1:
         raise InputError(f"samples have {sizes} rows, expected as many in each.\nAlign them, or set together=False.")
-    _enough(resamples)
-    level, rng = _confidence(confidence), np.random.default_rng(seed)
-    drawn = np.empty(resamples)
-    for r in range(resamples):
+    level, (count, rng) = checks.share("confidence", confidence, below=True), _draws(resamples, seed)
+    drawn = np.empty(count)
+    for r in range(count):
         rows = [rng.integers(size, size=size) for size in (sizes[:1] if together else sizes)]
         picked = rows * len(arrays) if together else rows
         drawn[r] = statistic(*(array[index] for array, index in zip(arrays, picked, strict=True)))
     if not np.isfinite(drawn).all():
         raise InputError(
-            f"the statistic is not finite for {int((~np.isfinite(drawn)).sum())} of {resamples} resamples, expected a "
+            f"the statistic is not finite for {int((~np.isfinite(drawn)).sum())} of {count} resamples, expected a "
             "number for each.\nUse more rows, or a statistic that is defined for repeated ones."
         )
     low, high = _limits(drawn, level)
@@ -427,9 +459,9 @@ def _limits(drawn: Vector, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _enough(resamples: int) -> None:
-    if resamples < 100:
-        raise InputError(f"resamples is {resamples}, expected at least 100.\nA few thousand are usual.")
+def _draws(resamples: Any, seed: Any) -> tuple[int, np.random.Generator]:
+    count = checks.whole("resamples", resamples, 100, "A few thousand are usual.")
+    return count, np.random.default_rng(checks.whole("seed", seed, 0, "Pass 0 or more."))
 
 
 def _finite(name: str, values: Any) -> Vector:
@@ -451,9 +483,3 @@ def _pairs(a: Any, b: Any, least: int) -> tuple[Vector, Vector]:
     if len(x) < least:
         raise InputError(f"a and b hold {len(x)} pairs, expected at least {least}.\nRun more seeds.")
     return x, y
-
-
-def _confidence(value: float) -> float:
-    if not 0 < value < 1:
-        raise InputError(f"confidence is {value!r}, expected a fraction between 0 and 1.\nFor 95 % pass 0.95.")
-    return value

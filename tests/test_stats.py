@@ -191,9 +191,15 @@ def test_delong_agrees_with_all_pairs(inside, outside):
     area, sd = delong_by_definition(inside, outside)
     assert got.mean == pytest.approx(area)
     assert got.mean == pytest.approx(metrics.auroc(inside, outside))
-    assert got.sd == pytest.approx(sd, abs=1e-9)
-    assert (got.low, got.high) == pytest.approx((max(0, area - 1.959964 * sd), min(1, area + 1.959964 * sd)), abs=1e-6)
     assert got.n == len(inside) + len(outside)
+    assert 0 <= got.low < got.high <= 1
+    if sd > 1e-9:
+        low, high = area - 1.959964 * sd, area + 1.959964 * sd
+        assert got.sd == pytest.approx(sd, abs=1e-9)
+        assert (got.low, got.high) == pytest.approx((max(0, low), min(1, high)), abs=1e-6)
+    else:
+        assert area in (0, 0.5, 1), "all pairs alike"
+        assert got.sd == math.inf
 
 
 def test_delong_covers_the_true_area():
@@ -224,11 +230,13 @@ def test_paired_delong_agrees_with_the_covariance_of_all_pairs(n, m, seed):
     difference, sd = delong_by_covariance(a, b)
     assert got.mean == pytest.approx(difference, abs=1e-12)
     assert got.mean == pytest.approx(metrics.auroc(*a) - metrics.auroc(*b), abs=1e-12)
-    assert got.sd == pytest.approx(sd, abs=1e-8)
-    low, high = difference - 1.959964 * sd, difference + 1.959964 * sd
-    assert (got.low, got.high) == pytest.approx((max(-1, low), min(1, high)), abs=1e-6)
     if sd > 1e-6:
+        low, high = difference - 1.959964 * sd, difference + 1.959964 * sd
+        assert got.sd == pytest.approx(sd, abs=1e-8)
+        assert (got.low, got.high) == pytest.approx((max(-1, low), min(1, high)), abs=1e-6)
         assert got.p == pytest.approx(2 * scipy.stats.norm.sf(abs(difference) / sd), rel=1e-4)
+    else:
+        assert got.p > 0, "no spread is no certainty"
     turned = stats.delong_paired(*b, *a)
     assert (turned.mean, turned.sd, turned.p) == (-got.mean, got.sd, got.p)
 
@@ -259,8 +267,9 @@ def test_paired_delong_where_nothing_differs_or_little_is_known():
     a = [0.9, 0.5, 0.7], [0.1, 0.6]
     same = stats.delong_paired(*a, *(np.exp(part) for part in a))
     assert (same.mean, same.low, same.high, same.sd, same.p) == (0, 0, 0, 0, 1)
-    apart = stats.delong_paired([1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [1.0, 1.0])
-    assert (apart.mean, apart.sd, apart.p) == (1, 0, 0)
+    # Each image is 1/2 better by a on average over the others, of pairs that are 1 better or not at all.
+    even = stats.delong_paired([2.0, 4.0], [1.0, 3.0], [1.0, 3.0], [2.0, 4.0])
+    assert (even.mean, even.low, even.high, even.sd, even.p) == (0.5, -1, 1, math.inf, 1)
     one = stats.delong_paired([1.0], [0.0, 2.0], [3.0], [0.0, 2.0])
     assert (one.mean, one.low, one.high, one.sd, one.p) == (-0.5, -1, 1, math.inf, 1)
     with pytest.raises(InputError, match="a has 3 ID and 2 OOD scores, b 3 and 1, expected the same images"):
@@ -270,6 +279,28 @@ def test_paired_delong_where_nothing_differs_or_little_is_known():
 def test_delong_with_one_row_knows_nothing():
     got = stats.delong([1.0], [0.0, 2.0])
     assert (got.mean, got.low, got.high, got.sd) == (0.5, 0, 1, math.inf)
+
+
+@pytest.mark.parametrize("n", [2, 10, 5000])
+def test_where_all_pairs_are_alike_there_is_no_certainty(n):
+    """As many independent pairs as there are rows on a side, all of them right: the exact limit of a binomial."""
+    high, low, same = np.arange(n) + 9.0 * n, np.arange(n + 3.0), np.zeros(n)
+    exact = scipy.stats.binomtest(n, n).proportion_ci(0.95).low
+    won, lost = stats.delong(high, low), stats.delong(-high, -low)
+    assert (won.mean, won.low, won.high, won.sd) == (1, pytest.approx(exact), 1, math.inf)
+    assert (lost.mean, lost.low, lost.high) == (0, 0, pytest.approx(1 - exact))
+    constant = stats.delong(same, np.zeros(n + 3))
+    assert (constant.mean, constant.low, constant.high) == (0.5, pytest.approx(exact / 2), pytest.approx(1 - exact / 2))
+    other = stats.delong_paired(high, low, -high, -low)
+    assert (other.mean, other.high, other.sd) == (1, 1, math.inf)
+    assert other.low == pytest.approx(2 * exact - 1)
+    assert other.p == pytest.approx(2 * 0.5**n)
+    half = stats.delong_paired(high, low, same, np.zeros(n + 3))
+    assert (half.mean, half.low) == (0.5, pytest.approx(1.5 * exact - 1))
+    assert half.p == pytest.approx(min(1, 2 * 1.5**-n))
+    assert all((found.p < 0.05) == (found.low > 0) for found in (other, half))
+    both = stats.delong_paired(high, low, 2 * high, low - 1)
+    assert (both.mean, both.p, both.high) == (0, 1, pytest.approx(1 - exact))
 
 
 def test_bootstrap_repeats_itself_and_agrees_with_theory():
@@ -310,6 +341,16 @@ def test_bootstrap_draws_rows_that_belong_together():
         (lambda: stats.t_interval([]), r"values has shape \(0,\)"),
         (lambda: stats.t_interval([1.0, np.nan]), "NaN"),
         (lambda: stats.t_interval([1.0, 2.0], confidence=95), "confidence is 95"),
+        (lambda: stats.t_interval([1.0, 2.0], confidence="x"), "confidence is 'x', expected a fraction"),
+        (lambda: stats.paired([1.0, 2.0], [1.0, 2.0], None), "confidence is None, expected a fraction"),
+        (lambda: stats.bootstrap(np.mean, [1.0, 2.0], seed=-1), "seed is -1, expected a whole number of at least 0"),
+        (lambda: stats.bootstrap(np.mean, [1.0, 2.0], seed=None), "seed is None, expected a whole number"),
+        (
+            lambda: stats.bootstrap(np.mean, [1.0, 2.0], resamples=200.0),
+            r"resamples is 200\.0, expected a whole number",
+        ),
+        (lambda: stats.bootstrap(np.mean, [1.0, 2.0], resamples=True), "resamples is True, expected a whole number"),
+        (lambda: stats.spearman_interval([1.0, 2.0], [1.0, 2.0], seed=1.5), r"seed is 1\.5, expected a whole number"),
         (lambda: stats.delong([1.0, 2.0], [1.0, 2.0], confidence=1.0), r"confidence is 1\.0"),
         (lambda: stats.paired([1.0, 2.0], [1.0]), "a has 2 values and b 1, expected pairs"),
         (lambda: stats.pitman_morgan([1.0, 2.0], [2.0, 1.0]), "hold 2 pairs, expected at least 3"),

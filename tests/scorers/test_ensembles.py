@@ -148,6 +148,9 @@ def test_refusals(tmp_path):
                 use(wrong)
     with pytest.raises(InputError, match=r"no members, expected scorers"):
         scorers.ensemble([])
+    for wrong in (3, None, scorers.make("msp")):
+        with pytest.raises(InputError, match=rf"ensemble got {type(wrong).__name__}, expected scorers of one model"):
+            scorers.ensemble(wrong)
     with pytest.raises(InputError, match=r"ensemble got str, expected scorers of one model each"):
         scorers.ensemble(["knn"])
     same = scorers.make("knn")
