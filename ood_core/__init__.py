@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["Outputs", "collapse", "extract", "geometry", "metrics", "scorers", "stats"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})  # with `extract`, which is no global before it is asked for
+
+
 def __getattr__(name: str) -> Any:
     if name == "extract":  # found when asked for: it brings in the networks, which scores and metrics do without
         from .features import extract

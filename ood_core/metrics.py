@@ -306,8 +306,6 @@ def _sets(ood_sets: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _values(name: str, scores: Any) -> Array:
     values = checks.vector(name, scores)
-    if values.is_complex():
-        raise InputError(f"{name} has dtype {values.dtype}, expected real numbers.\nPass one real score a row.")
     if values.dtype in (torch.float16, torch.bfloat16):
         values = values.float()  # exact; numpy has no bfloat16 and sorts float16 slowly
     return values.cpu().numpy()

@@ -23,7 +23,7 @@ from . import artifact
 from .calibration import Calibration, threshold
 from .rows import Directions, canonical_order, direction, marks
 
-CACHE = 2**19  # bytes of float64; three to four times as fast there as in blocks of the whole budget
+CACHE_BYTES = 2**19  # of float64; three to four times as fast there as in blocks of the whole budget
 Method = TypeVar("Method", bound=Callable[..., Any])
 # How rows and files record a switch. They did so before `make` took True and False, and keys of rows stay as they are.
 _RECORDED = {True: "yes", False: "no"}
@@ -212,7 +212,7 @@ class Scorer(ABC):
         scorer = self._beside(x.device, dtype)
         rows = max(1, self.memory // (8 * self._numbers_per_row(self._columns)))
         if self.in_cache and x.device.type == "cpu":
-            rows = min(rows, max(1, CACHE // (8 * self._columns)))
+            rows = min(rows, max(1, CACHE_BYTES // (8 * self._columns)))
         # One tensor for all scores and one for widened rows: small results between large blocks that come and go would
         # leave holes that no next block fits into, up to the size of all rows. The blocks are of one size: a few rows
         # in the last would read a whole bank for themselves.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .nearest import CACHE, RANGE, SPARE, lengths, rows_of, smallest_of
+from .nearest import CACHE_NUMBERS, RANGE, SPARE, lengths, rows_of, smallest_of
 from .rows import collected
 
 
@@ -79,7 +79,7 @@ def _floor(values: Tensor, columns: int) -> Tensor:
 def _exactly(x: Tensor, state: dict[str, Tensor], index: Tensor, memory: int) -> Tensor:
     """weight_j t_j.x_i (n, count) in float64 for j = index_i."""
     count, columns = index.shape[1], x.shape[1]
-    rows = max(1, min(memory // 32, CACHE) // (count * columns))
+    rows = max(1, min(memory // 32, CACHE_NUMBERS) // (count * columns))
     parts = []
     for queries, chosen in zip(x.split(rows), index.split(rows), strict=True):
         bank = rows_of(state, chosen.flatten()).to(x.dtype).view(-1, count, columns)
