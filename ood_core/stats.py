@@ -1,6 +1,6 @@
 """Intervals and tests. Seeds are the unit of replication; `delong` is the one that treats images as the sample.
 
-scipy and statsmodels are imported where they are used, so that importing this package stays light.
+scipy is imported where it is used, so that importing this package stays light.
 """
 
 from __future__ import annotations
@@ -273,14 +273,10 @@ def holm(p_values: Any) -> list[float]:
     p = _vector("p_values", p_values)
     if p.min() < 0 or p.max() > 1:
         raise InputError(f"p_values span {p.min():.4g}..{p.max():.4g}, expected 0..1.\nPass p values, not statistics.")
-    try:
-        from statsmodels.stats.multitest import multipletests
-    except ImportError as error:
-        raise InputError(
-            "holm needs statsmodels, which is not installed.\nInstall it with: pip install 'ood-core[book]'."
-        ) from error
-    adjusted: list[float] = multipletests(p, method="holm")[1].tolist()
-    return adjusted
+    order, m = np.argsort(p, kind="stable"), len(p)
+    adjusted = np.empty(m)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(m, 0, -1)))
+    return [float(value) for value in adjusted]
 
 
 def delong(id_scores: Any, ood_scores: Any, confidence: float = 0.95) -> Interval:
