@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,18 @@ def share(name: str, value: Any, below: bool = False) -> float:
             "For 95 % pass 0.95."
         )
     return float(value)
+
+
+def whole(name: str, value: Any, least: int, advice: str) -> int:
+    """A whole number of at least `least`; `advice` says what to pass instead."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}.\n{advice}")
+    return int(value)
+
+
+def outline(value: Any) -> str:
+    """Shape and type of a tensor or an array, as (N, D) float32: what a short repr says of it."""
+    return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
 
 
 def tensor(name: str, value: Any) -> Tensor:

@@ -1,4 +1,6 @@
-"""Neural collapse of features and last layer: NC1 to NC4, from arrays or fed in batches. Sums are in float64.
+"""Neural collapse of features and last layer: NC1 to NC4, from arrays or fed in batches.
+
+Sums are in float64 where the features' device has it.
 
 With f_{i,c} the feature (D) of sample i of class c, N samples, C classes:
 
@@ -28,6 +30,7 @@ from torch import Tensor
 
 from . import checks
 from .checks import InputError
+from .precision import widened, working_dtype
 
 __all__ = ["Stream", "measure", "norm_statistics"]
 
@@ -82,7 +85,7 @@ def measure(
     sums = sum(_class_sums(xb, yb, classes)[0] for xb, yb in _blocks(x, y))
     means = sums / torch.bincount(y)[:, None]
     axes, lengths = _axes(means, _precision(x))
-    within, disagreements = torch.zeros(len(lengths), dtype=torch.float64, device=x.device), 0
+    within, disagreements = torch.zeros_like(lengths), 0
     for (xb, yb), (_, db) in zip(_blocks(x, y), _blocks(x, y if own is None else own), strict=True):
         within += (((xb - means[yb]) @ axes.T) ** 2).sum(dim=0)
         if own is not None:
@@ -173,10 +176,11 @@ class Stream:
     def _move(self, x: Tensor) -> None:
         """Follow the features' device."""
         if self._means.device != x.device:
-            self._counts, self._means, self._scatter = (
-                kept.to(x.device) for kept in (self._counts, self._means, self._scatter)
-            )
-            self._head = None if self._head is None else (self._head[0].to(x.device), self._head[1].to(x.device))
+            kept = (self._counts, self._means, self._scatter)
+            self._counts, self._means, self._scatter = (part.to(x.device, working_dtype(x)) for part in kept)
+            if self._head is not None:
+                weight, bias = (part.to(x.device, working_dtype(x)) for part in self._head)
+                self._head = weight, bias
 
     def _require_every_class(self) -> None:
         missing = torch.nonzero(self._counts == 0).flatten().tolist()
@@ -212,7 +216,7 @@ def norm_statistics(features: Any, labels: Any) -> dict[str, float]:
     y = checks.labels("labels", labels, x.shape[0], every_class=True).to(x.device)
     r = torch.cat([torch.linalg.vector_norm(xb, dim=1) for xb, _ in _blocks(x, y)])
     mean = r.mean()
-    counts = torch.bincount(y).double()
+    counts = torch.bincount(y).to(r.dtype)
     class_means = torch.zeros_like(counts).index_add_(0, y, r) / counts
     within = torch.zeros_like(counts).index_add_(0, y, (r - class_means[y]) ** 2)
     between = (counts * (class_means - mean) ** 2).sum()
@@ -238,12 +242,12 @@ def norm_statistics(features: Any, labels: Any) -> dict[str, float]:
 def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     rows = max(1, _BLOCK // x.shape[1])
     for xb, yb in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
-        yield xb.double(), yb
+        yield widened(xb), yb
 
 
 def _class_sums(x: Tensor, y: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     """Sums (C, D) and counts (C,), by a product with the one-hot labels: deterministic on every device."""
-    one_hot = torch.nn.functional.one_hot(y, classes).double()
+    one_hot = torch.nn.functional.one_hot(y, classes).to(x.dtype)
     return one_hot.T @ x, one_hot.sum(dim=0)
 
 
@@ -258,7 +262,7 @@ def _head(weight: Any, bias: Any, classes: int, like: Tensor) -> tuple[Tensor, T
     b = torch.zeros(len(w)) if bias is None else checks.vector("bias", bias)
     if len(w) != classes or len(b) != classes:
         raise InputError(f"weight has {len(w)} rows and bias {len(b)}, expected {classes} each.\nPass one a class.")
-    return w.to(like.device).double(), b.to(like.device).double()
+    return w.to(like.device, working_dtype(like)), b.to(like.device, working_dtype(like))
 
 
 def _precision(x: Tensor) -> float:
@@ -306,7 +310,8 @@ def _simplex(vectors: Tensor) -> tuple[float, float]:
 
 def _require_length(vectors: Tensor, made_from: Tensor, what: str) -> None:
     lengths = torch.linalg.vector_norm(vectors, dim=1)
-    short = torch.nonzero(lengths <= _TINY * torch.linalg.vector_norm(made_from, dim=1).max()).flatten().tolist()
+    tiny = max(_TINY, 4 * torch.finfo(vectors.dtype).eps)  # without float64 the sums themselves are rougher
+    short = torch.nonzero(lengths <= tiny * torch.linalg.vector_norm(made_from, dim=1).max()).flatten().tolist()
     if short:
         raise InputError(
             f"got {what} {', '.join(map(str, short))}, expected vectors with a direction: NC2 compares their angles.\n"

@@ -115,7 +115,13 @@ def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc")
         pair = part.set_index("seed")["both"].to_frame("own").join(base.rename("base"), how="inner")
         found = stats.paired(pair["own"].to_numpy(copy=True), pair["base"].to_numpy(copy=True)) if len(pair) else None
         if found is not None and found.n > 1:
-            own = {"difference": found.mean, "low": found.low, "high": found.high, "n": found.n, "p": _p(found)}
+            own = {
+                "difference": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "n": found.n,
+                "p": stats.p_of_mean(found),
+            }
             lines.append(dict(zip(DETECTOR, key, strict=True)) | own)
     table = pd.DataFrame(lines, columns=[*DETECTOR, "difference", "low", "high", "n", "p"])
     table["p_holm"] = stats.holm(table["p"].to_numpy(copy=True)) if len(table) else []
@@ -167,12 +173,3 @@ def _with_other_layer(table: pd.DataFrame) -> pd.DataFrame:
 def _spearman(part: pd.DataFrame) -> float:
     a, b = part["collapse"].to_numpy(copy=True), part["both"].to_numpy(copy=True)
     return float("nan") if np.ptp(a) == 0 or np.ptp(b) == 0 else float(stats.spearman(a, b))
-
-
-def _p(found: stats.Interval) -> float:
-    """Two-sided p of the t test that the mean is 0."""
-    from scipy import stats as scipy_stats
-
-    if found.sd == 0:
-        return 1.0 if found.mean == 0 else 0.0
-    return float(2 * scipy_stats.t.sf(abs(found.mean) / (found.sd / np.sqrt(found.n)), found.n - 1))

@@ -278,7 +278,7 @@ def ece(probabilities: Any, labels: Any, bins: int = 15) -> float:
         >>> round(metrics.ece(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([0, 0])), 4)
         0.35
     """
-    p = checks.matrix("probabilities", probabilities, unit="C").double().cpu()
+    p = checks.matrix("probabilities", probabilities, unit="C").cpu().double()
     y = checks.labels("labels", labels, p.shape[0], p.shape[1]).cpu()
     total = p.sum(dim=1)
     if bool((p < 0).any()) or bool((p > 1 + 1e-2).any()) or bool(((total - 1).abs() > 1e-2).any()):
@@ -287,8 +287,7 @@ def ece(probabilities: Any, labels: Any, bins: int = 15) -> float:
             f"{float(total.min()):.4g}..{float(total.max()):.4g}, expected 0..1 with sums of 1.\n"
             "Pass logits.softmax(dim=1)."
         )
-    if isinstance(bins, bool) or not isinstance(bins, int | np.integer) or bins < 1:
-        raise InputError(f"bins is {bins!r}, expected a whole number of at least 1.\nThe usual number is 15.")
+    bins = checks.whole("bins", bins, 1, "The usual number is 15.")
     confidence, predicted = p.max(dim=1)
     gap = (predicted == y).double() - confidence
     inner = torch.arange(1, bins, dtype=torch.float64) / bins
@@ -307,8 +306,6 @@ def _sets(ood_sets: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _values(name: str, scores: Any) -> Array:
     values = checks.vector(name, scores)
-    if values.is_complex():
-        raise InputError(f"{name} has dtype {values.dtype}, expected real numbers.\nPass one real score a row.")
     if values.dtype in (torch.float16, torch.bfloat16):
         values = values.float()  # exact; numpy has no bfloat16 and sorts float16 slowly
     return values.cpu().numpy()

@@ -18,7 +18,7 @@ RESERVED = ("features", "unit", "logits", "raw_logits")  # what `Outputs.layer` 
 NORM_EPS = 1e-12  # floor of the denominator h / max(||h||, eps); a zero vector stays zero
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # by fields, == would ask tensors for one truth value
 class Head:
     """The last layer as a formula: features h (N, D) -> logits (N, C).
 
@@ -69,6 +69,13 @@ class Head:
             object.__setattr__(self, "bias", bias)
         object.__setattr__(self, "weight", weight)
 
+    def __repr__(self) -> str:
+        """The kind, and shapes in place of numbers."""
+        tensors = {"weight": self.weight} | ({} if self.bias is None else {"bias": self.bias})
+        options = {f.name: getattr(self, f.name) for f in fields(self)[3:] if getattr(self, f.name) != f.default}
+        parts = {name: checks.outline(value) for name, value in tensors.items()} | options
+        return f"Head({self.kind!r}, {', '.join(f'{name}={value}' for name, value in parts.items())})"
+
     @property
     def classes(self) -> int:
         """Number of classes C."""
@@ -114,7 +121,7 @@ def _plain(name: str, value: Any) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outputs:
     """Features and logits of N images, as scorers take them.
 
@@ -217,6 +224,18 @@ class Outputs:
         if value is None or value.ndim == 0 or value.shape[0] != rows:
             shape = None if value is None else tuple(value.shape)
             raise InputError(f"{name} has shape {shape}, expected {rows} rows as features have.\nPass one per image.")
+
+    def __repr__(self) -> str:
+        """What is there, by shape and type, on the features' device."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        parts = {name: checks.outline(value) for name, value in own.items() if isinstance(value, Tensor)}
+        if self.head is not None:
+            parts["head"] = repr(self.head)
+        if self.layers:
+            layers = (f"{name!r}: {checks.outline(value)}" for name, value in self.layers.items())
+            parts["layers"] = f"{{{', '.join(layers)}}}"
+        place = "" if self.features.device.type == "cpu" else f" on {self.features.device}"
+        return f"Outputs({', '.join(f'{name}={part}' for name, part in parts.items())}{place})"
 
     def __len__(self) -> int:
         return int(self.features.shape[0])

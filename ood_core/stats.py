@@ -1,6 +1,6 @@
 """Intervals and tests. Seeds are the unit of replication; `delong` is the one that treats images as the sample.
 
-scipy and statsmodels are imported where they are used, so that importing this package stays light.
+scipy is imported where it is used, so that importing this package stays light.
 """
 
 from __future__ import annotations
@@ -19,19 +19,24 @@ from .checks import InputError
 
 __all__ = [
     "Contrast",
+    "Correlation",
     "Interval",
     "Spread",
     "bootstrap",
     "delong",
     "delong_paired",
     "holm",
+    "p_of_mean",
     "paired",
     "pitman_morgan",
     "spearman",
+    "spearman_interval",
     "t_interval",
 ]
 
 Vector = NDArray[np.float64]
+
+_ROUNDING = 1e-12  # of placements, which lie whole numbers of halves of 1 / N or 1 / M apart
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Interval:
         mean: the estimate. low, high: limits, in the same units.
         n: how many values it rests on (for `delong` ID and OOD rows together).
         sd: standard deviation of the values (`t_interval`, `paired`); standard error of the estimate (`delong`,
-            `bootstrap`).
+            `bootstrap`, `spearman_interval`).
     """
 
     mean: float
@@ -57,6 +62,13 @@ class Contrast(Interval):
     """An `Interval` of a difference, with the two-sided p value of no difference."""
 
     p: float
+
+
+@dataclass(frozen=True)
+class Correlation(Contrast):
+    """A `Contrast` of a rank correlation, and how many resamples were left out as they had none."""
+
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ def t_interval(values: Any, confidence: float = 0.95) -> Interval:
     from scipy.stats import t
 
     x = _vector("values", values)
-    level, n = _confidence(confidence), len(x)
+    level, n = checks.share("confidence", confidence, below=True), len(x)
     # Exact rational arithmetic: the mean of equal values is that value and their sd is 0, not 1e-17.
     mean = statistics.mean(x.tolist())
     if n == 1:
@@ -98,6 +110,30 @@ def t_interval(values: Any, confidence: float = 0.95) -> Interval:
     sd = statistics.stdev(x.tolist())
     half = float(t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, sd)
+
+
+def p_of_mean(found: Interval, value: float = 0.0) -> float:
+    """Two-sided p of the t test that a mean is `value`, from what `t_interval` or `paired` says of it.
+
+    p = 2 P(T > |mean - value| / (sd / sqrt(n))),  T by the t distribution with n - 1
+
+    Args:
+        found: of `t_interval` or `paired`, at any confidence.
+        value: in the units of the mean.
+    Returns:
+        a fraction; 1 for one value, which says nothing about spread. Equal values have no spread to doubt them: p = 0
+        unless they are `value` itself.
+    Example:
+        >>> from ood_core import stats
+        >>> round(stats.p_of_mean(stats.t_interval([0.90, 0.92, 0.94]), 0.89), 4)
+        0.1217
+    """
+    from scipy.stats import t
+
+    away = abs(found.mean - value)
+    if found.n == 1 or away == 0:
+        return 1.0
+    return 0.0 if found.sd == 0 else float(2 * t.sf(away / (found.sd / math.sqrt(found.n)), found.n - 1))
 
 
 def paired(a: Any, b: Any, confidence: float = 0.95) -> Interval:
@@ -160,8 +196,46 @@ def spearman(a: Any, b: Any) -> float:
         >>> round(stats.spearman([1, 2, 3, 4], [1, 3, 2, 4]), 4)
         0.8
     """
-    from scipy.stats import spearmanr
+    x, y = _ranked_pairs(a, b)
+    return float(_rank_correlations(x[None], y[None])[0])
 
+
+def spearman_interval(a: Any, b: Any, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Correlation:
+    """`spearman` with a percentile bootstrap by rows: its interval, and a two-sided p of no correlation.
+
+    p = min(1, 2 (1 + min(#(rho* <= 0), #(rho* >= 0))) / (1 + R)) over the R resamples that have a correlation rho*
+
+    Resamples in which a or b is constant have none and are left out, where `bootstrap` would refuse them.
+
+    Args:
+        a, b: (n,), n >= 2, row i of one belongs to row i of the other.
+        confidence: fraction in (0, 1).
+        resamples: at least 100.
+        seed: of the draws.
+    Returns:
+        `Correlation`, n pairs.
+    Raises:
+        InputError: also where a or b is constant.
+    Source: Efron 1979.
+    Example:
+        >>> from ood_core import stats
+        >>> found = stats.spearman_interval([1, 2, 3, 4, 5, 6], [1, 3, 2, 4, 6, 5])
+        >>> round(found.mean, 4), found.low > 0, found.p < 0.05
+        (0.8857, True, True)
+    """
+    x, y = _ranked_pairs(a, b)
+    level, n = checks.share("confidence", confidence, below=True), len(x)
+    count, rng = _draws(resamples, seed)
+    rows = rng.integers(n, size=(count, n))
+    drawn = _rank_correlations(x[rows], y[rows])
+    kept = drawn[~np.isnan(drawn)]
+    low, high = _limits(kept, level)
+    p = min(1.0, 2 * (1 + min(int((kept <= 0).sum()), int((kept >= 0).sum()))) / (1 + len(kept)))
+    rho = float(_rank_correlations(x[None], y[None])[0])
+    return Correlation(rho, low, high, n, float(kept.std(ddof=1)), p, len(drawn) - len(kept))
+
+
+def _ranked_pairs(a: Any, b: Any) -> tuple[Vector, Vector]:
     x, y = _pairs(a, b, 2)
     for name, values in (("a", x), ("b", y)):
         if np.all(values == values[0]):
@@ -169,7 +243,18 @@ def spearman(a: Any, b: Any) -> float:
                 f"{name} is constant, expected values that differ: it has no ranks to correlate.\n"
                 "Look at how it was made."
             )
-    return float(spearmanr(x, y).statistic)
+    return x, y
+
+
+def _rank_correlations(a: Vector, b: Vector) -> Vector:
+    """Rank correlation of each pair of rows, (m, n) and (m, n) -> (m,); NaN where a row is constant."""
+    from scipy.stats import rankdata
+
+    x, y = (rankdata(values, axis=1) for values in (a, b))
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    size = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    rho: Vector = np.divide((x * y).sum(axis=1), size, out=np.full(len(x), np.nan), where=size > 0)
+    return np.clip(rho, -1, 1, out=rho)
 
 
 def holm(p_values: Any) -> list[float]:
@@ -188,14 +273,10 @@ def holm(p_values: Any) -> list[float]:
     p = _vector("p_values", p_values)
     if p.min() < 0 or p.max() > 1:
         raise InputError(f"p_values span {p.min():.4g}..{p.max():.4g}, expected 0..1.\nPass p values, not statistics.")
-    try:
-        from statsmodels.stats.multitest import multipletests
-    except ImportError as error:
-        raise InputError(
-            "holm needs statsmodels, which is not installed.\nInstall it with: pip install 'ood-core[book]'."
-        ) from error
-    adjusted: list[float] = multipletests(p, method="holm")[1].tolist()
-    return adjusted
+    order, m = np.argsort(p, kind="stable"), len(p)
+    adjusted = np.empty(m)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(m, 0, -1)))
+    return [float(value) for value in adjusted]
 
 
 def delong(id_scores: Any, ood_scores: Any, confidence: float = 0.95) -> Interval:
@@ -206,13 +287,17 @@ def delong(id_scores: Any, ood_scores: Any, confidence: float = 0.95) -> Interva
 
     It speaks of other images under the same network and says nothing about other seeds.
 
+    Where all pairs are alike (sets that do not overlap, or one score for all rows) the formula has no spread, which is
+    no certainty. The limits are then those of Clopper and Pearson for min(N, M) independent pairs, all of them alike:
+    [u AUROC, u AUROC + 1 - u],  u = ((1 - confidence) / 2)^(1 / min(N, M))
+
     Args:
         id_scores: (N,). ood_scores: (M,).
         confidence: fraction in (0, 1).
     Returns:
-        `Interval`. With one row on a side the spread is unknown: [0, 1], sd = inf. Sets that do not overlap give
-        sd = 0 and no width, a known limit of the method.
-    Source: DeLong et al. 1988; midranks as in Sun and Xu 2014.
+        `Interval`. With one row on a side nothing is known of the spread: [0, 1], sd = inf. Where all pairs are alike
+        sd = inf as well.
+    Source: DeLong et al. 1988; midranks as in Sun and Xu 2014; Clopper and Pearson 1934.
     Example:
         >>> from ood_core import stats
         >>> found = stats.delong([0.9, 0.8, 0.4, 0.7], [0.5, 0.1, 0.3])
@@ -222,12 +307,15 @@ def delong(id_scores: Any, ood_scores: Any, confidence: float = 0.95) -> Interva
     from scipy.stats import norm
 
     x, y = _vector("id_scores", id_scores), _vector("ood_scores", ood_scores)
-    z, n, m = float(norm.ppf((1 + _confidence(confidence)) / 2)), len(x), len(y)
+    level, n, m = checks.share("confidence", confidence, below=True), len(x), len(y)
     above, below = _placements(x, y)
     area = float(above.mean())
     if n == 1 or m == 1:
         return Interval(area, 0.0, 1.0, n + m, math.inf)
-    sd = math.sqrt(above.var(ddof=1) / n + below.var(ddof=1) / m)
+    if _alike(above, below):
+        share = _share_alike(n, m, level)
+        return Interval(area, share * area, share * area + 1 - share, n + m, math.inf)
+    z, sd = float(norm.ppf((1 + level) / 2)), math.sqrt(above.var(ddof=1) / n + below.var(ddof=1) / m)
     return Interval(area, max(0.0, area - z * sd), min(1.0, area + z * sd), n + m, sd)
 
 
@@ -240,15 +328,21 @@ def delong_paired(id_a: Any, ood_a: Any, id_b: Any, ood_b: Any, confidence: floa
     What both scores find hard cancels out, so that the interval is narrower than two of `delong` suggest. Like that
     one it speaks of other images under the same network; two networks differ by their seeds as well (`paired`).
 
+    Where all pairs are alike for a and for b, there is no spread but no certainty either. With the difference d and
+    u as in `delong` the limits are then u d -+ (1 - u), cut, and p = min(1, 2 (1 + |d|)^-min(N, M)): differences of
+    single pairs lie in [-1, 1], and of mean 0 they are d at most 1 / (1 + |d|) of the time.
+
     Args:
         id_a, id_b: (N,), row i of both is the same ID image. ood_a, ood_b: (M,), the same for OOD images.
         confidence: fraction in (0, 1).
     Returns:
-        `Contrast`, n = N + M. With one row on a side the spread is unknown: [-1, 1], sd = inf, p = 1. Scores that
-        rank all pairs alike give sd = 0, no width and p = 1; a difference without spread has p = 0.
+        `Contrast`, n = N + M. With one row on a side the spread is unknown: [-1, 1], sd = inf, p = 1; so it is for any
+        other difference without spread. Where all pairs are alike for a and for b, sd = inf. Scores that rank the rows
+        alike, one a function of the other, give sd = 0, no width and p = 1.
     Raises:
         InputError: other numbers of rows for a and b, NaN, infinity.
-    Source: DeLong, DeLong and Clarke-Pearson 1988, their covariance of two areas; midranks as in Sun and Xu 2014.
+    Source: DeLong, DeLong and Clarke-Pearson 1988, their covariance of two areas; midranks as in Sun and Xu 2014;
+        Clopper and Pearson 1934.
     Example:
         >>> from ood_core import stats
         >>> a = [0.9, 0.8, 0.7, 0.4], [0.1, 0.3, 0.5]
@@ -260,7 +354,7 @@ def delong_paired(id_a: Any, ood_a: Any, id_b: Any, ood_b: Any, confidence: floa
 
     named = (("id_a", id_a), ("ood_a", ood_a), ("id_b", id_b), ("ood_b", ood_b))
     xa, ya, xb, yb = (_vector(name, values) for name, values in named)
-    n, m, z = len(xa), len(ya), float(norm.ppf((1 + _confidence(confidence)) / 2))
+    n, m, level = len(xa), len(ya), checks.share("confidence", confidence, below=True)
     if (len(xb), len(yb)) != (n, m):
         raise InputError(
             f"a has {n} ID and {m} OOD scores, b {len(xb)} and {len(yb)}, expected the same images.\n"
@@ -269,12 +363,30 @@ def delong_paired(id_a: Any, ood_a: Any, id_b: Any, ood_b: Any, confidence: floa
     (above_a, below_a), (above_b, below_b) = _placements(xa, ya), _placements(xb, yb)
     above, below = above_a - above_b, below_a - below_b
     difference = float(above.mean())
-    if n == 1 or m == 1:
-        return Contrast(difference, -1.0, 1.0, n + m, math.inf, 1.0)
-    sd = math.sqrt(above.var(ddof=1) / n + below.var(ddof=1) / m)
-    steps = abs(difference) / sd if sd > 0 else math.inf if difference else 0.0
-    p = 2 * float(norm.sf(steps))
-    return Contrast(difference, max(-1.0, difference - z * sd), min(1.0, difference + z * sd), n + m, sd, p)
+    low, high, sd, p = -1.0, 1.0, math.inf, 1.0  # nothing known of the spread
+    if n > 1 and m > 1:
+        if _alike(above_a, below_a) and _alike(above_b, below_b):
+            share = _share_alike(n, m, level)
+            low, high = share * difference - (1 - share), share * difference + (1 - share)
+            p = min(1.0, 2 * (1 + abs(difference)) ** -min(n, m))
+        elif not _alike(above, below):
+            sd = math.sqrt(above.var(ddof=1) / n + below.var(ddof=1) / m)
+            reach = float(norm.ppf((1 + level) / 2)) * sd
+            low, high = difference - reach, difference + reach
+            p = 2 * float(norm.sf(abs(difference) / sd))
+        elif abs(difference) <= _ROUNDING:
+            low, high, sd = difference, difference, 0.0
+    return Contrast(difference, max(-1.0, low), min(1.0, high), n + m, sd, p)
+
+
+def _alike(above: Vector, below: Vector) -> bool:
+    """Whether placements do not vary; those of one score do not where, and only where, all its pairs are alike."""
+    return bool(max(np.ptp(above), np.ptp(below)) <= _ROUNDING)
+
+
+def _share_alike(n: int, m: int, level: float) -> float:
+    """The least share of pairs that can be as all min(n, m) independent ones were, by Clopper and Pearson."""
+    return float(((1 - level) / 2) ** (1 / min(n, m)))
 
 
 def _placements(x: Vector, y: Vector) -> tuple[Vector, Vector]:
@@ -321,29 +433,38 @@ def bootstrap(
     sizes = [len(array) for array in arrays]
     if together and len(set(sizes)) > 1:
         raise InputError(f"samples have {sizes} rows, expected as many in each.\nAlign them, or set together=False.")
-    if resamples < 100:
-        raise InputError(f"resamples is {resamples}, expected at least 100.\nA few thousand are usual.")
-    level, rng = _confidence(confidence), np.random.default_rng(seed)
-    drawn = np.empty(resamples)
-    for r in range(resamples):
+    level, (count, rng) = checks.share("confidence", confidence, below=True), _draws(resamples, seed)
+    drawn = np.empty(count)
+    for r in range(count):
         rows = [rng.integers(size, size=size) for size in (sizes[:1] if together else sizes)]
         picked = rows * len(arrays) if together else rows
         drawn[r] = statistic(*(array[index] for array, index in zip(arrays, picked, strict=True)))
     if not np.isfinite(drawn).all():
         raise InputError(
-            f"the statistic is not finite for {int((~np.isfinite(drawn)).sum())} of {resamples} resamples, expected a "
+            f"the statistic is not finite for {int((~np.isfinite(drawn)).sum())} of {count} resamples, expected a "
             "number for each.\nUse more rows, or a statistic that is defined for repeated ones."
         )
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    low, high = _limits(drawn, level)
     n = sizes[0] if together else sum(sizes)
-    return Interval(float(statistic(*arrays)), float(low), float(high), n, float(drawn.std(ddof=1)))
+    return Interval(float(statistic(*arrays)), low, high, n, float(drawn.std(ddof=1)))
+
+
+def _limits(drawn: Vector, level: float) -> tuple[float, float]:
+    """Percentiles of a statistic's resamples."""
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _draws(resamples: Any, seed: Any) -> tuple[int, np.random.Generator]:
+    count = checks.whole("resamples", resamples, 100, "A few thousand are usual.")
+    return count, np.random.default_rng(checks.whole("seed", seed, 0, "Pass 0 or more."))
 
 
 def _finite(name: str, values: Any) -> Vector:
     x = checks.finite(name, checks.tensor(name, values))
     if x.ndim == 0 or x.shape[0] == 0:
         raise InputError(f"{name} has shape {tuple(x.shape)}, expected at least one row.\nPass one value a unit.")
-    array: Vector = x.double().cpu().numpy()
+    array: Vector = x.cpu().double().numpy()
     return array
 
 
@@ -358,9 +479,3 @@ def _pairs(a: Any, b: Any, least: int) -> tuple[Vector, Vector]:
     if len(x) < least:
         raise InputError(f"a and b hold {len(x)} pairs, expected at least {least}.\nRun more seeds.")
     return x, y
-
-
-def _confidence(value: float) -> float:
-    if not 0 < value < 1:
-        raise InputError(f"confidence is {value!r}, expected a fraction between 0 and 1.\nFor 95 % pass 0.95.")
-    return value

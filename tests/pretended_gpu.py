@@ -2,7 +2,8 @@
 
 Within `PretendedGPU()` a tensor that was made on "cuda", moved there, or computed from such tensors is marked. Marked
 and unmarked tensors do not mix, and numpy does not take a marked one. The numbers are those of the CPU: what is tested
-is where tensors lie, which no machine without a GPU would notice.
+is where tensors lie, which no machine without a GPU would notice. `PretendedMPS()` is Apple's, "mps": it refuses
+float64 as well.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 
-CUDA = torch.device("cuda", 0)
+CUDA, MPS = torch.device("cuda", 0), torch.device("mps")
 _MARK = "_on_pretended_gpu"
 _MOVES = {Tensor.to, Tensor.cpu, Tensor.cuda, Tensor.type, Tensor.data.__set__, Tensor.copy_}
 _NO_ARITHMETIC = {torch._has_compatible_shallow_copy_type, Tensor.__deepcopy__}
@@ -43,10 +44,6 @@ def _mark(value: Any, on: bool) -> None:
         setattr(tensor, _MARK, on)
 
 
-def _is_cuda(device: Any) -> bool:
-    return device is not None and torch.device(device).type == "cuda"
-
-
 def _copied(self: Parameter, memo: dict[int, Any]) -> Any:
     """`Parameter.__deepcopy__`, which no mode hears of."""
     known = id(self) in memo
@@ -58,6 +55,8 @@ def _copied(self: Parameter, memo: dict[int, Any]) -> Any:
 
 class PretendedGPU(TorchFunctionMode):
     """Context in which "cuda" can be used."""
+
+    place = CUDA
 
     def __enter__(self) -> Any:
         self._patches = pytest.MonkeyPatch()
@@ -74,20 +73,27 @@ class PretendedGPU(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if func in (Tensor.device.__get__, Tensor.is_cuda.__get__) and marked(args[0]):
-            return CUDA if func == Tensor.device.__get__ else True
+            return self.place if func == Tensor.device.__get__ else self.place == CUDA
         if func in _NUMPY and marked(args[0]):
-            raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
+            raise TypeError(f"can't convert {self.place} device type tensor to numpy. Use Tensor.cpu() first.")
         if func in _MOVES:
-            return self._move(func, args, kwargs)
+            return self._taken(self._move(func, args, kwargs))
         asked = kwargs.get("device")
         on = any(marked(x) for x in _tensors(args[:1] if func == Tensor.__deepcopy__ else [args, kwargs]))
         if asked is not None:
-            on, kwargs["device"] = _is_cuda(asked), "cpu"
+            on, kwargs["device"] = self._is_here(asked), "cpu"
         else:
             _refuse_mixing(func, args, kwargs)
         found = func(*args, **kwargs)
         if on or asked is not None:
             _mark(found, on)
+        return self._taken(found)
+
+    def _is_here(self, device: Any) -> bool:
+        return device is not None and torch.device(device).type == self.place.type
+
+    def _taken(self, found: Any) -> Any:
+        """What was made, unless the device has no such type."""
         return found
 
     def _move(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -105,7 +111,7 @@ class PretendedGPU(TorchFunctionMode):
             if isinstance(place, Tensor):
                 on = marked(place)
             elif isinstance(place, str | torch.device):
-                on = _is_cuda(place)
+                on = self._is_here(place)
         rest = ["cpu" if isinstance(a, str | torch.device) else a for a in rest]
         kwargs = {key: "cpu" if key == "device" else value for key, value in kwargs.items()}
         moved = Tensor.to(x, *rest, **kwargs) if rest or kwargs else x
@@ -115,6 +121,19 @@ class PretendedGPU(TorchFunctionMode):
         moved = moved.clone() if moved is x or moved.data_ptr() == x.data_ptr() else moved
         _mark(moved, on)
         return moved
+
+
+class PretendedMPS(PretendedGPU):
+    """Context in which "mps" can be used, which has no float64."""
+
+    place = MPS
+
+    def _taken(self, found: Any) -> Any:
+        if any(marked(x) and x.dtype in (torch.float64, torch.complex128) for x in _tensors(found)):
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+            )
+        return found
 
 
 def _refuse_mixing(func: Any, args: Any, kwargs: Any) -> None:
@@ -129,4 +148,4 @@ def _refuse_mixing(func: Any, args: Any, kwargs: Any) -> None:
         wrong = on and any(not marked(x) and x.ndim > 0 for x in found)
     if wrong:
         name = getattr(func, "__name__", str(func))
-        raise RuntimeError(f"Expected all tensors to be on the same device in {name}, found cuda:0 and cpu")
+        raise RuntimeError(f"Expected all tensors to be on the same device in {name}, found a GPU and cpu")

@@ -204,3 +204,22 @@ def test_labels_of_an_ood_set_may_exceed_the_networks_classes():
     out = Outputs(H, logits=H[:, :2], labels=[0, 1, 99])
     assert out.labels.tolist() == [0, 1, 99]
     assert not out.correct[2]
+
+
+def test_outputs_and_heads_compare_and_print_without_asking_their_numbers():
+    head = Head("unit", W, B)
+    outputs = Outputs(H, logits=head.logits(H), labels=[0, 1, 2], head=head, layers={"conv": torch.ones(3, 4, 2, 2)})
+    twin = Outputs(H, logits=head.logits(H), labels=[0, 1, 2], head=head)
+    assert outputs == outputs
+    assert outputs != twin
+    assert head != Head("unit", W, B)
+    assert len({outputs, twin, head}) == 3
+    assert repr(head) == "Head('unit', weight=(3, 2) float32, bias=(3,) float32)"
+    assert repr(Head("distance", W, scale=2.0, plus_mean=True)) == (
+        "Head('distance', weight=(3, 2) float32, scale=2.0, plus_mean=True)"
+    )
+    assert repr(outputs) == (
+        "Outputs(features=(3, 2) float32, logits=(3, 3) float32, labels=(3,) int64, correct=(3,) bool, "
+        f"head={head!r}, layers={{'conv': (3, 4, 2, 2) float32}})"
+    )
+    assert repr(Outputs(H.half())) == "Outputs(features=(3, 2) float16)"

@@ -39,6 +39,13 @@ def test_values_of_each_panel_lie_on_its_own_axis():
             assert np.abs(on_axis(places, scale) - value).min() < 0.01 * value
 
 
+def test_one_seed_has_a_mean_and_no_interval():
+    root = ElementTree.fromstring(drawn().svg)
+    bars = [p for p in paths(root, stroke=COLOURS[0], stroke_width=2) if len(p) == 2]
+    assert len(bars) == 1, "of accuracy; there is one seed in the other panel"
+    drawn(names={"ce": "softmax"}, percent=[])
+
+
 def test_names_order_and_titles():
     texts = [t.text for t in ElementTree.fromstring(drawn().svg).iter(f"{NS}text")]
     assert [t for t in texts if t in ("softmax", "with $L2$")] == ["softmax", "with $L2$"]

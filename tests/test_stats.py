@@ -1,6 +1,7 @@
 """Intervals and tests against scipy, against their formulas, and by how often they are right."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
 from ood_core import metrics, stats
 from ood_core.checks import InputError
@@ -48,6 +50,19 @@ def test_the_interval_covers_as_often_as_it_says():
     rng = np.random.default_rng(0)
     hits = sum(stats.t_interval(v).low <= 0 <= stats.t_interval(v).high for v in rng.normal(size=(1500, 5)))
     assert hits / 1500 == pytest.approx(0.95, abs=0.02)
+
+
+@given(st.lists(numbers, min_size=2, max_size=20, unique=True), numbers)
+def test_p_of_a_mean_agrees_with_scipy(values, at):
+    wanted = scipy.stats.ttest_1samp(values, at).pvalue
+    assert stats.p_of_mean(stats.t_interval(values), at) == pytest.approx(wanted, rel=1e-6, abs=1e-12)
+
+
+def test_p_of_a_mean_where_there_is_no_spread_or_none_is_known():
+    assert stats.p_of_mean(stats.t_interval([0.7]), 0.1) == 1
+    equal = stats.t_interval([0.5, 0.5, 0.5])
+    assert (stats.p_of_mean(equal, 0.5), stats.p_of_mean(equal)) == (1, 0)
+    assert stats.p_of_mean(stats.paired([1.0, 2.0], [1.0, 2.0])) == 1
 
 
 def test_paired_is_the_interval_of_differences():
@@ -121,6 +136,32 @@ def test_spearman():
         stats.spearman([1.0, 2.0], [3.0, 3.0])
 
 
+def test_the_interval_of_a_rank_correlation_is_its_bootstrap():
+    rng = np.random.default_rng(0)
+    a, noise = rng.normal(size=(2, 12))
+    b = a + noise
+    found = stats.spearman_interval(a, b, 0.9, 500, seed=3)
+    wanted = stats.bootstrap(stats.spearman, a, b, together=True, confidence=0.9, resamples=500, seed=3)
+    assert found.mean == wanted.mean == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
+    assert (found.low, found.high, found.sd) == pytest.approx((wanted.low, wanted.high, wanted.sd))
+    assert (found.n, found.lost) == (12, 0)
+    turned = stats.spearman_interval(a, -b, 0.9, 500, seed=3)
+    assert (turned.mean, turned.low, turned.high) == pytest.approx((-found.mean, -found.high, -found.low))
+    assert turned.p == found.p
+
+
+def test_resamples_without_a_rank_correlation_are_left_out_and_counted():
+    found = stats.spearman_interval([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], resamples=2000)
+    assert found.lost == pytest.approx(2000 / 9, rel=0.2)  # three equal draws of three
+    assert (found.mean, found.low, found.high) == (1, 1, 1)
+    assert found.p == pytest.approx(2 / (2001 - found.lost))
+    assert stats.spearman_interval([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 3.0]).p > 0.05
+    with pytest.raises(InputError, match="a is constant"):
+        stats.spearman_interval([1.0, 1.0], [1.0, 2.0])
+    with pytest.raises(InputError, match="resamples is 10"):
+        stats.spearman_interval([1.0, 2.0], [1.0, 2.0], resamples=10)
+
+
 def test_holm_by_hand():
     # Sorted .01 .02 .03 .5 times 4 3 2 1 gives .04 .06 .06 .5, running maximum.
     assert stats.holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
@@ -128,6 +169,16 @@ def test_holm_by_hand():
 
 
 @settings(max_examples=6)  # statsmodels collects garbage at every call, a tenth of a second
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_agrees_with_statsmodels(p_values):
+    assert stats.holm(p_values) == multipletests(p_values, method="holm")[1].tolist()
+
+
+def test_holm_needs_no_package_beyond_the_library_s(monkeypatch):
+    monkeypatch.setitem(sys.modules, "statsmodels.stats.multitest", None)
+    assert stats.holm(torch.tensor([0.5, 0.01], dtype=torch.float64)) == [0.5, 0.02]
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_rejects_step_by_step(p_values):
     adjusted = stats.holm(p_values)
@@ -152,9 +203,15 @@ def test_delong_agrees_with_all_pairs(inside, outside):
     area, sd = delong_by_definition(inside, outside)
     assert got.mean == pytest.approx(area)
     assert got.mean == pytest.approx(metrics.auroc(inside, outside))
-    assert got.sd == pytest.approx(sd, abs=1e-9)
-    assert (got.low, got.high) == pytest.approx((max(0, area - 1.959964 * sd), min(1, area + 1.959964 * sd)), abs=1e-6)
     assert got.n == len(inside) + len(outside)
+    assert 0 <= got.low < got.high <= 1
+    if sd > 1e-9:
+        low, high = area - 1.959964 * sd, area + 1.959964 * sd
+        assert got.sd == pytest.approx(sd, abs=1e-9)
+        assert (got.low, got.high) == pytest.approx((max(0, low), min(1, high)), abs=1e-6)
+    else:
+        assert area in (0, 0.5, 1), "all pairs alike"
+        assert got.sd == math.inf
 
 
 def test_delong_covers_the_true_area():
@@ -185,11 +242,13 @@ def test_paired_delong_agrees_with_the_covariance_of_all_pairs(n, m, seed):
     difference, sd = delong_by_covariance(a, b)
     assert got.mean == pytest.approx(difference, abs=1e-12)
     assert got.mean == pytest.approx(metrics.auroc(*a) - metrics.auroc(*b), abs=1e-12)
-    assert got.sd == pytest.approx(sd, abs=1e-8)
-    low, high = difference - 1.959964 * sd, difference + 1.959964 * sd
-    assert (got.low, got.high) == pytest.approx((max(-1, low), min(1, high)), abs=1e-6)
     if sd > 1e-6:
+        low, high = difference - 1.959964 * sd, difference + 1.959964 * sd
+        assert got.sd == pytest.approx(sd, abs=1e-8)
+        assert (got.low, got.high) == pytest.approx((max(-1, low), min(1, high)), abs=1e-6)
         assert got.p == pytest.approx(2 * scipy.stats.norm.sf(abs(difference) / sd), rel=1e-4)
+    else:
+        assert got.p > 0, "no spread is no certainty"
     turned = stats.delong_paired(*b, *a)
     assert (turned.mean, turned.sd, turned.p) == (-got.mean, got.sd, got.p)
 
@@ -220,8 +279,9 @@ def test_paired_delong_where_nothing_differs_or_little_is_known():
     a = [0.9, 0.5, 0.7], [0.1, 0.6]
     same = stats.delong_paired(*a, *(np.exp(part) for part in a))
     assert (same.mean, same.low, same.high, same.sd, same.p) == (0, 0, 0, 0, 1)
-    apart = stats.delong_paired([1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [1.0, 1.0])
-    assert (apart.mean, apart.sd, apart.p) == (1, 0, 0)
+    # Each image is 1/2 better by a on average over the others, of pairs that are 1 better or not at all.
+    even = stats.delong_paired([2.0, 4.0], [1.0, 3.0], [1.0, 3.0], [2.0, 4.0])
+    assert (even.mean, even.low, even.high, even.sd, even.p) == (0.5, -1, 1, math.inf, 1)
     one = stats.delong_paired([1.0], [0.0, 2.0], [3.0], [0.0, 2.0])
     assert (one.mean, one.low, one.high, one.sd, one.p) == (-0.5, -1, 1, math.inf, 1)
     with pytest.raises(InputError, match="a has 3 ID and 2 OOD scores, b 3 and 1, expected the same images"):
@@ -231,6 +291,28 @@ def test_paired_delong_where_nothing_differs_or_little_is_known():
 def test_delong_with_one_row_knows_nothing():
     got = stats.delong([1.0], [0.0, 2.0])
     assert (got.mean, got.low, got.high, got.sd) == (0.5, 0, 1, math.inf)
+
+
+@pytest.mark.parametrize("n", [2, 10, 5000])
+def test_where_all_pairs_are_alike_there_is_no_certainty(n):
+    """As many independent pairs as there are rows on a side, all of them right: the exact limit of a binomial."""
+    high, low, same = np.arange(n) + 9.0 * n, np.arange(n + 3.0), np.zeros(n)
+    exact = scipy.stats.binomtest(n, n).proportion_ci(0.95).low
+    won, lost = stats.delong(high, low), stats.delong(-high, -low)
+    assert (won.mean, won.low, won.high, won.sd) == (1, pytest.approx(exact), 1, math.inf)
+    assert (lost.mean, lost.low, lost.high) == (0, 0, pytest.approx(1 - exact))
+    constant = stats.delong(same, np.zeros(n + 3))
+    assert (constant.mean, constant.low, constant.high) == (0.5, pytest.approx(exact / 2), pytest.approx(1 - exact / 2))
+    other = stats.delong_paired(high, low, -high, -low)
+    assert (other.mean, other.high, other.sd) == (1, 1, math.inf)
+    assert other.low == pytest.approx(2 * exact - 1)
+    assert other.p == pytest.approx(2 * 0.5**n)
+    half = stats.delong_paired(high, low, same, np.zeros(n + 3))
+    assert (half.mean, half.low) == (0.5, pytest.approx(1.5 * exact - 1))
+    assert half.p == pytest.approx(min(1, 2 * 1.5**-n))
+    assert all((found.p < 0.05) == (found.low > 0) for found in (other, half))
+    both = stats.delong_paired(high, low, 2 * high, low - 1)
+    assert (both.mean, both.p, both.high) == (0, 1, pytest.approx(1 - exact))
 
 
 def test_bootstrap_repeats_itself_and_agrees_with_theory():
@@ -271,6 +353,16 @@ def test_bootstrap_draws_rows_that_belong_together():
         (lambda: stats.t_interval([]), r"values has shape \(0,\)"),
         (lambda: stats.t_interval([1.0, np.nan]), "NaN"),
         (lambda: stats.t_interval([1.0, 2.0], confidence=95), "confidence is 95"),
+        (lambda: stats.t_interval([1.0, 2.0], confidence="x"), "confidence is 'x', expected a fraction"),
+        (lambda: stats.paired([1.0, 2.0], [1.0, 2.0], None), "confidence is None, expected a fraction"),
+        (lambda: stats.bootstrap(np.mean, [1.0, 2.0], seed=-1), "seed is -1, expected a whole number of at least 0"),
+        (lambda: stats.bootstrap(np.mean, [1.0, 2.0], seed=None), "seed is None, expected a whole number"),
+        (
+            lambda: stats.bootstrap(np.mean, [1.0, 2.0], resamples=200.0),
+            r"resamples is 200\.0, expected a whole number",
+        ),
+        (lambda: stats.bootstrap(np.mean, [1.0, 2.0], resamples=True), "resamples is True, expected a whole number"),
+        (lambda: stats.spearman_interval([1.0, 2.0], [1.0, 2.0], seed=1.5), r"seed is 1\.5, expected a whole number"),
         (lambda: stats.delong([1.0, 2.0], [1.0, 2.0], confidence=1.0), r"confidence is 1\.0"),
         (lambda: stats.paired([1.0, 2.0], [1.0]), "a has 2 values and b 1, expected pairs"),
         (lambda: stats.pitman_morgan([1.0, 2.0], [2.0, 1.0]), "hold 2 pairs, expected at least 3"),
@@ -292,9 +384,3 @@ def test_bootstrap_draws_rows_that_belong_together():
 def test_refusals(use, reason):
     with pytest.raises(InputError, match=reason):
         use()
-
-
-def test_holm_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "statsmodels.stats.multitest", None)
-    with pytest.raises(InputError, match=r"holm needs statsmodels[\s\S]*pip install"):
-        stats.holm([0.1])

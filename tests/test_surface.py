@@ -21,6 +21,18 @@ def test_the_promised_names_are_there():
         _ = ood_core.extrac
 
 
+def test_what_is_found_when_asked_for_is_listed_before_it_is():
+    code = "import ood_core, sys; print('extract' in dir(ood_core), 'ood_core.features' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
+def test_importing_the_entry_point_runs_nothing():
+    code = "import ood_core.__main__; print('imported')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "imported\n"), done.stderr
+
+
 def test_importing_is_light():
     code = f"import sys, ood_core; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -52,12 +52,12 @@ class _Mean:
 
     def __init__(self, values: Array) -> None:
         found = stats.t_interval(values, LEVEL)
-        alone = found.n == 1
-        self.value, self.freedom = found.mean, found.n - 1
-        self.low = None if alone else found.low
-        self.high = None if alone else found.high
+        self.value, self.alone = found.mean, found.n == 1
+        self.low = None if self.alone else found.low
+        self.high = None if self.alone else found.high
         # numbers that are equal but for rounding have no spread to test with
-        self.error = 0.0 if alone or np.ptp(values) <= ROUNDING else found.sd / float(np.sqrt(found.n))
+        self.flat = bool(np.ptp(values) <= ROUNDING)
+        self.found = replace(found, sd=0.0) if self.flat else found
 
     def above(self, bound: float) -> bool:
         return self.low is not None and self.low > bound + ROUNDING
@@ -67,22 +67,17 @@ class _Mean:
 
     def p(self, bound: float) -> float | None:
         """Two-sided p of `mean = bound`."""
-        if self.freedom < 1:
-            return None
-        away = abs(self.value - bound)
-        if self.error == 0:
-            return 1.0 if away <= ROUNDING else 0.0
-        return float(2 * scipy_stats.t.sf(away / self.error, self.freedom))
+        return None if self.alone else self._p(bound)
+
+    def _p(self, bound: float) -> float:
+        on_it = self.flat and abs(self.value - bound) <= ROUNDING
+        return 1.0 if on_it else stats.p_of_mean(self.found, bound)
 
     def p_inside(self, low: float, high: float) -> float | None:
         """The p of `mean outside (low, high)`: the larger of two one-sided tests, doubled to match a 95 % interval."""
-        if self.freedom < 1:
+        if self.alone:
             return None
-        if self.error == 0:
-            return 0.0 if low + ROUNDING < self.value < high - ROUNDING else 1.0
-        below = scipy_stats.t.sf((self.value - low) / self.error, self.freedom)
-        above = scipy_stats.t.sf((high - self.value) / self.error, self.freedom)
-        return min(1.0, float(2 * max(below, above)))
+        return max(self._p(low), self._p(high)) if low < self.value < high else 1.0
 
     def finding(self, word: str, p: float | None, answer: str = "", note: str = "") -> Finding:
         return Finding(word, self.value, self.low, self.high, p, answer, note)
@@ -182,21 +177,16 @@ def correlation(a: Array, b: Array, *, direction: Direction, over: Literal["seed
     `over: epochs` takes (n, E) arrays, one correlation per run, and the t interval of those.
     """
     if over == "epochs":
-        each = _spearman(a, b)
-        if np.isnan(each).any():
+        if any(np.ptp(run) == 0 for run in (*a, *b)):
             return Finding(OPEN, note="undefined: a run whose numbers do not change has no rank correlation")
+        each = np.array([stats.spearman(*run) for run in zip(a, b, strict=True)])
         return _common(_Mean(each), direction, 0.0, 0.0, (0.0, 0.0))
-    whole = float(_spearman(a[None], b[None])[0])
-    if np.isnan(whole):
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
         return Finding(OPEN, note="undefined: numbers that do not change have no rank correlation")
-    picks = np.random.default_rng(0).integers(len(a), size=(RESAMPLES, len(a)))
-    rhos = _spearman(a[picks], b[picks])
-    kept = rhos[~np.isnan(rhos)]
-    low, high = (float(q) for q in np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    p = min(1.0, 2 * (1 + min(int((kept <= 0).sum()), int((kept >= 0).sum()))) / (1 + len(kept)))
-    lost = len(rhos) - len(kept)
-    note = f"bootstrap by seed; {lost} of {len(rhos)} resamples were constant and left out" if lost else ""
-    return _placed(Finding(OPEN, whole, low, high, p, note=note or "bootstrap by seed"), 0.0, direction)
+    rho = stats.spearman_interval(a, b, LEVEL, RESAMPLES)
+    lost = f"; {rho.lost} of {RESAMPLES} resamples were constant and left out" if rho.lost else ""
+    found = Finding(OPEN, rho.mean, rho.low, rho.high, rho.p, note=f"bootstrap by seed{lost}")
+    return _placed(found, 0.0, direction)
 
 
 def always(a: Array, *, at_most: float) -> Finding:
@@ -234,15 +224,6 @@ def _placed(found: Finding, margin: float, direction: Direction) -> Finding:
         return replace(found, word=ANSWERED, answer={1: HIGHER, -1: LOWER, 0: NO_DIFFERENCE}[side])
     claimed = 1 if direction == "greater" else -1
     return replace(found, word=HOLDS if side == claimed else FAILS if side == -claimed else OPEN)
-
-
-def _spearman(a: Array, b: Array) -> Array:
-    """Rank correlation of each row pair, (n, E) and (n, E) -> (n,); NaN where a row is constant."""
-    x, y = (scipy_stats.rankdata(v, axis=1) for v in (a, b))
-    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
-    size = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    rho: Array = np.divide((x * y).sum(axis=1), size, out=np.full(len(x), np.nan), where=size > 0)
-    return rho
 
 
 RULES: dict[str, Callable[..., Finding]] = {

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import InputError
 from . import imageset
 
 LEVELS = 17  # the digits' grey levels, 0..16
@@ -55,11 +56,21 @@ def _other_digits() -> Arrays:
 
 
 def _photos() -> Arrays:
-    """Non-overlapping 8x8 patches of the two photographs: grey, averaged over 4x4 blocks, cut to 17 levels."""
+    """Non-overlapping 8x8 patches of the two photographs: grey, averaged over 4x4 blocks, cut to 17 levels.
+
+    Raises:
+        InputError: Pillow is not installed, by which scikit-learn reads them.
+    """
     from sklearn.datasets import load_sample_images
 
     patches, labels = [], []
-    raw = load_sample_images()
+    try:
+        raw = load_sample_images()
+    except ImportError as error:
+        raise InputError(
+            "Pillow is not installed, expected for scikit-learn's photographs, the set photos.\n"
+            'Install it with: pip install "ood-core[vision]"'
+        ) from error
     for label, photo in enumerate(raw.images):
         grey = photo.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
         height, width = grey.shape[0] // 32, grey.shape[1] // 32

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import InputError
+from ..checks import InputError, outline
 
 ROLES = ("id", "near", "far", "validation")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # by fields, == would ask arrays for one truth value; `digest` tells equal sets
 class ImageSet:
     """Images in canonical order: ascending (BLAKE2b-128 of shape, dtype and bytes; label).
 
@@ -39,6 +39,12 @@ class ImageSet:
     role: str
     licence: str
     digest: str
+
+    def __repr__(self) -> str:
+        """Name, shapes and types, role and the digest's beginning."""
+        labels = "" if self.labels is None else f", labels={outline(self.labels)}, {len(self.classes)} classes"
+        about = f"images={outline(self.images)}{labels}, role={self.role!r}, digest={self.digest[:12]}..."
+        return f"ImageSet({self.name}/{self.split}, {about})"
 
     def __len__(self) -> int:
         return len(self.images)

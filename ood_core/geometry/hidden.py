@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import checks
 from ..checks import InputError
+from ..precision import widened, working_dtype
 
 _BLOCK = 2**23  # numbers of float64 in one block: 64 MB, of which a few live at once
 
@@ -33,7 +34,7 @@ def activation_entropy(features: Any) -> float:
     """
     x = checks.matrix("features", features)
     on = sum((block > 0).sum(dim=0) for block in torch.split(x, max(1, _BLOCK // x.shape[1])))
-    q = torch.as_tensor(on).double() / len(x)
+    q = torch.as_tensor(on).cpu().double() / len(x)
     return float(-(torch.xlogy(q, q) + torch.xlogy(1 - q, 1 - q)).mean())
 
 
@@ -47,7 +48,7 @@ def hidden_confidence(features: Any, coefficients: Any) -> Tensor:
         coefficients: C (K, D), what turns the layer into logits, as W of the last layer; or (N, K, D), one for each
             sample, as for layers before. Only signs count.
     Returns:
-        float64 tensor (N, K).
+        tensor (N, K), float64 where the device has it.
     Source: Park et al. 2023, arXiv 2310.05316, equation 3.
     Example:
         >>> import torch
@@ -65,8 +66,8 @@ class HolderBound(NamedTuple):
     """What `holder_bound` gives.
 
     Attributes:
-        gap: ||a||_1 - b_k . a, float64 (N, K).
-        bound: ||a||_inf ||sign(a) - b_k||_1, float64 (N, K).
+        gap: ||a||_1 - b_k . a, (N, K), float64 where the device has it.
+        bound: ||a||_inf ||sign(a) - b_k||_1, (N, K), as gap.
         violation: how far 0 <= gap <= bound fails at worst, as a share of ||a||_1; rounding leaves about 1e-15.
     """
 
@@ -126,12 +127,12 @@ def _pieces(a: Tensor, c: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Blocks of samples with the coefficients that they share or have each."""
     rows = max(1, _BLOCK // (a.shape[1] * (c.shape[1] if c.ndim == 3 else 1) + c.shape[-2]))
     for start in range(0, len(a), rows):
-        yield a[start : start + rows].double(), c if c.ndim == 2 else c[start : start + rows]
+        yield widened(a[start : start + rows]), c if c.ndim == 2 else c[start : start + rows]
 
 
 def _signs(values: Tensor) -> Tensor:
     """+1 above 0, else -1: a sign function with 0 for 0 would give another right side of the bound."""
-    return torch.where(values > 0, 1.0, -1.0).double()
+    return torch.where(values > 0, 1.0, -1.0).to(working_dtype(values))
 
 
 def _products(rows: Tensor, signs: Tensor) -> Tensor:

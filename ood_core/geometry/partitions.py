@@ -147,10 +147,10 @@ def labelled(features: Any, labels: Any) -> tuple[Tensor, Tensor, int]:
 def _comparable(x: Tensor, metric: str) -> np.ndarray[Any, Any]:
     """Rows for scikit-learn: in float64, and centred where that changes no distance but saves digits."""
     checks.choice("metric", metric, METRICS)
-    rows = x.double()
+    rows = x.cpu().double()
     if metric == "euclidean":
         rows = rows - rows.mean(dim=0)
-    return rows.cpu().numpy()
+    return rows.numpy()
 
 
 def _two_partitions(labels: Any, clusters: Any) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,11 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError
 from ..outputs import unit
+from ..precision import widened, working_dtype
 from .partitions import METRICS, labelled
 
 _BLOCK = 2**23  # numbers of float64 in one block: 64 MB, of which three live at once
-_DIGITS = (48, 32, 16, 0)  # shifts to the four 16-bit digits of a double
+_DIGIT = 16  # bits of a number that are settled together
 
 
 def global_separation(features: Any, labels: Any, share: float = 1.0, metric: str = "cosine") -> Tensor:
@@ -31,7 +32,8 @@ def global_separation(features: Any, labels: Any, share: float = 1.0, metric: st
         share: of the distances, a fraction in (0, 1]; rounded down to a whole number of them, at least one.
         metric: "euclidean", or "cosine" for 1 - cos; the cosine with a zero vector counts as 0.
     Returns:
-        float64 tensor (C,) in [-1, 1]; larger is better separated. 0 where both means of distances are 0.
+        tensor (C,) in [-1, 1], float64 where the device has it; larger is better separated. 0 where both means of
+        distances are 0.
     Source: Bojchevski, Matkovic and Guennemann 2017 (KDD) and its code.
     Example:
         >>> import torch
@@ -45,7 +47,7 @@ def global_separation(features: Any, labels: Any, share: float = 1.0, metric: st
     if not 0 < share <= 1:
         raise InputError(f"share is {share!r}, expected a fraction above 0 and up to 1.\nFor all distances pass 1.0.")
     rows = list(torch.split(torch.argsort(y, stable=True), torch.bincount(y).tolist()))
-    means = torch.zeros(classes, classes, dtype=torch.float64, device=x.device)
+    means = torch.zeros(classes, classes, dtype=working_dtype(x), device=x.device)
     for a in range(classes):
         for b in range(a, classes):
             means[a, b] = means[b, a] = _mean_distance(_Pair(x[rows[a]], x[rows[b]], a == b, metric), share)
@@ -59,15 +61,15 @@ class _Pair:
     """Distances between the members of two classes, block by block."""
 
     def __init__(self, a: Tensor, b: Tensor, same: bool, metric: str) -> None:
-        a, b, self._same, self._metric = a.double(), b.double(), same, metric
+        a, b, self._same, self._metric = widened(a), widened(b), same, metric
         self._zeros = None
         if metric == "cosine":
-            self._zeros = [(part == 0).all(dim=1).double() for part in (a, b)]
+            self._zeros = [(part == 0).all(dim=1).to(a.dtype) for part in (a, b)]
             a, b = unit(a), unit(b)
         # From the mean of one class, products of rows are as small as the distances, and cancel no digits.
         centre = a.mean(dim=0)
         self._a, self._b = a - centre, b - centre
-        self.count, self.device = len(a) * len(b), a.device
+        self.count, self.dtype, self.device = len(a) * len(b), a.dtype, a.device
         self.rows = max(1, _BLOCK // len(b))
 
     def blocks(self) -> Iterator[Tensor]:
@@ -88,7 +90,7 @@ class _Pair:
 def _mean_distance(pair: _Pair, share: float) -> Tensor:
     """Mean of the smallest distances, without keeping more than a block of them."""
     kept = max(1, int(pair.count * share + 1e-9))
-    total, below = torch.zeros((), dtype=torch.float64, device=pair.device), 0
+    total, below = torch.zeros((), dtype=pair.dtype, device=pair.device), 0
     if kept == pair.count:
         for block in pair.blocks():
             total += block.sum()
@@ -103,16 +105,18 @@ def _mean_distance(pair: _Pair, share: float) -> Tensor:
 
 
 def _nth(pair: _Pair, rank: int) -> Tensor:
-    """The rank-th smallest distance: doubles from 0 up are in the order of their bits, settled 16 at a time."""
+    """The rank-th smallest distance: numbers from 0 up are in the order of their bits, settled 16 at a time."""
     prefix, left = 0, rank
-    for shift in _DIGITS:
-        counts = torch.zeros(2**16, dtype=torch.int64, device=pair.device)
+    bits_of = torch.finfo(pair.dtype).bits
+    whole = torch.int64 if bits_of == 64 else torch.int32
+    for shift in range(bits_of - _DIGIT, -1, -_DIGIT):
+        counts = torch.zeros(2**_DIGIT, dtype=torch.int64, device=pair.device)
         for block in pair.blocks():
-            bits = (block.flatten() + 0.0).view(torch.int64)  # adding 0.0 turns -0.0, whose bits are large
-            mine = bits[bits >> shift >> 16 == prefix]
-            counts += torch.bincount(mine >> shift & 0xFFFF, minlength=2**16)
+            bits = (block.flatten() + 0.0).view(whole)  # adding 0.0 turns -0.0, whose bits are large
+            mine = bits[bits >> shift >> _DIGIT == prefix]
+            counts += torch.bincount(mine >> shift & 2**_DIGIT - 1, minlength=2**_DIGIT)
         reached = counts.cumsum(0)
         digit = int(torch.searchsorted(reached, left))
         left -= int(reached[digit] - counts[digit])
-        prefix = prefix << 16 | digit
-    return torch.tensor(prefix, device=pair.device).view(torch.float64)
+        prefix = prefix << _DIGIT | digit
+    return torch.tensor(prefix, dtype=whole, device=pair.device).view(pair.dtype)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 
 from ..checks import InputError
-from .drawings import Names, _groups, _once, _t_interval
+from .drawings import Names, _draw_mean, _groups, _once
 from .svg import COLOURS, MARKERS, Figure, figure
 
 
@@ -54,8 +54,7 @@ def by_seed(
                     continue
                 style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
                 axes.plot(values, np.full(len(values), k - 0.12), linestyle="", markersize=4, fillstyle="none", **style)
-                axes.plot(_t_interval(values), [k + 0.2] * 2, color=style["color"], linewidth=2)
-                axes.plot(values.mean(), k + 0.2, markersize=6.5, linestyle="", **style)
+                _draw_mean(axes, values, k + 0.2, style)
             axes.set_title(title + (" (%)" if title in percent else ""))
             axes.xaxis.set_major_locator(MaxNLocator(3 if len(panels) < 4 else 2))  # labels of four must not touch
             axes.grid(axis="x")

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-from numpy.typing import ArrayLike
-from scipy import stats as scipy_stats
+from numpy.typing import ArrayLike, NDArray
 
+from .. import stats
 from ..checks import InputError
 from .svg import COLOURS, DASHES, INK, MARKERS, Figure, figure
 
@@ -115,9 +115,7 @@ def auroc_by_seed(
                     continue
                 y = place + (k - (len(groups) - 1) / 2) * step
                 axes.plot(values, np.full(len(values), y), linestyle="", markersize=4, fillstyle="none", **style)
-                low, high = _t_interval(values)
-                axes.plot([low, high], [y + step * 0.3] * 2, color=style["color"], linewidth=2)
-                axes.plot(values.mean(), y + step * 0.3, markersize=6.5, linestyle="", **style)
+                _draw_mean(axes, values, y + step * 0.3, style)
             axes.plot([], [], label=label, linewidth=2, markersize=6.5, **style)
         axes.set_yticks(range(len(wanted)), list(wanted.values()))
         axes.set_ylim(len(wanted) - 0.45, -0.55)
@@ -223,6 +221,14 @@ def _legend(drawing: Drawing, axes: Axes) -> None:
     drawing.legend(handles, labels, loc="outside lower center", ncols=3 if longest < 14 else 2 if longest < 26 else 1)
 
 
+def _draw_mean(axes: Axes, values: NDArray[np.float64], y: float, style: Mapping[str, Any]) -> None:
+    """The mean of a group's seeds at the height y, on its 95 % t interval; one seed has none."""
+    if len(values) > 1 and np.isfinite(values).all():
+        found = stats.t_interval(values)
+        axes.plot([found.low, found.high], [y] * 2, color=style["color"], linewidth=2)
+    axes.plot(values.mean(), y, markersize=6.5, linestyle="", **style)
+
+
 def _groups(rows: pd.DataFrame, series: str, names: Names | None) -> dict[str, str]:
     """Values of `series` to draw, in order, with what to call them."""
     if series not in rows.columns:
@@ -274,11 +280,3 @@ def _checked_sets(scores: Mapping[str, Mapping[str, ArrayLike]]) -> list[str]:
                     "expected (N,) finite numbers.\nLook at the run that made them."
                 )
     return [name for name in first if name]
-
-
-def _t_interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:
-    n, mean = len(values), float(values.mean())
-    if n < 2:
-        return mean, mean
-    reach = float(scipy_stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return mean - reach, mean + reach

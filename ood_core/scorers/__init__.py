@@ -2,7 +2,7 @@
 
 scorer = scorers.make("ddu").fit(train)     # train: Outputs of ID training images, with labels
 s = scorer.score(outputs)                   # tensor (N,)
-scorer.calibrate(held_out).predict(outputs) # bool (N,), True = in-distribution
+scorer.calibrate(held_out).predict(outputs) # bool (N,), True = in-distribution; scorers.threshold(s) for scores at hand
 scorer.save("ddu.safetensors"); scorers.load("ddu.safetensors")
 """
 
@@ -15,7 +15,8 @@ from typing import Any
 from .. import checks
 from ..checks import ArtifactError, InputError
 from . import artifact
-from .base import Calibration, FitScores, Scorer
+from .base import FitScores, Scorer
+from .calibration import Calibration, threshold
 from .clusters import Cluster, ClusterLeaky
 from .combine import KNNNAN, SSDNAN, ReActNAN
 from .ensembles import Ensemble
@@ -31,7 +32,18 @@ from .ssd import SSD
 from .subspaces import NECO, Residual, ViM
 from .transforms import ASH, ReAct, Scale
 
-__all__ = ["Calibration", "FitScores", "Scorer", "describe", "ensemble", "load", "make", "names", "version"]
+__all__ = [
+    "Calibration",
+    "FitScores",
+    "Scorer",
+    "describe",
+    "ensemble",
+    "load",
+    "make",
+    "names",
+    "threshold",
+    "version",
+]
 
 _REGISTRY: dict[str, type[Scorer]] = {
     scorer.name: scorer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -17,12 +18,18 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError, NotFittedError
 from ..outputs import Outputs
+from ..precision import working_dtype
 from . import artifact
-from .rows import Directions, canonical_order, direction, marks, working_dtype
+from .calibration import Calibration, threshold
+from .rows import Directions, canonical_order, direction, marks
 
-CACHE = 2**19  # bytes of float64; three to four times as fast there as in blocks of the whole budget
+CACHE_BYTES = 2**19  # of float64; three to four times as fast there as in blocks of the whole budget
 Method = TypeVar("Method", bound=Callable[..., Any])
+# How rows and files record a switch. They did so before `make` took True and False, and keys of rows stay as they are.
+_RECORDED = {True: "yes", False: "no"}
+_SWITCHES = {recorded: value for value, recorded in _RECORDED.items()}
 _KINDS: dict[type, tuple[Any, str]] = {
+    bool: (bool, "a truth value"),
     float: (Real, "a finite number"),
     int: (Integral, "a whole number"),
     str: (str, "a name"),
@@ -46,30 +53,6 @@ def without_autocast(method: Method) -> Method:
             return method(self, outputs)
 
     return cast(Method, exact)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A threshold and what it promises: accept a row if its score is at least `threshold`.
-
-    Attributes:
-        threshold: the largest t with share(ID >= t) >= `id_tpr` on the held-out ID scores.
-        id_tpr: the share of ID that was asked for, a fraction.
-        rate: the share of the held-out ID rows that the threshold accepts, a fraction.
-        low, high: interval of the share of *new* ID rows that it accepts, fractions. With the k-th largest of n
-            independent scores as threshold, that share follows Beta(k, n - k + 1) for a continuous score, whatever its
-            distribution; with ties it can only be larger.
-        confidence: of that interval, a fraction.
-        n: held-out ID rows.
-    """
-
-    threshold: float
-    id_tpr: float
-    rate: float
-    low: float
-    high: float
-    confidence: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -130,6 +113,7 @@ class Scorer(ABC):
         self.calibration: Calibration | None = None
         self._columns = 0
         self._marks: list[int] = []
+        self._moved: tuple[torch.device, torch.dtype, dict[str, Tensor]] | None = None
         self._state: dict[str, Tensor] = {}
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -144,7 +128,9 @@ class Scorer(ABC):
         """One type a parameter, so that 2 and 2.0 are one scorer with one name in the rows."""
         kind = type(default)
         accepted, called = _KINDS[kind]
-        fits = isinstance(value, accepted) and not isinstance(value, bool)
+        if kind is bool and isinstance(value, str):
+            value = _SWITCHES.get(value, value)
+        fits = isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
         if not fits or (kind is float and not math.isfinite(value)):
             raise InputError(
                 f"{self.name} got {key}={value!r} ({type(value).__name__}), expected {called} such as {default!r}.\n"
@@ -167,8 +153,11 @@ class Scorer(ABC):
 
     @property
     def params(self) -> dict[str, Any]:
-        """Parameters that differ from their defaults, without `layer`: that is a column of its own in the rows."""
-        defaults = self.parameters()
+        """Parameters that differ from their defaults, as rows record them, without `layer`, a column of its own there.
+
+        True is "yes" and False "no"; infinity is "inf". `make` takes these as well.
+        """
+        defaults = {key: _recorded(value) for key, value in self.parameters().items()}
         return {key: value for key, value in self._values().items() if key != "layer" and value != defaults[key]}
 
     @without_autocast
@@ -187,7 +176,7 @@ class Scorer(ABC):
         if self.layer == "unit":
             x = Directions(given) if self.by_block else self._layer(outputs)
         state = self._fit(x, outputs)
-        self._state, self._columns, self.calibration = state, int(x.shape[1]), None
+        self._state, self._moved, self._columns, self.calibration = state, None, int(x.shape[1]), None
         # The smallest hashes of all, whichever order the rows came in: of any part of these rows, the smallest too.
         own = marks(given, self.memory).unique(return_counts=True) if self.learns and self.sample else None
         self._marks = [] if own is None else own[0][own[1] == 1][: self.sample].tolist()
@@ -220,13 +209,10 @@ class Scorer(ABC):
         self._require_fit("score")
         x, placed = self._given(outputs, self._columns)
         dtype = working_dtype(x)
-        self._state = {
-            key: value.to(device=x.device, dtype=None if key in self.as_given else dtype)
-            for key, value in self._state.items()
-        }
+        scorer = self._beside(x.device, dtype)
         rows = max(1, self.memory // (8 * self._numbers_per_row(self._columns)))
         if self.in_cache and x.device.type == "cpu":
-            rows = min(rows, max(1, CACHE // (8 * self._columns)))
+            rows = min(rows, max(1, CACHE_BYTES // (8 * self._columns)))
         # One tensor for all scores and one for widened rows: small results between large blocks that come and go would
         # leave holes that no next block fits into, up to the size of all rows. The blocks are of one size: a few rows
         # in the last would read a whole bank for themselves.
@@ -235,13 +221,32 @@ class Scorer(ABC):
         wide = x.new_empty((-(-len(x) // blocks), x.shape[1]), dtype=dtype) if self.widens else None
         for block, into in zip(x.tensor_split(blocks), scores.tensor_split(blocks), strict=True):
             part = placed(block)
-            into.copy_(self._score(part if wide is None else wide[: len(part)].copy_(part)))
+            into.copy_(scorer._score(part if wide is None else wide[: len(part)].copy_(part)))
         if not bool(scores.sum().isfinite()) and (bad := int((~torch.isfinite(scores)).sum())):
             raise InputError(
                 f"{self.name} gives NaN or infinity for {bad} of {len(scores)} rows, expected finite scores.\n"
                 + self.advice
             )
         return scores
+
+    def _beside(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """A scorer whose fitted tensors lie where the rows do: this one, or a copy that `score` throws away.
+
+        What was fitted stays as it is, or one score on a device without float64 would be saved as the scorer. The last
+        tensors that were moved are kept, as mostly the same device comes again.
+        """
+        kept = self._moved
+        if kept is None or kept[:2] != (device, dtype):
+            moved = {
+                key: value.to(device=device, dtype=None if key in self.as_given else dtype)
+                for key, value in self._state.items()
+            }
+            if all(value is self._state[key] for key, value in moved.items()):
+                return self
+            kept = self._moved = device, dtype, moved
+        scorer = copy.copy(self)
+        scorer._state = kept[2]
+        return scorer
 
     def calibrate(self, outputs: Outputs, id_tpr: float = 0.95, confidence: float = 0.95) -> Self:
         """Keep the largest threshold that accepts the share `id_tpr` of held-out ID rows, and return self.
@@ -253,22 +258,14 @@ class Scorer(ABC):
         Raises:
             InputError: no such fraction, most rows are those of `fit` (of a scorer that learns from them), or what
                 `score` raises.
-        Source: order statistics, e.g. Wilks 1941 (tolerance limits).
+        Source: `threshold`, which takes scores that are there already.
         """
-        from scipy.stats import beta
-
-        id_tpr = checks.share("id_tpr", id_tpr)
-        confidence = checks.share("confidence", confidence, below=True)
-        scores = self.score(outputs).cpu().sort(descending=True).values
+        self._require_fit("calibrate")
+        # What costs little is looked at before the rows are scored.
+        checks.share("id_tpr", id_tpr)
+        checks.share("confidence", confidence, below=True)
         self._require_other_rows(outputs)
-        n = len(scores)
-        # k / n is compared as a division: n * id_tpr rounds up where the exact product is whole (100 * 0.07 > 7).
-        shares = torch.arange(1, n + 1, dtype=torch.float64) / n
-        k = int(torch.searchsorted(shares, id_tpr)) + 1
-        threshold = float(scores[k - 1])
-        low, high = beta.ppf([(1 - confidence) / 2, (1 + confidence) / 2], k, n - k + 1)
-        rate = int((scores >= threshold).sum()) / n
-        self.calibration = Calibration(threshold, id_tpr, rate, float(low), float(high), confidence, n)
+        self.calibration = threshold(self.score(outputs), id_tpr, confidence)
         return self
 
     def _require_other_rows(self, outputs: Outputs) -> None:
@@ -311,7 +308,8 @@ class Scorer(ABC):
 
     def restore(self, header: dict[str, Any], state: dict[str, Tensor]) -> Self:
         """Take over what `save` wrote; `scorers.load` is the door to it."""
-        self._state, self._columns, self._marks = state, header["columns"], header.get("marks", [])
+        self._state, self._moved, self._marks = state, None, header.get("marks", [])
+        self._columns = header["columns"]
         self.fit_scores = FitScores(**header["fit_scores"]) if header.get("fit_scores") else None
         self.calibration = None if header["calibration"] is None else Calibration(**header["calibration"])
         return self
@@ -333,9 +331,8 @@ class Scorer(ABC):
         }
 
     def _values(self) -> dict[str, Any]:
-        """All parameters as JSON can hold them: infinity, which it cannot, by name."""
-        values = {key: getattr(self, key) for key in self.parameters()}
-        return {key: "inf" if value == math.inf else value for key, value in values.items()}
+        """All parameters as rows and files record them: infinity, which JSON cannot hold, and switches by name."""
+        return {key: _recorded(getattr(self, key)) for key in self.parameters()}
 
     def _header(self) -> dict[str, Any]:
         return {
@@ -391,6 +388,12 @@ class Scorer(ABC):
 
     def _facts(self) -> dict[str, Any]:
         return {}
+
+
+def _recorded(value: Any) -> Any:
+    if isinstance(value, bool):
+        return _RECORDED[value]
+    return "inf" if value == math.inf else value
 
 
 def _default(parameter: Field[Any]) -> Any:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
+from ..precision import working_dtype
 from .covariance import whitened_squares, whitening
-from .rows import PIECE, Rows, blocks, canonical_order, class_mean, mean_and_scatter, working_dtype
+from .rows import PIECE, Rows, blocks, canonical_order, class_mean, mean_and_scatter
 
 
 def kmeans(x: Rows, clusters: int, seed: int, n_init: int, name: str) -> list[Tensor]:

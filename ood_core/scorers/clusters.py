@@ -11,10 +11,11 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
+from ..precision import working_dtype
 from .base import Scorer, without_autocast
 from .centres import distances, fit_centres, kmeans, principal_axes, project
 from .covariance import facts
-from .rows import class_rows, working_dtype
+from .rows import class_rows
 
 DISTANCES = ("euclidean", "cosine", "mahalanobis")
 
@@ -185,8 +186,9 @@ class ClusterLeaky(Scorer):
                 "Pass OOD rows without labels, for example dataclasses.replace(outputs, labels=None)."
             )
         x, labels = self._layer(outputs), outputs.labels.to(scores.device)
+        state = self._beside(scores.device, scores.dtype)._state
         for c in torch.unique(labels).tolist():
-            own = {key: value[c : c + 1] for key, value in self._state.items()}
+            own = {key: value[c : c + 1] for key, value in state.items()}
             rows = torch.nonzero(labels == c).flatten()
             for part in rows.split(max(1, self.memory // (8 * self._numbers_per_row(self._columns)))):
                 scores[part] = -distances(x[part].to(scores.dtype), own, self.distance).squeeze(1)

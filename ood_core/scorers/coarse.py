@@ -119,7 +119,7 @@ def _floors(query: Tensor, values: Tensor, lost: float) -> Tensor:
     away, lost = 1.01 * away, 1.01 * lost + 4 * unit
     product = away * (1 + lost) + length * lost + gamma * (length + away) * (1 + lost)
     error = 2 * product + (4 * unit + 8 * columns * torch.finfo(torch.float32).tiny) * (1 + length)
-    v, u = values.double(), 1.01 * torch.finfo(torch.bfloat16).eps / 2
+    v, u = values.to(query.dtype), 1.01 * torch.finfo(torch.bfloat16).eps / 2
     floors: Tensor = torch.minimum(v - u * (1 - v), v * (1 - u)) + (length.square() - 1.01 * error)
     # Beyond this a query would overflow, which the bound does not cover.
     return floors.masked_fill_(~(length < LONGEST), -torch.inf)

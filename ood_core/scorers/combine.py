@@ -12,13 +12,14 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
+from ..precision import working_dtype
 from .base import Scorer
 from .covariance import facts
 from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
 from .neighbours import check_rows
 from .norms import negative_aware_norm
 from .quantiles import quantile
-from .rows import Directions, collected, direction, working_dtype
+from .rows import Directions, collected, direction
 from .ssd import SSD, fit_ssd, squared_ssd
 
 FLOOR = 1e-12  # of the training rows' mean NAN: what a row without an active unit is divided by
@@ -81,7 +82,7 @@ class KNNNAN(OverNAN):
     Args:
         k: neighbours, at most the training rows.
         which: "kth", or "mean" of the distances to the k nearest.
-        squared: "no", or "yes" for the squared distances, which rank otherwise once divided.
+        squared: whether distances are squared: they rank otherwise once divided.
         on: what the distance is measured on: "unit" (z, as the field does) or "features" (the layer as it is).
         clip: quantile of the training activations at which NAN (not the distance) is clipped, as in `react_nan`, a
             fraction in (0, 1]; 0 does not clip.
@@ -104,12 +105,11 @@ class KNNNAN(OverNAN):
 
     k: int = 50
     which: str = "kth"
-    squared: str = "no"
+    squared: bool = False
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         checks.choice("knn_nan's which", self.which, ("kth", "mean"))
-        checks.choice("knn_nan's squared", self.squared, ("no", "yes"))
 
     def _fit_distance(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         check_rows(self.name, self.k, len(x))
@@ -117,7 +117,7 @@ class KNNNAN(OverNAN):
 
     def _distance(self, placed: Tensor) -> Tensor:
         distances, _ = nearest(placed, self._state, self.k, self.memory)
-        distances = distances.square() if self.squared == "yes" else distances
+        distances = distances.square() if self.squared else distances
         return distances[:, -1] if self.which == "kth" else distances.mean(dim=1)
 
     def _numbers_per_row(self, columns: int) -> int:
@@ -141,7 +141,7 @@ class SSDNAN(OverNAN):
         ridge: of SSD.
         seed: of SSD.
         n_init: of SSD.
-        squared: "yes", or "no" for the root of the distance, which ranks otherwise once divided.
+        squared: False for the root of the distance, which ranks otherwise once divided.
         on: what the distance is measured on: "unit" (h / ||h||, as the field does) or "features" (the layer as it is).
         clip: quantile of the training activations at which NAN (not the distance) is clipped, as in `react_nan`, a
             fraction in (0, 1]; 0 does not clip.
@@ -166,11 +166,10 @@ class SSDNAN(OverNAN):
     ridge: float = 1e-4
     seed: int = 0
     n_init: int = 20
-    squared: str = "yes"
+    squared: bool = True
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        checks.choice("ssd_nan's squared", self.squared, ("no", "yes"))
         self._require("clusters", self.clusters >= 1, "at least 1", "The paper uses 1.")
 
     def _fit_distance(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
@@ -179,7 +178,7 @@ class SSDNAN(OverNAN):
 
     def _distance(self, placed: Tensor) -> Tensor:
         squared = squared_ssd(placed, self._state)
-        return squared if self.squared == "yes" else squared.sqrt()
+        return squared if self.squared else squared.sqrt()
 
     def _numbers_per_row(self, columns: int) -> int:
         return 8 * columns + 3 * len(self._state["centres"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -48,9 +48,11 @@ class Ensemble(Scorer):
 
     def __init__(self, members: Sequence[Scorer]) -> None:
         super().__init__(layer="")  # each member has its own
-        self.members = tuple(members)
+        several = isinstance(members, Iterable)
+        self.members = tuple(members) if several else ()
         self._columns = len(self.members)
         strange = [type(m).__name__ for m in self.members if not isinstance(m, Scorer) or isinstance(m, Ensemble)]
+        strange += [] if several else [type(members).__name__]
         if strange or not self.members:
             raise InputError(
                 f"ensemble got {', '.join(strange) or 'no members'}, expected scorers of one model each.\n"
@@ -97,6 +99,7 @@ class Ensemble(Scorer):
         return super().predict(outputs)  # type: ignore[arg-type]
 
     def _require_other_rows(self, outputs: Sequence[Outputs]) -> None:  # type: ignore[override]
+        self._check(outputs)
         for member, part in zip(self.members, outputs, strict=True):
             member._require_other_rows(part)
 
@@ -119,7 +122,7 @@ class Ensemble(Scorer):
         if flat:
             raise InputError(
                 f"ensemble's member {', '.join(flat)} gives its training rows one score or none, expected some "
-                "spread to standardise by.\nLeave it out; for neighbours pass exclude_self='yes' or a larger k."
+                "spread to standardise by.\nLeave it out; for neighbours pass exclude_self=True or a larger k."
             )
         return standards
 

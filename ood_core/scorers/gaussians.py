@@ -14,9 +14,10 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
+from ..precision import working_dtype
 from .base import Scorer
 from .covariance import whitened_squares
-from .rows import Rows, blocks, class_rows, mean_and_scatter, working_dtype
+from .rows import Rows, blocks, class_rows, mean_and_scatter
 
 LADDER = (0.0, sys.float_info.min, *(float(f"1e{exponent}") for exponent in range(-308, 0)))
 
@@ -125,16 +126,17 @@ class DDU(Scorer):
     def _facts(self) -> dict[str, Any]:
         # The largest singular value of a matrix is exact to rounding, the smallest drowns in a near-singular one: one
         # end of the spectrum comes from W, the other from the factor. Of the covariance as used, jitter included.
-        # A unit that is zero for a whole class has the ladder's jitter for its variance, where doubles end: kept normal
+        # A unit that is zero for a whole class has the ladder's jitter for its variance, where numbers end: kept normal
         # and finite, also with denormal numbers flushed.
-        whiten, double = self._state["whiten"], sys.float_info
+        whiten = self._state["whiten"]
+        limits = torch.finfo(whiten.dtype)
         largest = torch.linalg.svdvals(_inverse(whiten))[:, 0] ** 2
-        smallest = (torch.linalg.svdvals(whiten)[:, 0] ** -2).clamp(min=double.min)
+        smallest = (torch.linalg.svdvals(whiten)[:, 0] ** -2).clamp(min=limits.tiny)
         return {
             "jitter": self._state["jitter"].tolist(),
             "eigenvalue_min": smallest.tolist(),
             "eigenvalue_max": largest.tolist(),
-            "condition_number": (largest / smallest).clamp(max=double.max).tolist(),
+            "condition_number": (largest / smallest).clamp(max=limits.max).tolist(),
         }
 
 

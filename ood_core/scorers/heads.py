@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..outputs import Head, Outputs, unit
-from .rows import blocks, rounding, working_dtype
+from ..precision import working_dtype
+from .rows import blocks, rounding
 
 PINV_SHARE = 1e-6  # singular values of W below this share of the largest are rounding of float32 weights
 _TOLERANCE = 1e-3  # of the product of lengths: above what TF32 products leave, below what a wrong layer gives

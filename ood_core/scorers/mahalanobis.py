@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ..outputs import Outputs
+from ..precision import working_dtype
 from .base import Scorer
 from .covariance import facts, nearest_squares, whitened_squares, whitening
-from .rows import Rows, blocks, class_rows, mean_and_scatter, working_dtype
+from .rows import Rows, blocks, class_rows, mean_and_scatter
 
 
 @dataclass(kw_only=True, eq=False)

@@ -16,15 +16,16 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..outputs import NORM_EPS
+from ..precision import working_dtype
 from . import coarse
-from .rows import at, collected, working_dtype
+from .rows import at, collected
 
 AS_GIVEN = ("bank", "lengths")  # what `prepare` leaves in the rows' own precision
 SPARE = 14  # candidates above k: room between the k-th distance and the best row that was not a candidate
 GROUP = 16  # columns that share one minimum in the search for the smallest
 TRIAL = 256  # rows that tell whether bfloat16 has digits enough for a bank
 TOGETHER = 64  # rows that have as many more candidates measured as one of them needs
-CACHE = 2**17  # numbers that a processor's cache holds: differences are read again as soon as they are made
+CACHE_NUMBERS = 2**17  # that a processor's cache holds: differences are read again as soon as they are made
 RANGE = {torch.float32: (1e-15, 1e15), torch.float64: (1e-120, 1e120)}  # radii whose squares are safe in products
 
 
@@ -215,7 +216,7 @@ def _candidates(
 def _differences(x: Tensor, state: dict[str, Tensor], index: Tensor, memory: int) -> Tensor:
     """||x_i - t_j|| (n, count) for the bank's rows j = index_i, from the differences."""
     count, columns = index.shape[1], x.shape[1]
-    rows = max(1, min(memory // 32, CACHE) // (count * columns))
+    rows = max(1, min(memory // 32, CACHE_NUMBERS) // (count * columns))
     parts = []
     for queries, chosen in zip(x.split(rows), index.split(rows), strict=True):
         difference = rows_of(state, chosen.flatten()).to(x.dtype).view(-1, count, columns)

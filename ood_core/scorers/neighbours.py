@@ -12,11 +12,12 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
+from ..precision import working_dtype
 from .base import Scorer, without_autocast
 from .logits import require_logits
 from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
 from .products import largest_products, prepare_products
-from .rows import canonical_order, working_dtype
+from .rows import canonical_order
 
 SAME = 1e-6  # of a row's length: normalising one row alone or among others may differ in float32's last digit
 
@@ -33,7 +34,7 @@ class KNN(Scorer):
     Args:
         k: neighbours, at most the training rows.
         which: "kth" or "mean".
-        exclude_self: "yes" leaves out one training row that is the scored row itself (nearer than 1e-6 of its length,
+        exclude_self: True leaves out one training row that is the scored row itself (nearer than 1e-6 of its length,
             as float32 knows it, or than two roundings of float16 or bfloat16 rows), if there is one: for scoring the
             rows that were fitted on, each of which is its own nearest neighbour. Other rows lose nothing, and a copy
             elsewhere in training still counts.
@@ -55,12 +56,11 @@ class KNN(Scorer):
 
     k: int = 50
     which: str = "kth"
-    exclude_self: str = "no"
+    exclude_self: bool = False
     layer: str = "unit"
 
     def _check_parameters(self) -> None:
         checks.choice(f"{self.name}'s which", self.which, ("kth", "mean"))
-        checks.choice(f"{self.name}'s exclude_self", self.exclude_self, ("no", "yes"))
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         check_rows(self.name, self._wanted(), len(x))
@@ -70,11 +70,11 @@ class KNN(Scorer):
         return outputs.features if self.layer == "unit" else super()._rows(outputs)  # divided where they are read
 
     def _wanted(self) -> int:
-        return self.k + (self.exclude_self == "yes")
+        return self.k + self.exclude_self
 
     def _score(self, x: Tensor) -> Tensor:
         distances, _ = nearest(x, self._state, self._wanted(), self.memory)
-        if self.exclude_self == "yes":
+        if self.exclude_self:
             length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
             # Of rows in half precision both the length and the quotient may be rounded otherwise.
             same = max(SAME, 2 * torch.finfo(self._state["bank"].dtype).eps)
@@ -87,7 +87,7 @@ class KNN(Scorer):
 
     @property
     def _meets_itself(self) -> bool:
-        return self.k == 1 and self.exclude_self == "no"
+        return self.k == 1 and not self.exclude_self
 
     def _facts(self) -> dict[str, Any]:
         return {"training_rows": len(self._state["bank"])}

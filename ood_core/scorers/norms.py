@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..outputs import Outputs
-from .base import CACHE, Scorer
+from ..precision import working_dtype
+from .base import CACHE_BYTES, Scorer
 from .logits import FEW
-from .rows import blocks, collected, rounding, working_dtype
+from .rows import blocks, collected, rounding
 
 SPREAD = 1e-6  # of the largest score: a smaller range of all scores is rounding
 
@@ -141,7 +142,7 @@ def _require_spread(scorer: Scorer, x: Tensor) -> None:
     if len(x) < FEW:
         return
     slack, low, high = max(SPREAD, rounding(x)), math.inf, -math.inf
-    for block in blocks(x, None, min(scorer.memory, CACHE)):
+    for block in blocks(x, None, min(scorer.memory, CACHE_BYTES)):
         scores = scorer._score(block)
         low, high = min(low, float(scores.min())), max(high, float(scores.max()))
         if high - low > slack * high:
@@ -169,7 +170,7 @@ def _active(x: Tensor) -> Tensor:
 
 
 def _activity(x: Tensor, memory: int) -> dict[str, Tensor]:
-    rows = max(1, min(memory, CACHE) // (8 * x.shape[1]))
+    rows = max(1, min(memory, CACHE_BYTES) // (8 * x.shape[1]))
     counts = collected((_active(block) for block in x.split(rows)), len(x))
     return {"inactive_rows": (counts == 0).sum().to(counts), "active_share": counts.mean() / x.shape[1]}
 

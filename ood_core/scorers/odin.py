@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ..checks import InputError
 from ..outputs import Outputs
+from ..precision import working_dtype
 from .base import Scorer
 from .logits import require_logits
-from .rows import working_dtype
 
 
 @dataclass(kw_only=True, eq=False)

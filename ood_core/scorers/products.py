@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .nearest import CACHE, RANGE, SPARE, lengths, rows_of, smallest_of
+from .nearest import CACHE_NUMBERS, RANGE, SPARE, lengths, rows_of, smallest_of
 from .rows import collected
 
 
@@ -65,7 +65,7 @@ def _from_candidates(x: Tensor, state: dict[str, Tensor], k: int, reach: float, 
     best = _exactly(x, state, index, memory).topk(k, dim=1).values
     rounding = 4 * (columns + 8) * torch.finfo(x.dtype).eps
     # A row of zeros has no direction: it is NaN here, and so not proven.
-    proven: Tensor = -best[:, -1] / (length[:, 0] * reach) + rounding <= _floor(values, columns)
+    proven: Tensor = -best[:, -1] / (length[:, 0] * reach) + rounding <= _floor(values.to(x.dtype), columns)
     return best, proven
 
 
@@ -73,13 +73,13 @@ def _floor(values: Tensor, columns: int) -> Tensor:
     """Under -q.a_i for all rows that are no candidates (n,), from the products of those that are (n, count)."""
     unit = torch.finfo(torch.float32).eps / 2
     gamma = columns * unit / (1 - columns * unit)
-    return values[:, -1].double() - 1.01 * (gamma + 4 * unit) - 8 * columns * torch.finfo(torch.float32).tiny
+    return values[:, -1] - 1.01 * (gamma + 4 * unit) - 8 * columns * torch.finfo(torch.float32).tiny
 
 
 def _exactly(x: Tensor, state: dict[str, Tensor], index: Tensor, memory: int) -> Tensor:
     """weight_j t_j.x_i (n, count) in float64 for j = index_i."""
     count, columns = index.shape[1], x.shape[1]
-    rows = max(1, min(memory // 32, CACHE) // (count * columns))
+    rows = max(1, min(memory // 32, CACHE_NUMBERS) // (count * columns))
     parts = []
     for queries, chosen in zip(x.split(rows), index.split(rows), strict=True):
         bank = rows_of(state, chosen.flatten()).to(x.dtype).view(-1, count, columns)

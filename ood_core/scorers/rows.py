@@ -11,6 +11,7 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs, unit
+from ..precision import working_dtype
 
 PIECE = 2**22  # bytes of float64 that are read together: enough for a quick product, and few enough for the cache
 WIDE = 256  # columns from which on half a symmetric product, in four blocks of rows, is quicker than the whole
@@ -55,11 +56,6 @@ def direction(x: Tensor) -> Tensor:
             "Scale the features down, or pass them in float64."
         )
     return unit(x)
-
-
-def working_dtype(x: Rows) -> torch.dtype:
-    """float64 where the device of x has it."""
-    return torch.float32 if x.device.type == "mps" else torch.float64
 
 
 def class_rows(outputs: Outputs, name: str) -> list[Tensor]:

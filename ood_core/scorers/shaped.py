@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..outputs import Head, Outputs
+from ..precision import working_dtype
 from .base import Scorer
 from .heads import linear_form
-from .rows import working_dtype
 
 SOME = 1000  # shaped rows that an inner scorer looks at which learns nothing from them
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ..outputs import Outputs
+from ..precision import working_dtype
 from .base import Scorer
 from .centres import distances, kmeans
 from .covariance import facts, whitening
-from .rows import Made, Rows, blocks, mean_and_scatter, working_dtype
+from .rows import Made, Rows, blocks, mean_and_scatter
 
 
 @dataclass(kw_only=True, eq=False)

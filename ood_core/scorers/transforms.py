@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .. import checks
 from ..checks import InputError
+from ..precision import working_dtype
 from .quantiles import quantile
-from .rows import working_dtype
 from .shaped import Shaped
 
 VARIANTS = ("s", "p", "b")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from .. import scorers
-from ..outputs import Outputs
 from .passes import Passes
 
 
@@ -39,15 +37,4 @@ def calibrate(scorer: scorers.Scorer, passes: Passes, held: list[Path], id_tpr: 
     # scorer of gradients learns nothing from the fitted rows, so it would refuse none here.
     assert not scorer.learns
     scores, _ = passes.scores(scorer, held)
-    known = Outputs(scores[:, None])
-    scorer.calibration = _Known().fit(known).calibrate(known, id_tpr).calibration
-
-
-class _Known(scorers.Scorer):
-    """Scores that are known already, made a batch at a time, so that a threshold can be set on them."""
-
-    name: ClassVar[str] = "known"
-    sample: ClassVar[int] = 0
-
-    def _score(self, x: Tensor) -> Tensor:
-        return x[:, 0]
+    scorer.calibration = scorers.threshold(scores, id_tpr)

@@ -127,7 +127,8 @@ def claims_by_scale(verdicts: Scales, live: str, reported: Iterable[Entry] = (),
         reported: as for `claims_table`.
         name: of the CSV files; those of recorded scales end in the scale.
     """
-    entries, texts, frames = list(reported), [], []
+    entries, texts = list(reported), []
+    frames: list[pd.DataFrame] = []
     for scale, found in reversed(list(verdicts.items())):
         about = f"<strong>{escape(scale)}</strong> ({_manner(scale, live)}): {_sentence(top_records(found))}"
         if found is None:

@@ -96,3 +96,15 @@ def test_part_is_another_set_that_knows_its_whole():
     assert len(part) == 3
     assert part.split == "first"
     assert part.digest == hashlib.sha256(f"{whole.digest}|first".encode()).hexdigest()
+
+
+def test_sets_compare_and_print_without_asking_their_pixels():
+    first, second = make(*some()), make(*some())
+    assert first != second
+    assert first.digest == second.digest
+    assert len({first, second}) == 2
+    assert repr(first) == (
+        "ImageSet(made/test, images=(7, 4, 3, 1) uint8, labels=(7,) int64, 3 classes, role='id', "
+        f"digest={first.digest[:12]}...)"
+    )
+    assert "labels" not in repr(make(some()[0], classes=()))

@@ -1,5 +1,7 @@
 """Sets by name: registered digests, the split, real copies in two layouts, refusals."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,15 @@ def test_a_photo_patch_by_hand():
     images, labels, _ = embedded.MAKERS["photos", "test"]()
     assert images[0, 0, 0] == round(level * 255 / 16)
     assert np.bincount(labels).tolist() == [260, 260]
+
+
+def test_photos_without_pillow_say_what_to_install(monkeypatch):
+    for name in ("PIL", "PIL.Image"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        InputError, match=r"^Pillow is not installed, expected [\s\S]*pip install \"ood-core\[vision\]\""
+    ):
+        data.load.__wrapped__("photos", "test")
 
 
 def test_split_is_constant_and_disjoint():

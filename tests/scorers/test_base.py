@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -72,6 +73,49 @@ def test_refuses_shares_that_are_none(value):
         calibrated([1.0, 2.0], id_tpr=value)
     with pytest.raises(InputError, match="confidence is"):
         calibrated([1.0, 2.0], confidence=value)
+
+
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=30), st.floats(0.01, 1), st.floats(0.5, 0.99))
+def test_scores_at_hand_get_the_same_threshold(values, id_tpr, confidence):
+    wanted = calibrated(values, id_tpr=id_tpr, confidence=confidence).calibration
+    for scores in (values, np.array(values), torch.tensor(values, dtype=torch.float64)):
+        assert scorers.threshold(scores, id_tpr, confidence) == wanted
+
+
+def test_the_threshold_of_scores_at_hand_accepts_what_it_says():
+    scores = torch.linspace(0, 1, 200, dtype=torch.float32)[torch.randperm(200)]
+    found = scorers.threshold(scores)
+    assert (scores >= found.threshold).float().mean().item() == pytest.approx(found.rate) == 0.95
+    assert (found.id_tpr, found.confidence, found.n) == (0.95, 0.95, 200)
+
+
+@pytest.mark.parametrize(
+    ("scores", "options", "reason"),
+    [
+        ([], {}, r"scores has shape \(0,\)"),
+        ([[1.0]], {}, r"scores has shape \(1, 1\)"),
+        ([1.0, math.nan], {}, "scores holds 1 NaN"),
+        ([1.0], {"id_tpr": 95}, "id_tpr is 95"),
+        ([1.0], {"confidence": 1.0}, r"confidence is 1\.0"),
+    ],
+)
+def test_refuses_scores_that_have_no_threshold(scores, options, reason):
+    with pytest.raises(InputError, match=reason):
+        scorers.threshold(scores, **options)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_fitted_rows_and_wrong_shares_are_refused_before_anything_is_scored(wrapped, monkeypatch):
+    train, held = clustered(300, 1), clustered(50, 2)
+    scorer = scorers.make("knn", k=5).fit(train)
+    scorer, train, held = (scorers.ensemble([scorer]), [train], [held]) if wrapped else (scorer, train, held)
+    monkeypatch.setattr(type(scorer), "score", lambda *_: pytest.fail("scored first"))
+    with pytest.raises(InputError, match="knn got rows to calibrate on that it was fitted on"):
+        scorer.calibrate(train)
+    with pytest.raises(InputError, match="id_tpr is 95"):
+        scorer.calibrate(held, 95)
+    with pytest.raises(InputError, match=r"expected Outputs|expected a list of 1"):
+        scorer.calibrate(torch.ones(3, 64))
 
 
 DIVIDED = [("knn", {"k": 5}), ("ssd", {}), ("knn_nan", {"k": 5}), ("ssd_nan", {}), ("ddu", {"layer": "unit"})]

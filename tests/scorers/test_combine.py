@@ -21,7 +21,7 @@ def test_by_hand():
     rows = Outputs(features=torch.tensor([[6.0, 8.0], [5.0, 0.0]]))
     # NAN: (6 + 8) / 2 and 5 / 1. Directions: (0.6, 0.8), (1, 0); second nearest at distances sqrt(0.4), sqrt(0.8).
     assert score("knn_nan", train, rows, k=2).tolist() == pytest.approx([-(0.4**0.5) / 7, -(0.8**0.5) / 5], rel=1e-6)
-    got = score("knn_nan", train, rows, k=2, squared="yes")
+    got = score("knn_nan", train, rows, k=2, squared=True)
     assert got.tolist() == pytest.approx([-0.4 / 7, -0.8 / 5], rel=1e-6)
     # On the features: distances 5, sqrt(72), sqrt(68) and 1, sqrt(29), sqrt(20).
     got = score("knn_nan", train, rows, k=2, on="features")
@@ -40,7 +40,7 @@ def test_is_the_quotient_of_the_single_scorers(on):
     assert torch.allclose(score("knn_nan", train, rows, k=7, on=on), distance / nan)
     squared = score("ssd", train, rows, layer=on)
     assert torch.allclose(score("ssd_nan", train, rows, on=on), squared / nan)
-    assert torch.allclose(score("ssd_nan", train, rows, on=on, squared="no"), -((-squared).sqrt()) / nan)
+    assert torch.allclose(score("ssd_nan", train, rows, on=on, squared=False), -((-squared).sqrt()) / nan)
     clipped = score("react_nan", train, rows, quantile=0.8)
     assert torch.allclose(score("ssd_nan", train, rows, on=on, clip=0.8), squared / clipped)
     assert (clipped <= nan).all()
@@ -78,13 +78,13 @@ def test_rows_without_an_active_unit_score_least(name):
 def test_refusals():
     for name, settings, reason in (
         ("knn_nan", {"k": 0}, "knn_nan got k=0"),
-        ("knn_nan", {"squared": "maybe"}, "knn_nan's squared is 'maybe'"),
+        ("knn_nan", {"squared": "maybe"}, "knn_nan got squared='maybe'"),
         ("knn_nan", {"which": "first"}, "knn_nan's which is 'first'"),
         ("knn_nan", {"on": "logits"}, "knn_nan's on is 'logits'"),
         ("knn_nan", {"clip": 1.1}, r"clip=1\.1, expected a fraction in \(0, 1\]"),
         ("ssd_nan", {"ridge": -1.0}, r"ridge=-1\.0"),
         ("ssd_nan", {"clusters": 0}, "clusters=0"),
-        ("ssd_nan", {"squared": "2"}, "ssd_nan's squared"),
+        ("ssd_nan", {"squared": "2"}, "ssd_nan got squared='2'"),
         ("react_nan", {"quantile": 0.0}, r"quantile=0\.0, expected a fraction"),
         ("react_nan", {"quantile": 1.01}, r"quantile=1\.01"),
     ):

@@ -148,6 +148,9 @@ def test_refusals(tmp_path):
                 use(wrong)
     with pytest.raises(InputError, match=r"no members, expected scorers"):
         scorers.ensemble([])
+    for wrong in (3, None, scorers.make("msp")):
+        with pytest.raises(InputError, match=rf"ensemble got {type(wrong).__name__}, expected scorers of one model"):
+            scorers.ensemble(wrong)
     with pytest.raises(InputError, match=r"ensemble got str, expected scorers of one model each"):
         scorers.ensemble(["knn"])
     same = scorers.make("knn")
@@ -184,10 +187,10 @@ def test_a_row_that_finds_itself_gives_no_unit_to_measure_in(name, settings):
     # Column by column in memory, lengths are summed in another order: a row is 6e-8 from itself.
     columns = Outputs(train[1].features.float().T.contiguous().T)
     scorer = scorers.make(name, **settings).fit(columns)
-    with pytest.raises(InputError, match=r"member 0 gives its training rows one score[\s\S]*exclude_self='yes'"):
+    with pytest.raises(InputError, match=r"member 0 gives its training rows one score[\s\S]*exclude_self=True"):
         scorers.ensemble([scorer]).score(test[1:])
     if name == "knn":
-        other = scorers.make("knn", exclude_self="yes", **settings).fit(columns)
+        other = scorers.make("knn", exclude_self=True, **settings).fit(columns)
         assert scorers.ensemble([other]).score([columns]).abs().max() < 100
 
 

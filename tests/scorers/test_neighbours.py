@@ -31,7 +31,7 @@ def test_by_hand():
     assert score(fit(bank, k=1), rows).tolist() == [0, -3]
     assert score(fit(bank, k=3), rows).tolist() == pytest.approx([-5, -4])
     assert score(fit(bank, k=3, which="mean"), rows).tolist() == pytest.approx([-2, -(7 + 10**0.5) / 3])
-    assert score(fit(bank, k=1, exclude_self="yes"), rows).tolist() == pytest.approx([-1, -3])
+    assert score(fit(bank, k=1, exclude_self=True), rows).tolist() == pytest.approx([-1, -3])
     unit = fit(bank[1:], k=2, layer="unit")
     # On the unit circle the bank is (0.6, 0.8) twice and (0, 1).
     assert score(unit, torch.tensor([[0.0, 9.0]])).item() == pytest.approx(-((0.36 + 0.04) ** 0.5))
@@ -151,12 +151,12 @@ def test_near_neighbours_keep_their_digits():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_exclude_self_drops_the_row_itself_and_no_other(layer, dtype):
     bank, new = torch.randn(60, 5).to(dtype), torch.randn(20, 5).to(dtype)
-    plain, without = fit(bank, k=3, layer=layer), fit(bank, k=3, layer=layer, exclude_self="yes")
+    plain, without = fit(bank, k=3, layer=layer), fit(bank, k=3, layer=layer, exclude_self=True)
     for i in range(60):  # row by row: normalising one row alone rounds differently
         others = fit(bank[torch.arange(60) != i], k=3, layer=layer)
         assert score(without, bank[i : i + 1]).item() == pytest.approx(score(others, bank[i : i + 1]).item(), abs=1e-7)
     assert torch.equal(score(without, new), score(plain, new))
-    copied = fit(torch.cat([bank, bank[:1]]), k=1, layer=layer, exclude_self="yes")
+    copied = fit(torch.cat([bank, bank[:1]]), k=1, layer=layer, exclude_self=True)
     assert score(copied, bank[:1]).abs().item() < 1e-7  # the copy is a neighbour
     assert score(copied, bank[1:2]).item() < -1e-3
 
@@ -176,10 +176,10 @@ def test_refusals():
         scorers.make("knn", k=0)
     with pytest.raises(InputError, match="knn's which is 'median', expected one of: kth, mean"):
         scorers.make("knn", which="median")
-    with pytest.raises(InputError, match="knn's exclude_self is 'maybe', expected one of: no, yes"):
+    with pytest.raises(InputError, match=r"knn got exclude_self='maybe'.*, expected a truth value such as False"):
         scorers.make("knn", exclude_self="maybe")
     with pytest.raises(InputError, match=r"looks for 6 neighbours among 5 training rows[\s\S]*Lower k"):
-        fit(torch.randn(5, 2), k=5, exclude_self="yes")
+        fit(torch.randn(5, 2), k=5, exclude_self=True)
     assert score(fit(torch.randn(5, 2), k=5), torch.randn(3, 2)).shape == (3,)
 
 
@@ -329,7 +329,7 @@ def test_the_bound_of_products_is_one(monkeypatch):
 def test_a_row_in_half_precision_is_found_again_whatever_its_layout():
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(3000, 64, generator=generator).half().T.contiguous().T
-    without, plain = fit(features, k=1, layer="unit", exclude_self="yes"), fit(features, k=2, layer="unit")
+    without, plain = fit(features, k=1, layer="unit", exclude_self=True), fit(features, k=2, layer="unit")
     rows = features.contiguous()
     assert (score(fit(features, k=1, layer="unit"), rows) < 0).any()  # rounded otherwise
     assert torch.equal(score(without, rows), score(plain, rows))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from ood_core import Outputs, scorers
 from ood_core.checks import InputError, NotFittedError
 from ood_core.outputs import HEAD_KINDS, Head
+from ood_core.scorers import artifact
 
 from . import cases
 from .cases import CASES, DIM, IDS, VARIANTS, expected, outputs, wide_outputs
@@ -94,7 +96,7 @@ DEFAULTS = {
     "ddu": {"ridge": 1e-4, "jitter": "relative"},
     "mahalanobis": {"ridge": 1e-4},
     "relative_mahalanobis": {"ridge": 1e-4},
-    "knn": {"k": 50, "which": "kth", "exclude_self": "no"},  # Sun et al. 2022: k = 50 for CIFAR-10
+    "knn": {"k": 50, "which": "kth", "exclude_self": False},  # Sun et al. 2022: k = 50 for CIFAR-10
     "nnguide": {"k": 10, "ratio": 1.0, "seed": 0},  # Park, Jung and Teoh 2023: k = 10
     "cluster": {
         "distance": "euclidean",
@@ -108,7 +110,7 @@ DEFAULTS = {
     },
     "ssd": {"clusters": 1, "ridge": 1e-4, "seed": 0, "n_init": 20},  # Sehwag, Chiang and Mittal 2021: one cluster
     "cluster_leaky": {"distance": "euclidean", "ridge": 1e-4},
-    "knn_nan": {"on": "unit", "clip": 0.0, "k": 50, "which": "kth", "squared": "no"},
+    "knn_nan": {"on": "unit", "clip": 0.0, "k": 50, "which": "kth", "squared": False},
     "ssd_nan": {
         "on": "unit",
         "clip": 0.0,
@@ -116,7 +118,7 @@ DEFAULTS = {
         "ridge": 1e-4,
         "seed": 0,
         "n_init": 20,
-        "squared": "yes",
+        "squared": True,
     },
     "react_nan": {"quantile": 0.95},  # the authors' code for arXiv 2309.14888
     "vim": {"dim": 0},
@@ -396,10 +398,35 @@ def test_refuses_unknown_and_mistyped_parameters(name):
     with pytest.raises(InputError, match=rf"{name} got sharpness, expected only: .*layer"):
         scorers.make(name, sharpness=1)
     for parameter, default in scorers.describe(name)["parameters"].items():
-        wrong = (7, None) if isinstance(default, str) else ("7", None, True, float("nan"))
+        wrong = (
+            (7, None) if isinstance(default, str) else ("7", None, 1 if isinstance(default, bool) else True, math.nan)
+        )
         for value in wrong:
             with pytest.raises(InputError, match=rf"{parameter}={value!r}"):
                 scorers.make(name, **{parameter: value})
+
+
+SWITCHES = [("knn", "exclude_self", False), ("knn_nan", "squared", False), ("ssd_nan", "squared", True)]
+
+
+@pytest.mark.parametrize(("name", "switch", "default"), SWITCHES)
+def test_a_switch_is_true_or_false_and_recorded_as_it_always_was(name, switch, default, tmp_path):
+    assert scorers.describe(name)["parameters"][switch] is default
+    train, test = outputs(), outputs((7, 9, 8, 6), seed=1)
+    for value, recorded in ((True, "yes"), (False, "no")):
+        made, known = scorers.make(name, **{switch: value}), scorers.make(name, **{switch: recorded})
+        assert getattr(made, switch) is getattr(known, switch) is value
+        assert made.params == known.params == ({} if value is default else {switch: recorded})
+        assert torch.equal(made.fit(train).score(test), known.fit(train).score(test))
+        made.save(tmp_path / "scorer")
+        assert artifact.read(tmp_path / "scorer")[0]["parameters"][switch] == recorded
+        assert getattr(scorers.load(tmp_path / "scorer"), switch) is value
+    behind = scorers.make("scale", then=name, then_params={switch: not default})
+    assert behind.params["then_params"] == {switch: "no" if default else "yes"}
+    with pytest.raises(
+        InputError, match=rf"{name} got {switch}='maybe' \(str\), expected a truth value such as {default}"
+    ):
+        scorers.make(name, **{switch: "maybe"})
 
 
 @each_name

@@ -92,6 +92,8 @@ def test_one_file_under_two_options_is_refused(folders, tmp_path, monkeypatch, o
         ("kl_matching", {"classes": "true"}, {"classes": "true"}),
         ("knn", {"layer": "0", "k": "3", "which": "mean"}, {"layer": "0", "k": 3, "which": "mean"}),
         ("react", {"then": "knn", "then_params": '{"k": 3}'}, {"then": "knn", "then_params": {"k": 3}}),
+        ("knn", {"exclude_self": "true"}, {"exclude_self": True}),
+        ("knn", {"exclude_self": "yes"}, {"exclude_self": "yes"}),
         ("msp", {"k": "three"}, {"k": "three"}),
     ],
 )
