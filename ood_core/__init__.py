@@ -18,10 +18,6 @@ __all__ = ["Outputs", "collapse", "extract", "geometry", "metrics", "scorers", "
 _WITHIN = {"Outputs": ".outputs", "extract": ".features"}  # the others are modules themselves
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})  # with `extract`, which is no global before it is asked for
-
-
 def __getattr__(name: str) -> Any:
     """Each name is found when asked for: help of a command does without torch, and scores without networks."""
     if name not in __all__:
