@@ -272,11 +272,11 @@ def test_what_a_logarithmic_axis_cannot_show_is_said():
 
 
 def test_each_histogram_panel_holds_the_id_set_and_its_own_set():
-    figure = histograms(xlabel="norm", notes={("with L2", "noise"): "AUROC 1.2 %"}, names={"": "digits 0-7"})
+    figure = histograms(xlabel="norm", aurocs={("with L2", "noise"): 7 / 150}, names={"": "digits 0-7"})
     texts = [t.text for t in ElementTree.fromstring(figure.svg).iter(f"{NS}text")]
     assert texts.count("norm") == 2
     assert texts.count("noise") == 1
-    assert "noise, AUROC 1.2 %" in texts
+    assert "noise, AUROC 4.7" in texts
     assert texts.count("photos") == 2
     assert {"without L2", "with L2", "digits 0-7", "OOD set"} <= set(texts)
     root = ElementTree.fromstring(figure.svg)
@@ -286,6 +286,25 @@ def test_each_histogram_panel_holds_the_id_set_and_its_own_set():
     # ID scores span 8 to 12 and photos 2 to 9, on one axis
     rising = [np.ptp(p[p[:, 1] < p[:, 1].max() - 0.5, 0]) for p in (filled[0], lines[0])]
     assert rising[1] / rising[0] == pytest.approx(7 / 4, abs=0.25)
+
+
+def test_an_auroc_is_printed_only_beside_the_scores_it_was_measured_on():
+    other = {title: {name: x**2 - 20 * x for name, x in found.items()} for title, found in SCORES.items()}
+    right = {("with L2", "noise"): 7 / 150, ("elsewhere", "noise"): 1.0}
+    plots.score_histograms(SCORES, aurocs=right, **TEXTS)
+    flipped = {title: {name: -x for name, x in found.items()} for title, found in SCORES.items()}
+    plots.score_histograms(flipped, aurocs=right, unfamiliar="high", **TEXTS)
+    for wrong, side in ((other, "low"), (flipped, "low"), (SCORES, "high")):
+        with pytest.raises(InputError, match=r"'noise' in 'with L2' have an AUROC of .* expected the 0\.0467"):
+            plots.score_histograms(wrong, aurocs=right, unfamiliar=side, **TEXTS)
+
+
+def test_all_panels_of_histograms_have_one_axis():
+    scores = {"short": {"": [1.0, 2.0], "x": [1.5]}, "long": {"": [10.0, 20.0], "x": [15.0]}}
+    root = ElementTree.fromstring(plots.score_histograms(scores, **TEXTS).svg)
+    labels = sorted((x, value) for value, x, _ in ticks(root))
+    values = [value for _, value in labels]
+    assert values[: len(values) // 2] == values[len(values) // 2 :], "the same numbers below both columns"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import mannwhitneyu
 
 from .. import stats
 from ..checks import InputError
@@ -31,30 +32,37 @@ def score_histograms(
     caption: str,
     xlabel: str = "score",
     names: Names | None = None,
-    notes: Mapping[tuple[str, str], str] | None = None,
+    aurocs: Mapping[tuple[str, str], float] | None = None,
+    unfamiliar: str = "low",
 ) -> Figure:
-    """ID test scores against each OOD set: one column of panels per training, one row per set.
+    """ID test scores against each OOD set: one column of panels per training, one row per set, on one axis for all.
 
     Args:
         scores: column title -> set name -> scores (N,); the set "" is ID test. One or two columns with the same sets.
         xlabel: what the score is, with its unit if it has one.
         names: set name -> how to call it.
-        notes: (column title, set name) -> a short text for that panel, such as its AUROC.
+        aurocs: (column title, set name) -> AUROC as a fraction, as it was measured; printed in that panel.
+        unfamiliar: the side on which the score wants OOD images, `low` or `high`.
         alt, caption: as for every figure; empty ones are refused.
     Returns:
-        densities over bins shared by a column; the ID set filled, OOD sets as lines.
+        densities over the same bins everywhere; the ID set filled, OOD sets as lines.
     Raises:
-        InputError: no ID set, no OOD set, different sets, more than two columns, NaN or infinity.
+        InputError: no ID set, no OOD set, different sets, more than two columns, NaN or infinity; an AUROC that is not
+            that of the scores in its panel, which are then scores of something else.
     """
     columns = list(scores)
     sets = _checked_sets(scores)
+    measured = aurocs or {}
+    for (title, name), value in measured.items():
+        if title in columns and name in sets:
+            _checked_auroc(scores[title][""], scores[title][name], value, unfamiliar, f"{name!r} in {title!r}")
 
     def draw(drawing: Drawing) -> None:
-        grid = drawing.subplots(len(sets), len(columns), sharex="col", squeeze=False)
+        grid = drawing.subplots(len(sets), len(columns), sharex=True, squeeze=False)
+        pooled = np.concatenate([np.asarray(x, dtype=float) for found in scores.values() for x in found.values()])
+        edges = np.linspace(min(0.0, pooled.min()), pooled.max() * 1.02 or 1.0, BINS + 1)
         for j, title in enumerate(columns):
             arrays = {name: np.asarray(values, dtype=float) for name, values in scores[title].items()}
-            pooled = np.concatenate(list(arrays.values()))
-            edges = np.linspace(min(0.0, pooled.min()), pooled.max() * 1.02 or 1.0, BINS + 1)
             for i, name in enumerate(sets):
                 axes = grid[i, j]
                 axes.hist(arrays[""], edges, density=True, color=COLOURS[0], alpha=0.4, histtype="stepfilled")
@@ -64,9 +72,8 @@ def score_histograms(
                 axes.spines["left"].set_visible(False)
                 axes.xaxis.set_major_locator(MaxNLocator(4))
                 called = (names or {}).get(name, name)
-                note = (notes or {}).get((title, name), "")
-                head = f"{title}\n{called}" if i == 0 else called
-                axes.set_title(head + (f", {note}" if note else ""), pad=3)
+                note = f", AUROC {100 * measured[title, name]:.1f}" if (title, name) in measured else ""
+                axes.set_title((f"{title}\n{called}" if i == 0 else called) + note, pad=3)
             grid[-1, j].set_xlabel(xlabel)
         known = (names or {}).get("", "ID test")
         handles = [
@@ -280,3 +287,14 @@ def _checked_sets(scores: Mapping[str, Mapping[str, ArrayLike]]) -> list[str]:
                     "expected (N,) finite numbers.\nLook at the run that made them."
                 )
     return [name for name in first if name]
+
+
+def _checked_auroc(inside: ArrayLike, outside: ArrayLike, value: float, unfamiliar: str, where: str) -> None:
+    """Refuse an AUROC that is not that of the scores beside it, to the digit that is printed."""
+    drawn = float(mannwhitneyu(inside, outside).statistic) / (np.size(inside) * np.size(outside))
+    drawn = drawn if unfamiliar == "low" else 1 - drawn
+    if not abs(drawn - value) < 5e-4:
+        raise InputError(
+            f"scores of {where} have an AUROC of {drawn:.4f}, expected the {value:.4f} that is to be printed there.\n"
+            "Pick scores and number of the same scorer, layer, params and seed."
+        )
