@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ood_core import claims, tables
+from ood_core import claims, recipes, tables
 from ood_core.checks import InputError
 from ood_core.tables.html import ANSWERS, SYMBOLS, badge, interval, table
 
@@ -333,6 +334,16 @@ def test_a_claim_that_has_not_run_takes_one_row():
     shown = tables.claims_table(claims.judge([claim(part(), part(name="q", a=other)), absent], rows))
     assert [row["class"] for row in Page(shown.html).body] == ["claim", "part", "part", "claim"]
     assert len(shown.frame) == 6  # the file names every part
+
+
+@pytest.mark.parametrize("ran", [("tiny",), ("tiny", "small"), ("tiny", "small", "paper")])
+def test_on_a_phone_the_box_names_the_scale_of_each_line(judged, ran):
+    """There no header stands above its column: the style sheet says which scale it is, the last being the smallest."""
+    css = (ROOT / "book" / "_static" / "book.css").read_text(encoding="utf-8")
+    said = dict(re.findall(r':nth-child\(n\+3\):nth-last-child\((\d)\)::before \{ content: "(\w+)"', css))
+    box = tables.verdict_box({scale: judged if scale in ran else None for scale in recipes.SCALES})
+    heads = [head["text"] for head in Page(box.html).rows[0]["cells"]][2:]
+    assert heads == [said[str(place)] for place in range(len(heads), 0, -1)]
 
 
 def test_a_description_at_a_larger_scale_does_not_hide_a_verdict(judged):

@@ -91,6 +91,14 @@ def test_a_long_table_scrolls_under_its_header(visit: Visitor) -> None:
     assert claims.evaluate("box => box.scrollHeight <= box.clientHeight + 1"), "claims are read whole"
 
 
+@pytest.mark.parametrize("width", [390])
+@pytest.mark.parametrize("page", PAPERS)
+def test_verdicts_and_claims_fit_a_phone(visit: Visitor, width: int, page: str) -> None:
+    opened = visit.open(page)
+    for box in opened.locator(".table-scroll:has(> .verdicts, > .claims)").all():
+        assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0, box.get_attribute("aria-label")
+
+
 def test_search_finds_a_paper(visit: Visitor) -> None:
     page = visit.open("index")
     page.locator("button.search-button__button:visible, button.search-button-field:visible").first.click()
