@@ -15,7 +15,7 @@ import pytest
 
 from ood_core import claims, recipes, tables
 from ood_core.checks import InputError
-from ood_core.tables.html import ANSWERS, SYMBOLS, badge, interval, table
+from ood_core.tables.html import ANSWERS, FIRST, SYMBOLS, badge, interval, table
 
 from .made_up import BLANK, around, auroc, claim, l2_norm_rows, part
 
@@ -35,7 +35,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
-        if tag not in ("br", "img", "input"):
+        if tag not in ("br", "img", "input", "wbr"):
             self.open.append(tag)
         if tag == "tr":
             self.rows.append({"class": dict(attrs).get("class", ""), "cells": []})
@@ -463,10 +463,11 @@ def test_metrics_are_mean_and_sd_at_the_last_epoch():
     shown = tables.metrics_table(pd.DataFrame(rows), names={"l2": "with L2"})
     head, first, second = Page(shown.html).rows
     assert [c["text"] for c in head["cells"]] == ["recipe", "scorer", "a (near)", "b (far)", "seeds"]
-    assert [c["text"] for c in first["cells"]] == ["with L2", "feature_normfeatures", "92.0 ± 2.0", "50.0 ± 0.0", "3"]
-    assert [c["text"] for c in second["cells"]] == ["ce", "feature_normfeatures", "70.0", "", "1"]
+    scorer = "feature_normfeatures"  # and the objective, which a phone shows here
+    assert [c["text"] for c in first["cells"]] == ["with L2", f"{scorer}with L2", "92.0 ± 2.0", "50.0 ± 0.0", "3"]
+    assert [c["text"] for c in second["cells"]] == ["ce", f"{scorer}ce", "70.0", "", "1"]
     set_by_hand = pd.DataFrame([{**row, "params": '{"distance":"cosine","p":1}'} for row in rows])
-    assert "features distance=cosine, p=1" in tables.metrics_table(set_by_hand).html
+    assert "features distance=<wbr>cosine, p=<wbr>1" in tables.metrics_table(set_by_hand).html
     exact = shown.frame.set_index(["recipe", "ood_set"])
     assert exact.loc[("l2", "a"), ["mean", "sd"]].tolist() == pytest.approx([values.mean(), values.std(ddof=1)])
     with pytest.raises(InputError, match="twice for seed 0"):
@@ -475,6 +476,38 @@ def test_metrics_are_mean_and_sd_at_the_last_epoch():
         tables.metrics_table(pd.DataFrame(rows), "aurocc")
     with pytest.raises(InputError, match="aurocc"):
         tables.metrics_table(pd.DataFrame([{**BLANK, "recipe": "a", "metric": "m", "seed": 0, "value": 0.0}]), "aurocc")
+
+
+def test_seeds_that_are_the_same_in_every_row_are_said_once():
+    rows = auroc("l2", [0.9] * 3, ood_set="a") + auroc("ce", [0.8] * 3, ood_set="a")
+    shown = tables.metrics_table(pd.DataFrame(rows))
+    assert [c["text"] for c in Page(shown.html).rows[0]["cells"]] == ["recipe", "scorer", "a (near)"]
+    assert '<p class="how">Each number is over 3 seeds.</p>' in shown.html
+    assert set(shown.frame["n"]) == {3}, "the CSV has them still"
+    alone = tables.metrics_table(pd.DataFrame(auroc("l2", [0.9], ood_set="a")))
+    assert "over 1 seed." in alone.html
+
+
+def test_a_long_table_says_how_many_rows_it_has_and_shows_all_on_request():
+    def many(count):
+        return tables.metrics_table(pd.DataFrame([row for i in range(count) for row in auroc(f"r{i}", [0.9])]))
+
+    page = Page(many(16).html)
+    assert "The first 10 of 16 rows are shown." in many(16).html
+    assert "show all 16 rows</label>" in many(16).html
+    assert [a["type"] for a in page.all("input")] == ["checkbox"]
+    assert len(page.body) == 16
+    assert not Page(many(15).html).all("input"), "hardly longer than its first rows"
+    css = (ROOT / "book" / "_static" / "book.css").read_text(encoding="utf-8")
+    assert f".folded:not(:has(.more input:checked)) tbody > tr:nth-child(n+{FIRST + 1})" in css
+
+
+def test_provenance_says_once_what_all_runs_share():
+    runs = pd.DataFrame([{"recipe": "l2", "seed": s, "scale": "tiny", "loaded": True} for s in range(2)])
+    shown = tables.provenance_table(runs)
+    assert [c["text"] for c in Page(shown.html).rows[0]["cells"]] == ["seed"]
+    assert "All alike: recipe l2; scale tiny; loaded yes." in shown.html
+    assert shown.frame.columns.tolist() == ["recipe", "seed", "scale", "loaded"]
 
 
 def test_provenance_shows_short_keys_and_keeps_them_whole():

@@ -44,7 +44,7 @@ def rank_table(
         ]
         lines.append(row(cells))
     headers = ["", "training", "centres", "distance", "threshold", "mean rank", "won", "AUROC", "regret"]
-    grid = table(headers, lines, "Combinations by mean rank over blocks", "ranks")
+    grid = table(headers, lines, "Combinations by mean rank over blocks", "compact ranks")
     texts = [f"{len(frame)} combinations."]
     texts += [] if isnan(p) else [f"Friedman's test that all are equal: p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}."]
     texts += [] if isnan(critical) else [f"Nemenyi: mean ranks {critical:.0f} or more apart differ clearly."]
@@ -65,7 +65,7 @@ def chosen_table(chosen: pd.DataFrame, names: Names | None = None) -> Html:
         cells = [cell(escape(called)), cell(escape(str(found["layer"]))), *map(cell, _described(found))]
         lines.append(row([*cells, cell(f"{100 * found['validation']:.1f}", found["validation"], css="number")]))
     headers = ["training", "layer", "centres", "distance", "threshold", "AUROC, validation"]
-    grid = table(headers, lines, "Detectors chosen on shuffled ID validation images", "chosen")
+    grid = table(headers, lines, "Detectors chosen on shuffled ID validation images", "compact chosen")
     return Html(f"<div>{grid}{csv_link(chosen, 'chosen')}</div>", chosen)
 
 
@@ -96,7 +96,7 @@ def winners_table(values: pd.DataFrame, names: Names | None = None, networks: Na
         lines.append(row(cells))
     headers = ["network", "OOD set", "training", "centres", "distance", "threshold", "AUROC", "best on average"]
     frame = pd.DataFrame(records)
-    grid = table(headers, lines, "The best combination of each block", "winners")
+    grid = table(headers, lines, "The best combination of each block", "compact winners")
     return Html(f"<div>{grid}{csv_link(frame, 'winners')}</div>", frame)
 
 

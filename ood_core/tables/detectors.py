@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..checks import InputError
-from .html import Html, cell, csv_link, interval, row, small, table
+from .html import Html, cell, counted, csv_link, detector, folded, interval, row, small, stacked, table
 from .results import settings
 
 Names = Mapping[str, str]
@@ -36,19 +36,20 @@ def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str 
     """
     if summary is None:
         return Html("<p>Not run yet.</p>", pd.DataFrame())
-    lines = []
+    seeds, lines = counted(summary["n"]), []
     for place, found in enumerate(summary.to_dict("records"), 1):
         both = interval(found["both"], _finite(found["low"]), _finite(found["high"]), "percent")
-        cells = [cell(str(place), place), *_detector(found, names), cell(escape(both), found["both"], css="number")]
+        cells = [cell(str(place), place), *_detector(found, names), cell(stacked(both), found["both"], css="number")]
         cells += [cell(f"{100 * found[group]:.1f}", found[group], css="number") for group in ("near", "far")]
         trained = found["train_seconds"]
         cells += [cell("", "") if pd.isna(trained) else cell(_seconds(trained), trained, css="number")]
-        cells += [_number(found["fit_seconds"], ".2g"), _number(found["score_microseconds"], ".2g")]
-        lines.append(row([*cells, cell(str(found["n"]), found["n"])]))
+        cells += [_number(found["fit_seconds"]), _number(found["score_microseconds"])]
+        lines.append(row(cells if seeds else [*cells, cell(str(found["n"]), found["n"])]))
     cost = ["training (s)", "fit (s)", "score (µs an image)"]
-    headers = ["rank", "objective", "scorer", "near and far", "near", "far", *cost, "seeds"]
-    grid = table(headers, lines, "Detectors by mean AUROC in per cent, with cost", "ranking")
-    return Html(f"<div>{grid}{csv_link(summary, name)}</div>", summary)
+    headers = ["rank", "objective", "scorer", "near and far", "near", "far", *cost, *([] if seeds else ["seeds"])]
+    grid = table(headers, lines, "Detectors by mean AUROC in per cent, with cost", "compact detectors")
+    shown = folded(grid, len(lines), [f"AUROC in per cent, mean [95 % interval] over {seeds or 'seeds'}"])
+    return Html(f"<div>{shown}{csv_link(summary, name)}</div>", summary)
 
 
 def anchor(printed: pd.DataFrame, where: str, summary: pd.DataFrame | None, recipe: str) -> Html:
@@ -82,7 +83,7 @@ def anchor(printed: pd.DataFrame, where: str, summary: pd.DataFrame | None, reci
             lines.append(row(cells))
             records.append(record | {"other_layer": layer})
     headers = ["score", "near, printed", "near, ours", "far, printed", "far, ours"]
-    grid = table(headers, lines, "Printed AUROC of another system beside ours, in per cent", "anchor")
+    grid = table(headers, lines, "Printed AUROC of another system beside ours, in per cent", "compact anchor")
     frame = pd.DataFrame(records)
     text = "".join(f"<p>{escape(line)}</p>" for line in [*_accuracy(own), *_orders(frame)])
     return Html(f"<div>{grid}{small(where)}{text}{csv_link(frame, 'anchor')}</div>", frame)
@@ -115,17 +116,17 @@ def duels(against: pd.DataFrame, baseline: str, names: Names | None = None, name
         against: as `comparison.against` gives it.
         baseline: how to call the baseline, for the table's label.
     """
-    lines = []
+    seeds, lines = counted(against["n"]), []
     for found in against.to_dict("records"):
         shown = interval(found["difference"], found["low"], found["high"], "points")
         p = "< 0.001" if found["p_holm"] < 0.001 else f"{found['p_holm']:.3f}"
-        cells = [*_detector(found, names), cell(escape(shown), found["difference"], css="number")]
-        lines.append(
-            row([*cells, cell(p, found["p_holm"], css="number"), cell(found["outcome"]), cell(str(found["n"]))])
-        )
-    headers = ["objective", "scorer", "difference", "p after Holm", "outcome", "seeds"]
-    grid = table(headers, lines, f"Detectors against {baseline}, paired by seed", "duels")
-    return Html(f"<div>{grid}{csv_link(against, name)}</div>", against)
+        cells = [*_detector(found, names), cell(stacked(shown), found["difference"], css="number")]
+        cells += [cell(p, found["p_holm"], css="number"), cell(found["outcome"])]
+        lines.append(row(cells if seeds else [*cells, cell(str(found["n"]))]))
+    headers = ["objective", "scorer", "difference", "p after Holm", "outcome", *([] if seeds else ["seeds"])]
+    grid = table(headers, lines, f"Detectors against {baseline}, paired by seed", "compact detectors")
+    shown = folded(grid, len(lines), [f"Difference in points [95 % interval] over {seeds or 'seeds'}"])
+    return Html(f"<div>{shown}{csv_link(against, name)}</div>", against)
 
 
 def with_collapse(
@@ -147,23 +148,31 @@ def with_collapse(
     lines = []
     for (scale, metric), part in own.groupby(["scale", "collapse"], sort=False):
         by_scorer = part.set_index("scorer").to_dict("index")
-        cells = [cell(escape(COLLAPSE.get(str(metric), str(metric))), tag="th"), cell(escape(str(scale)))]
-        lines.append(row([*cells, *(_associated(by_scorer.get(scorer)) for scorer in chosen)]))
+        counts = {_networks(found) for found in by_scorer.values()}
+        alike = counts.pop() if len(counts) == 1 else ""
+        cells = [cell(escape(COLLAPSE.get(str(metric), str(metric))), tag="th")]
+        cells += [cell(escape(str(scale)) + small(alike), scale)]
+        lines.append(row([*cells, *(_associated(by_scorer.get(scorer), alike) for scorer in chosen)]))
     grid = table(
         ["metric", "scale", *chosen.values()],
         lines,
         "Rank correlation of collapse with mean AUROC, within objectives / over all",
+        "compact",
     )
     return Html(f"<div>{grid}{csv_link(frame, name)}</div>", frame)
 
 
-def _associated(found: Mapping[Any, Any] | None) -> str:
-    """Correlation within / over all, whether the sign turns between them, and over how many networks they are."""
+def _networks(found: Mapping[Any, Any]) -> str:
+    return f"{found['networks']} networks, {found['objectives']} objectives"
+
+
+def _associated(found: Mapping[Any, Any] | None, said: str) -> str:
+    """Correlation within / over all, whether the sign turns between them, and of what networks unless that is said."""
     if found is None:
         return cell("", "")
-    counts = f"{found['networks']} networks, {found['objectives']} objectives"
+    counts = _networks(found) if _networks(found) != said else ""
     if pd.isna(found["pooled"]):
-        return cell(small(f"constant, or too few: {counts}"), "")
+        return cell(small(f"constant, or too few{': ' if counts else ''}{counts}"), "")
     within = "none" if pd.isna(found["within"]) else f"{found['within']:+.2f}"
     turned = " <strong>turns</strong>" if found["within"] * found["pooled"] < 0 else ""
     return cell(f"{within} / {found['pooled']:+.2f}".replace("-", "−") + turned + small(counts), found["within"])
@@ -215,16 +224,13 @@ def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = No
 
 
 def _detector(found: Mapping[Any, Any], names: Names | None) -> list[str]:
-    return [cell(_objective(found, names), tag="th"), _scorer(found)]
+    about = f"{found['layer']} {settings(found['params'])}".strip()
+    called = (names or {}).get(found["recipe"], found["recipe"])
+    return detector(called, found["scorer"], about, f"{found['scorer']} {found['layer']} {found['params']}")
 
 
 def _objective(found: Mapping[Any, Any], names: Names | None) -> str:
     return escape((names or {}).get(found["recipe"], found["recipe"]))
-
-
-def _scorer(found: Mapping[Any, Any]) -> str:
-    about = f"{found['layer']} {settings(found['params'])}".strip()
-    return cell(escape(found["scorer"]) + small(about), f"{found['scorer']} {found['layer']} {found['params']}")
 
 
 def _called(found: Mapping[Any, Any], names: Names | None) -> str:
@@ -238,8 +244,9 @@ def _layer(name: str) -> str:
     return {"features": "raw features", "unit": "unit features"}.get(name, name)
 
 
-def _number(value: float, form: str) -> str:
-    return cell("", "") if pd.isna(value) else cell(f"{value:{form}}", value, css="number")
+def _number(value: float) -> str:
+    """Two digits, without a power of ten: 280, not 2.8e+02."""
+    return cell("", "") if pd.isna(value) else cell(f"{float(f'{value:.2g}'):,g}", value, css="number")
 
 
 def _seconds(value: float) -> str:

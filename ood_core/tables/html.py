@@ -15,6 +15,8 @@ from ..checks import InputError
 
 SYMBOLS = {"holds": "✓", "does not hold": "✗", "inconclusive": "?", "answered": "→", "descriptive": "n", "not run": "–"}
 PLURALS = {"holds": "hold", "does not hold": "do not hold"}
+FIRST = 10  # rows of a long table that are always shown; book.css counts them too
+KINDS = {"recipe": "objective", "objective": "objective", "scorer": "scorer"}  # columns that book.css places on phones
 ANSWERS = {"higher": "↑", "lower": "↓", "no clear difference": "≈", "mixed": "⇅"}
 
 
@@ -41,6 +43,22 @@ def row(cells: Iterable[str], css: str = "") -> str:
     return f"<tr{f' class={chr(34)}{css}{chr(34)}' if css else ''}>{''.join(cells)}</tr>"
 
 
+def detector(objective: str, scorer: str, about: str, key: str) -> list[str]:
+    """The two cells that name a detector: its objective, then its scorer with layer and parameters below.
+
+    A phone has room for one of them: there the second says the objective as well.
+    """
+    below = small(about).replace("=", "=<wbr>").replace("class=<wbr>", "class=")  # long settings may break there
+    named = escape(scorer) + below + f'<span class="quiet too">{escape(objective)}</span>'
+    return [cell(escape(objective), tag="th", css="objective"), cell(named, key, css="scorer")]
+
+
+def stacked(shown: str) -> str:
+    """Escaped mean with what follows, such as "90.1 ± 0.3" or "+5.0 points [+4.1, +5.9]", spread on a second line."""
+    mean, sign, spread = next((parts for sign in (" ±", " [") if (parts := shown.partition(sign))[1]), (shown, "", ""))
+    return f"{escape(mean)} {small((sign + spread).strip())}".strip()
+
+
 def small(text: str) -> str:
     """Escaped text on a line of its own, quieter; "" for no text."""
     return f'<span class="quiet">{escape(text)}</span>' if text else ""
@@ -54,12 +72,40 @@ def table(headers: Sequence[str], rows: Iterable[str], label: str, css: str = ""
     """
     if not label.strip():
         raise InputError("label is empty, expected what the table shows.\nName it in a few words.")
-    heads = "".join(f'<th scope="col">{escape(text)}</th>' for text in headers)
+    heads = "".join(
+        f'<th scope="col"{f" class={chr(34)}{KINDS[text]}{chr(34)}" if text in KINDS else ""}>'
+        f"{escape(text).replace('/', '/<wbr>')}</th>"  # names of sets may break there
+        for text in headers
+    )
     return (
         f'<div class="table-scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
         f'<table class="ood-table sortable n-last {css}"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def folded(grid: str, count: int, alike: Iterable[str] = ()) -> str:
+    """A table that shows its first rows, says how many there are, and shows them all on request.
+
+    Args:
+        grid: as `table` gives it.
+        count: of its rows; a table that is hardly longer than its first rows is left whole.
+        alike: what is the same in every row, said above instead of in a column.
+    """
+    said = "; ".join(text for text in alike if text)
+    above = f'<p class="how">{escape(said)}.</p>' if said else ""
+    if 2 * count <= 3 * FIRST:
+        return above + grid
+    first = f'<span class="few">The first {FIRST} of {count} rows are shown. </span>'
+    more = f'<label class="more"><input type="checkbox"> show all {count} rows</label>'
+    return f'<div class="folded">{above}{grid}<p class="how">{first}{more}</p></div>'
+
+
+def counted(seeds: Iterable[int]) -> str:
+    """Such as "5 seeds" where all rows have as many, "" where they differ."""
+    found = set(seeds)
+    (count,) = found if len(found) == 1 else (0,)
+    return f"{count} seed{'' if count == 1 else 's'}" if count else ""
 
 
 def csv_link(frame: pd.DataFrame, name: str) -> str:

@@ -53,7 +53,7 @@ def printed(found: Iterable[PrintedTable], name: str = "printed") -> Html:
             lines.append(row(cells))
         how = "" if one.status == "verified" else f" ({one.status})"
         about = f"{one.where}. In {one.unit}. Read: {one.read}{how}"
-        grid = table([*one.keys, *one.columns], lines, one.table)
+        grid = table([*one.keys, *one.columns], lines, one.table, "compact")
         texts.append(f"<details><summary>{escape(one.table)}</summary>{small(about + '.')}{grid}</details>")
         source = {"table": one.table, "status": one.status, "where": one.where, "read": one.read, "unit": one.unit}
         frames.append(one.frame.assign(**source))

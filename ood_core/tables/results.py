@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..checks import InputError
-from .html import Html, cell, csv_link, row, small, table
+from .html import Html, cell, counted, csv_link, detector, folded, row, stacked, table
 
 SHORT = 12  # characters of a run key; the CSV has it whole
 
@@ -26,7 +26,8 @@ def metrics_table(
         names: recipe -> how to call it.
         name: of the CSV file, the metric's if left out.
     Returns:
-        the table; `frame` has a row per recipe, scorer and set with mean, sd (n - 1), n as fractions.
+        the table, which says once above it how many seeds there are where all rows have as many; `frame` has a row per
+        recipe, scorer and set with mean, sd (n - 1), n as fractions.
     Raises:
         InputError: nothing recorded, or a number that is there twice for one seed.
     """
@@ -46,20 +47,20 @@ def metrics_table(
     grouped = found.groupby(keys, sort=False)["value"]
     frame = grouped.agg(mean="mean", sd="std", n="size").reset_index()
     sets = found[["ood_group", "ood_set"]].drop_duplicates().sort_values("ood_group", ascending=False, kind="stable")
-    lines = []
+    seeds, lines = counted(frame["n"]), []
     for (recipe, scorer, layer, params), part in frame.groupby(keys[:4], sort=False):
         by_set = part.set_index("ood_set")
-        cells = [cell(escape((names or {}).get(str(recipe), str(recipe))), tag="th")]
-        cells += [
-            cell(escape(str(scorer)) + small(f"{layer} {settings(str(params))}".strip()), f"{scorer} {layer} {params}")
-        ]
+        called, about = (names or {}).get(str(recipe), str(recipe)), f"{layer} {settings(str(params))}".strip()
+        cells = detector(called, str(scorer), about, f"{scorer} {layer} {params}")
         for ood in sets["ood_set"]:
             cells.append(_mean_sd(by_set.loc[ood]) if ood in by_set.index else cell("", ""))
         counts = sorted(part["n"].unique())
-        lines.append(row([*cells, cell("–".join(map(str, counts)), counts[0])]))
-    headers = ["recipe", "scorer", *(f"{ood} ({group})" for group, ood in sets.itertuples(index=False)), "seeds"]
+        lines.append(row(cells if seeds else [*cells, cell("–".join(map(str, counts)), counts[0])]))
+    headers = ["recipe", "scorer", *(f"{ood} ({group})" for group, ood in sets.itertuples(index=False))]
     label = f"{metric} in per cent, mean ± standard deviation over seeds"
-    return Html(f"<div>{table(headers, lines, label)}{csv_link(frame, name or metric)}</div>", frame)
+    grid = table(headers if seeds else [*headers, "seeds"], lines, label, "compact detectors")
+    alike = [f"Each number is over {seeds}" if seeds else ""]
+    return Html(f"<div>{folded(grid, len(lines), alike)}{csv_link(frame, name or metric)}</div>", frame)
 
 
 def provenance_table(runs: pd.DataFrame) -> Html:
@@ -67,15 +68,20 @@ def provenance_table(runs: pd.DataFrame) -> Html:
 
     Args:
         runs: `results.runs`. Times in seconds with one decimal; long keys are shortened here and whole in the CSV.
+            A column in which all runs are alike is said once above the table.
     """
+    records = runs.to_dict(orient="records")
+    texts = {column: {_text(record[column]) for record in records} for column in runs.columns}
+    alike = [column for column in runs.columns if len(records) > 1 and len(texts[column]) == 1]
     lines = [
-        row(_provenance(column, value) for column, value in record.items()) for record in runs.to_dict(orient="records")
+        row(_provenance(column, value) for column, value in record.items() if column not in alike) for record in records
     ]
-    headers = [str(column).replace("_", " ") for column in runs.columns]
-    return Html(
-        f"<div>{table(headers, lines, 'Runs behind the numbers')}{csv_link(runs, 'runs')}</div>",
-        runs.reset_index(drop=True),
+    headers = [_head(column) for column in runs.columns if column not in alike]
+    said = [f"{_head(column)} {texts[column].pop()}" for column in alike]
+    grid = folded(
+        table(headers, lines, "Runs behind the numbers"), len(lines), ["All alike: " + "; ".join(said)] if said else []
     )
+    return Html(f"<div>{grid}{csv_link(runs, 'runs')}</div>", runs.reset_index(drop=True))
 
 
 def settings(params: str) -> str:
@@ -85,17 +91,26 @@ def settings(params: str) -> str:
 
 def _mean_sd(found: pd.Series[Any]) -> str:
     mean, sd = 100 * float(found["mean"]), 100 * float(found["sd"])
-    return cell(f"{mean:.1f}" if pd.isna(sd) else f"{mean:.1f} ± {sd:.1f}", f"{mean:.6f}", css="number")
+    shown = f"{mean:.1f}" if pd.isna(sd) else f"{mean:.1f} ± {sd:.1f}"
+    return cell(stacked(shown), f"{mean:.6f}", css="number")
+
+
+def _head(column: Any) -> str:
+    return str(column).replace("_", " ")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _provenance(column: Any, value: Any) -> str:
-    if isinstance(value, bool):
-        return cell("yes" if value else "no")
+    text = _text(value)
     if isinstance(value, float):
-        return cell(f"{value:.1f}", value, css="number")
-    if isinstance(value, dict):
-        value = ", ".join(f"{key} {item}" for key, item in value.items())
-    text = str(value)
+        return cell(text, value, css="number")
     if column == "run" and len(text) > SHORT:
         return cell(f'<abbr title="{escape(text)}">{escape(text[:SHORT])}</abbr>', text)
     return cell(escape(text))

@@ -77,12 +77,18 @@ def test_a_table_sorts_by_mouse_and_keyboard(visit: Visitor, page: str) -> None:
     assert orders[0][0] == orders[1][-1] != orders[1][0]
 
 
-def test_a_long_table_scrolls_under_its_header(visit: Visitor) -> None:
+def test_a_long_table_unfolds_and_scrolls_under_its_header(visit: Visitor) -> None:
     page = visit.open("compare/compare")
-    boxes = page.locator(".table-scroll")
-    long = next(box for box in boxes.all() if box.locator("tbody tr").count() > 100)
+    fold = page.locator(".folded:has(tbody > tr:nth-child(100))").first
+    long = fold.locator(".table-scroll")
+    assert long.locator("tbody tr:visible").count() == 10
+    assert long.evaluate("box => box.scrollHeight <= box.clientHeight + 1"), "what is folded does not scroll as well"
+    assert f"The first 10 of {long.locator('tbody tr').count()} rows" in fold.inner_text()
+    fold.locator("input").focus()
+    page.keyboard.press("Space")
+    assert long.locator("tbody tr:visible").count() > 100
     height = page.viewport_size["height"] if page.viewport_size else 0
-    assert 0 < long.bounding_box()["height"] <= 0.8 * height
+    assert 0 < long.bounding_box()["height"] <= 0.86 * height
     long.evaluate("box => box.scrollTop = 500")
     assert long.evaluate("box => box.scrollTop") == 500
     header, edge = long.locator("thead th").first.bounding_box(), long.bounding_box()
@@ -96,6 +102,14 @@ def test_a_long_table_scrolls_under_its_header(visit: Visitor) -> None:
 def test_verdicts_and_claims_fit_a_phone(visit: Visitor, width: int, page: str) -> None:
     opened = visit.open(page)
     for box in opened.locator(".table-scroll:has(> .verdicts, > .claims)").all():
+        assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0, box.get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("width", [1366])
+@pytest.mark.parametrize("page", [*PAPERS, "compare/compare", "reference/models"])
+def test_tables_of_results_fit_a_desk(visit: Visitor, width: int, page: str) -> None:
+    opened = visit.open(page)
+    for box in opened.locator(".table-scroll:has(> .detectors, > .networks, > .reference, > .claims)").all():
         assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0, box.get_attribute("aria-label")
 
 
