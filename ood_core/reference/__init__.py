@@ -14,7 +14,7 @@ import ood_core
 from .. import checks, collapse, features, metrics, outputs, plots, scorers, tables
 from ..checks import InputError, choice
 from .docstrings import Doc, parse, signature
-from .networks import network_families, network_table
+from .networks import network_families, network_table, networks_in_use
 from .sets import embedded, overlaps, record_sets, recorded, sample_grid, set_table, use_table
 from .speed import speed_provenance, speed_table, speed_targets
 from .training import training_ceilings, training_provenance, training_table, training_targets
@@ -29,6 +29,7 @@ __all__ = [
     "metric_table",
     "network_families",
     "network_table",
+    "networks_in_use",
     "overlaps",
     "record_sets",
     "recorded",

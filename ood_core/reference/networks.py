@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 
 import pandas as pd
 import torch
 
-from .. import models, tables
+from .. import models, recipes, tables
 from ..models import ARCHITECTURES
 from ..recipes.schema import Network
 from .docstrings import parse
@@ -28,13 +29,34 @@ def network_table() -> tables.Html:
                 "width": about.width,
                 "features": _built(name).dim,
                 "parameters": parameters,
-                "multiply-adds (millions)": work / 1e6,
-                "sides (pixels)": f"from {about.least}{step}",
+                "multiply_adds": work,
+                "sides": f"from {about.least}{step}",
                 "options": ", ".join(f"`{option}`" for option in about.options),
                 "source": about.source,
             }
         )
-    return tables.facts_table(pd.DataFrame(records), "Networks of the registry", "networks")
+    return tables.network_table(pd.DataFrame(records))
+
+
+def networks_in_use() -> tables.Html:
+    """Which networks the recipes name at each scale, and which none does, in a list."""
+    used = {
+        scale: {recipe.network.name for page in recipes.pages() for recipe in _recipes(page, scale)}
+        for scale in recipes.SCALES
+    }
+    lines = [f"At <em>{scale}</em>: {_named(name for name in ARCHITECTURES if name in used[scale])}." for scale in used]
+    idle = [name for name in ARCHITECTURES if not any(name in names for names in used.values())]
+    lines += [f"In no recipe of this book: {_named(idle)}."] if idle else []
+    frame = pd.DataFrame([(scale, name) for scale, names in used.items() for name in sorted(names)])
+    return tables.Html(f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>", frame)
+
+
+def _recipes(page: str, scale: str) -> list[recipes.Recipe]:
+    return list(recipes.load(page, scale).values()) if scale in recipes.page(page).scales else []
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(f"<code>{name}</code>" for name in names)
 
 
 def network_families() -> tables.Html:

@@ -5,7 +5,7 @@ from .detectors import anchor, duels, guide, ranking, with_collapse
 from .html import Html
 from .outcomes import outcomes
 from .printed import printed
-from .reference import definition_table, entries, facts_table, picture, scorer_table, set_table
+from .reference import definition_table, entries, facts_table, network_table, picture, scorer_table, set_table
 from .results import metrics_table, provenance_table
 from .scoreboard import scoreboard
 from .verdicts import claims_by_scale, claims_table, verdict_box
@@ -22,6 +22,7 @@ __all__ = [
     "facts_table",
     "guide",
     "metrics_table",
+    "network_table",
     "outcomes",
     "picture",
     "printed",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from .html import Html, cell, csv_link, row, small, table
+from .html import Html, cell, csv_link, folded, row, small, table
 
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 DIGEST = 12  # characters of a digest; the CSV has it whole
@@ -100,13 +100,32 @@ def set_table(frame: pd.DataFrame) -> Html:
     return Html(f"<div>{grid}{csv_link(frame, 'image-sets')}</div>", frame)
 
 
+def network_table(frame: pd.DataFrame) -> Html:
+    """One row a network, its source and options below its name; parameters and work in millions to three digits.
+
+    Args:
+        frame: network, width, features, parameters, multiply_adds, sides, options (names between backticks), source.
+    """
+    lines = []
+    for record in frame.to_dict("records"):
+        options = _quiet(f"options: {record['options']}") if record["options"] else ""
+        cells = [cell(prose(record["network"]) + _quiet(record["source"]) + options, record["network"], "th")]
+        cells += [cell(f"{record[name]:,}", record[name], css="number") for name in ("width", "features")]
+        cells += [cell(_millions(record[name]), record[name], css="number") for name in ("parameters", "multiply_adds")]
+        sides = record["sides"].replace(", ", "\n").splitlines()
+        lines.append(row([*cells, cell(escape(sides[0]) + small(", ".join(sides[1:])), record["sides"])]))
+    headers = ["network", "width", "features", "parameters", "multiply-adds", "sides (pixels)"]
+    grid = table(headers, lines, "Networks of the registry", "compact networks")
+    return Html(f"<div>{grid}{csv_link(frame, 'networks')}</div>", frame)
+
+
 def facts_table(frame: pd.DataFrame, label: str, name: str) -> Html:
     """Any small table: numbers to four digits, everything at full precision in the CSV."""
     lines = []
     for record in frame.to_dict("records"):
         first, *rest = record.items()
         lines.append(row([cell(prose(str(first[1])), first[1], "th"), *(_fact(value) for _, value in rest)]))
-    grid = table(list(map(str, frame.columns)), lines, label)
+    grid = folded(table(list(map(str, frame.columns)), lines, label), len(lines))
     return Html(f"<div>{grid}{csv_link(frame, name)}</div>", frame)
 
 
@@ -171,6 +190,11 @@ def _quiet(text: str) -> str:
 
 def _digest(text: str) -> str:
     return f'<code title="{escape(text)}">{escape(text[:DIGEST])}</code>' if text else "not seen yet"
+
+
+def _millions(value: float) -> str:
+    """Such as 14.7 M, 0.0774 M and 5,240 M."""
+    return f"{float(f'{value / 1e6:.3g}'):,g} M"
 
 
 def _fact(value: Any) -> str:
