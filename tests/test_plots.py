@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -55,16 +56,17 @@ ALL = pytest.mark.parametrize("make", [histograms, dots, curves, groups])
 @ALL
 def test_the_svg_belongs_to_the_page_it_is_in(make):
     figure = make()
-    root = ElementTree.fromstring(figure.svg)
-    assert root.tag == f"{NS}svg"
-    assert not {"width", "height"} & set(root.attrib)
-    assert root.get("viewBox")
-    assert "width:100%" in root.get("style")
-    assert "<style" not in figure.svg
-    assert "<metadata" not in figure.svg
-    assert "<?xml" not in figure.svg
-    assert "DOCTYPE" not in figure.svg
-    assert "http" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", figure.svg)
+    for svg in (figure.svg, figure.narrow):
+        root = ElementTree.fromstring(svg)
+        assert root.tag == f"{NS}svg"
+        assert not {"width", "height"} & set(root.attrib)
+        assert root.get("viewBox")
+        assert "width:100%" in root.get("style")
+        assert "<style" not in svg
+        assert "<metadata" not in svg
+        assert "<?xml" not in svg
+        assert "DOCTYPE" not in svg
+        assert "http" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", svg)
 
 
 @ALL
@@ -83,22 +85,38 @@ def test_ink_is_the_pages_and_data_keep_their_colours(make):
 
 @ALL
 def test_text_can_be_read_on_a_phone(make):
-    root = ElementTree.fromstring(make().svg)
+    root = ElementTree.fromstring(make().narrow)
     scale = 342 / float(root.get("viewBox").split()[2])  # a column of a page 390 px wide
     sizes = [float(re.search(r"font-size: ([\d.]+)px", t.get("style"))[1]) for t in root.iter(f"{NS}text")]
-    assert min(sizes) * scale >= 9
+    assert min(sizes) * scale >= 12
     assert min(sizes) == FONT
+
+
+@ALL
+def test_one_form_is_shown_wherever_the_figure_stands(make):
+    """Without the book's style, as in a notebook, the wide one; the style shows the narrow one on phones alone."""
+    figure = make()
+    wide, narrow = (ElementTree.fromstring(svg) for svg in (figure.svg, figure.narrow))
+    assert "display:none" not in wide.get("style")
+    assert "display:none" in narrow.get("style")
+    assert [wide.get("class"), narrow.get("class")] == ["wide", "narrow"]
+    assert not set(ids(figure.svg)) & set(ids(figure.narrow))
+    css = (Path(__file__).resolve().parent.parent / "book" / "_static" / "book.css").read_text(encoding="utf-8")
+    phone = css.split("@media (max-width: 600px) {")[1]
+    assert ".ood-figure > svg.wide { display: none; }" in phone
+    assert ".ood-figure > svg.narrow { display: inline !important; }" in phone
 
 
 @ALL
 def test_figures_say_what_they_show(make):
     figure = make(alt='A "quoted" <b>alt</b>', caption="<script>1</script>")
-    assert ElementTree.fromstring(figure.svg).get("aria-label") == 'A "quoted" <b>alt</b>'
+    assert ElementTree.fromstring(figure.svg).get("aria-label").startswith('A "quoted" <b>alt</b>. ')
     assert ElementTree.fromstring(figure.svg).get("role") == "img"
     html = figure._repr_html_()
     assert html.startswith('<figure class="ood-figure"><svg')
     assert "<script" not in html
-    assert "&lt;script&gt;1&lt;/script&gt;</figcaption></figure>" in html
+    assert "<figcaption>&lt;script&gt;1&lt;/script&gt;" in html
+    assert html.endswith("</figcaption></figure>")
     for name in ("alt", "caption"):
         with pytest.raises(InputError, match=f"{name} is empty"):
             make(**{name: " "})
@@ -274,7 +292,7 @@ def test_what_a_logarithmic_axis_cannot_show_is_said():
 def test_each_histogram_panel_holds_the_id_set_and_its_own_set():
     figure = histograms(xlabel="norm", aurocs={("with L2", "noise"): 7 / 150}, names={"": "digits 0-7"})
     texts = [t.text for t in ElementTree.fromstring(figure.svg).iter(f"{NS}text")]
-    assert texts.count("norm") == 2
+    assert texts.count("norm") == 1, "one axis for all"
     assert texts.count("noise") == 1
     assert "noise, AUROC 4.7" in texts
     assert texts.count("photos") == 2

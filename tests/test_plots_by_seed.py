@@ -68,7 +68,64 @@ def test_labels_of_four_panels_do_not_touch():
     wide = 7 * max(len(t.text) for t in texts)  # about seven units a digit
     places = sorted(x for _, x, _ in ticks(ElementTree.fromstring(found.svg)))
     assert len(places) >= 8
-    assert min(np.diff(places)) > wide
+    at = {}
+    for _, x, y in ticks(ElementTree.fromstring(found.svg)):
+        at.setdefault(y, []).append(x)
+    assert len(at) == 2, "two panels to a line"
+    assert all(min(np.diff(sorted(line))) > wide for line in at.values())
+
+
+@pytest.mark.parametrize("form", ["svg", "narrow"])
+def test_no_number_reaches_out_of_its_panel(form):
+    """The last label of one panel stood under the next one."""
+    ends = [seeds(values, "ce", "") for values in ((0.8462, 0.8638), (0.7, 1.0), (0.899, 0.9301))]
+    found = plots.by_seed(dict(zip("abc", ends, strict=True)), percent=list("abc"), **TEXTS)
+    root = ElementTree.fromstring(getattr(found, form))
+    feet = [p for p in paths(root, stroke_width="0.8", stroke="currentColor") if len(p) == 2 and np.ptp(p[:, 1]) == 0]
+    feet = sorted({(round(p[:, 0].min()), round(p[:, 0].max()), round(p[0, 1])) for p in feet})
+    assert len(feet) == 3
+    for value, x, y in ticks(root):
+        half = 7 * len(f"{value:g}") / 2
+        left, right, _ = min(feet, key=lambda foot: (abs(y - foot[2]), max(foot[0] - x, x - foot[1])))
+        assert left - 4 <= x - half, (value, x)
+        assert x + half <= right + 4, (value, x)
+
+
+def test_panels_that_are_to_be_compared_have_one_axis():
+    near, far = seeds((0.6, 0.7), "l2", ""), seeds((0.9, 0.95), "l2", "")
+
+    def numbers(**alike):
+        root = ElementTree.fromstring(
+            plots.by_seed({"near": near, "far": far}, percent=["near", "far"], **alike, **TEXTS).svg
+        )
+        middle = float(root.get("viewBox").split()[2]) / 2
+        both = [{value for value, x, _ in ticks(root) if (x > middle) == right} for right in (False, True)]
+        return both[0] == both[1]
+
+    assert numbers(alike=True)
+    assert numbers(alike=["near", "far"])
+    assert not numbers()
+
+
+def test_aurocs_have_the_line_of_chance_where_it_is_near():
+    rows = {"a": seeds((0.55, 0.6), "l2", ""), "b": seeds((0.95, 0.96), "l2", "")}
+    rows = {title: frame.assign(metric="auroc") for title, frame in rows.items()}
+    both = plots.by_seed(rows, percent=["a", "b"], **TEXTS)
+    assert both.caption == "Seed 0. Dashed line: chance; AUROCs drawn without it lie far above it."
+    assert plots.by_seed({"a": rows["a"]}, percent=["a"], **TEXTS).caption == "Seed 0. Dashed line: chance."
+    high = plots.by_seed({"b": rows["b"]}, percent=["b"], **TEXTS)
+    assert high.caption == "Seed 0. All AUROCs lie far above chance, which is 50."
+    assert "stroke-dasharray" not in high.svg
+    accuracy = {"a": rows["a"].assign(metric="accuracy")}
+    assert plots.by_seed(accuracy, percent=["a"], **TEXTS).caption == "Seed 0."
+
+
+def test_the_caption_says_which_groups_differ_and_the_alternative_text_their_means():
+    found = drawn(names={"ce": "softmax", "l2": "with L2"})
+    assert found.caption == (
+        "Seed 0. Against softmax, paired by seed, at 95 % and uncorrected: with L2 is higher in accuracy."
+    ), "milliseconds have one seed in common"
+    assert found.alt.endswith("Means. accuracy: softmax 72.0, with L2 84.7. ms: softmax 9, with L2 4.")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +133,7 @@ def test_labels_of_four_panels_do_not_touch():
     [
         ({}, {}, "panels are empty"),
         ({"a": ACCURACY}, {"percent": ["b"]}, "percent names b"),
+        ({"a": ACCURACY}, {"alike": ["b"]}, "alike b"),
         ({"a": ACCURACY}, {"names": {"x": "y"}}, "expected some of: x"),
         ({"a": pd.concat([ACCURACY, ACCURACY])}, {}, "expected one"),
         ({"a": ACCURACY}, {"alt": " "}, "alt is empty"),

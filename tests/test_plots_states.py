@@ -1,4 +1,4 @@
-"""Bounds image by image, and paths of two numbers through training: what is drawn where, and what is refused."""
+"""Paths of two numbers through training: what is drawn where, and what is refused."""
 
 from xml.etree import ElementTree
 
@@ -29,9 +29,9 @@ def drawn(monkeypatch):
     """The axes of the last figure, as drawn."""
     kept = Drawing()
 
-    def keep(draw, height, alt, caption):
-        draw(kept)
-        return made(draw, height, alt, caption)
+    def keep(draw, heights, alt, caption):
+        draw(kept, False)
+        return made(draw, heights, alt, caption)
 
     made = states.figure
     monkeypatch.setattr(states, "figure", keep)
@@ -44,24 +44,6 @@ def lines(axes):
     ]
 
 
-def test_dots_lie_at_their_bound_and_number_under_the_line_of_equality(drawn):
-    pair = ([0.1, 0.2, 0.3], [0.5, 0.9, 2.0])
-    found = plots.bounded({"last layer": {"network": pair, "random": ([0.4], [1.0])}}, **TEXTS)
-    (axes,) = drawn.axes
-    shown = lines(axes)
-    assert shown[0] == ([0.0, 0.4], [0.0, 0.4])
-    assert (pair[1], pair[0]) in shown
-    assert ([1.0], [0.4]) in shown
-    assert found.caption == "Seed 0."
-
-
-def test_of_many_images_every_so_many_are_drawn_and_the_caption_says_so(drawn):
-    many = np.linspace(0, 1, 700)
-    found = plots.bounded({"l": {"n": (many, many + 1)}}, **TEXTS)
-    assert len(lines(drawn.axes[0])[1][0]) == 234
-    assert found.caption.endswith("Of 700 images, one in 3 is drawn.")
-
-
 def test_paths_go_through_the_means_over_seeds_and_sets(drawn):
     plots.paths(X, {"train": Y}, names={"S": "true", "O": "constant"}, **TEXTS)
     shown = lines(drawn.axes[0])
@@ -70,31 +52,29 @@ def test_paths_go_through_the_means_over_seeds_and_sets(drawn):
     assert shown[2] == ([0.3] * 3, [50.0] * 3)
 
 
+def test_the_caption_says_what_rises_and_what_does_not():
+    caption = plots.paths(X, {"train": Y}, names={"S": "true", "O": "constant"}, **TEXTS).caption
+    assert caption == (
+        "Seed 0. From the first epoch to the last, paired by seed and at 95 %: train, y rises for true, does neither "
+        "clearly for constant. Dashed line: chance."
+    )
+
+
 def test_a_path_is_drawn_where_both_numbers_are_known(drawn):
     plots.paths(X, {"train": Y[Y["epoch"] > 0]}, names={"S": "true"}, **TEXTS)
     assert lines(drawn.axes[0])[0] == ([0.3, 0.4], [60.0, 80.0])
 
 
-@pytest.mark.parametrize(
-    "figure",
-    [
-        plots.bounded({"a": {"n": ([0.1], [0.2])}, "b": {"m": ([0.1], [0.3])}}, **TEXTS),
-        plots.paths(X, {"train": Y, "test": Y}, **TEXTS),
-    ],
-)
-def test_the_svg_is_labelled_and_takes_the_pages_ink(figure):
+def test_the_svg_is_labelled_and_takes_the_pages_ink():
+    figure = plots.paths(X, {"train": Y, "test": Y}, **TEXTS)
     root = ElementTree.fromstring(figure.svg)
-    assert root.get("aria-label") == "What it shows."
+    assert root.get("aria-label").startswith("What it shows. y from the first epoch to the last. train: S ")
     assert "currentColor" in figure.svg
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: plots.bounded({}, **TEXTS), "panels are empty"),
-        (lambda: plots.bounded({"a": {"n": ([1, 2], [1])}}, **TEXTS), "expected as many of each"),
-        (lambda: plots.bounded({"a": {"n": ([], [])}}, **TEXTS), "one or more"),
-        (lambda: plots.bounded({"a": {"n": ([np.nan], [1])}}, **TEXTS), "all finite"),
         (lambda: plots.paths(X, {}, **TEXTS), "panels are empty"),
         (lambda: plots.paths(pd.concat([X, X]), {"t": Y}, **TEXTS), "expected one"),
         (lambda: plots.paths(X, {"t": pd.concat([Y, Y])}, **TEXTS), "expected one"),

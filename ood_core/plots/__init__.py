@@ -1,12 +1,14 @@
 """Figures of a page as inline SVG: readable in light and dark, on a phone, and by a screen reader."""
 
 from .against import against
+from .bounds import bounded
 from .by_seed import by_seed
 from .conventions import fpr_conventions
-from .drawings import auroc_by_seed, score_histograms, through_training
+from .drawings import auroc_by_seed, through_training
+from .histograms import score_histograms
 from .plane import plane
 from .scatter import scatter
-from .states import bounded, paths
+from .states import paths
 from .svg import Figure
 
 __all__ = [

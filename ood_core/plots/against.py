@@ -52,7 +52,7 @@ def against(
         rhos = [f"{title} {made['x'].corr(made['y'], method='spearman'):+.2f}" for title, made in drawn.items()]
         note = f" Rank correlation over all dots: {', '.join(rhos)}.".replace("-", "−")
     labels = {"xlabel": xlabel, "ylabel": "AUROC (%)", "alt": alt, "caption": caption + note}
-    return scatter(drawn, x="x", y="y", series="group", names=names, log=log, **labels)
+    return scatter(drawn, x="x", y="y", series="group", names=names, log=log, alike=False, chance=True, **labels)
 
 
 def _one_each(rows: pd.DataFrame, over: str, how: str) -> pd.Series[float]:

@@ -32,7 +32,7 @@ def fpr_conventions(
     marks = {"ID": ("o", COLOURS[0]), "OOD": ("s", COLOURS[1])}
     errors = {"OOD": rows["OOD"] >= accept}, {"ID": rows["ID"] <= detect}
 
-    def draw(drawing: Drawing) -> None:
+    def draw(drawing: Drawing, narrow: bool) -> None:
         grid = drawing.subplots(2, 1, sharex=True)
         for axes, threshold, title, wrong in zip(grid, (accept, detect), titles, errors, strict=True):
             for place, (name, values) in enumerate(rows.items()):
@@ -46,6 +46,6 @@ def fpr_conventions(
             axes.set_ylim(-1.6, 0.6)
             axes.tick_params(axis="y", length=0)
             axes.set_title(title, pad=4)
-        grid[-1].set_xlabel("score: larger = more in-distribution; dashed: threshold")
+        grid[-1].set_xlabel(f"score: larger = more in-distribution;{chr(10) if narrow else ' '}dashed: threshold")
 
-    return figure(draw, 3.3, alt, caption)
+    return figure(draw, (3.3, 3.5), alt, caption)

@@ -12,6 +12,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
 from ..checks import InputError
+from .layout import panels_of
 from .svg import COLOURS, INK, Figure, figure
 
 MARKS = ("x", "+", "1", "2", "3", "4")
@@ -45,8 +46,8 @@ def plane(
                 f"and {', '.join(sets)}.\nLook at the run."
             )
 
-    def draw(drawing: Drawing) -> None:
-        grid = drawing.subplots(1, len(panels), squeeze=False).ravel()
+    def draw(drawing: Drawing, narrow: bool) -> None:
+        grid = panels_of(drawing, len(panels), 1 if narrow else len(panels))
         for axes, (title, rows) in zip(grid, panels.items(), strict=True):
             known = rows[rows["set"] == ""]
             for label, part in known.groupby("label"):
@@ -67,7 +68,7 @@ def plane(
         ]
         drawing.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
 
-    return figure(draw, HEIGHTS[len(panels) - 1], alt, caption)
+    return figure(draw, (HEIGHTS[len(panels) - 1], 0.6 + 3.7 * len(panels)), alt, caption)
 
 
 def _number(label: int) -> MarkerStyle:

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
-from matplotlib.ticker import MaxNLocator
 
 from ..checks import InputError
-from .drawings import log_ticks
-from .svg import COLOURS, MARKERS, Figure, figure
+from . import words
+from .layout import CHANCE, legend, line_at, lines_of, log_ticks, look, panels_of, round_ticks, side_of_chance
+from .svg import Figure, figure
 
 
 def scatter(
@@ -25,6 +25,8 @@ def scatter(
     caption: str,
     names: Mapping[str, str] | None = None,
     log: Collection[str] = (),
+    alike: bool = True,
+    chance: bool = False,
 ) -> Figure:
     """A dot a row, one panel a title, colour and marker by group; several groups keep their look in every panel.
 
@@ -34,46 +36,60 @@ def scatter(
         xlabel, ylabel: what the numbers are, with their units.
         names: value of `series` -> how to call it; only these are drawn, in this order.
         log: `x`, `y` or both, for logarithmic axes; their numbers must be above 0.
-        alt, caption: as for every figure; empty ones are refused.
+        alike: one x axis for all panels.
+        chance: `y` is an AUROC in per cent; the line of chance is drawn where it is near.
+        alt, caption: as for every figure; empty ones are refused. The alternative text goes on with the medians of each
+            group.
     Raises:
         InputError: nothing to draw, numbers that are not finite, or not above 0 on a logarithmic axis.
     """
     whole = pd.concat(list(panels.values())) if panels else pd.DataFrame(columns=[x, y, series])
-    groups = list(names) if names else list(dict.fromkeys(map(str, whole[series])))
-    whole = whole[whole[series].isin(groups)]
+    groups = dict(names) if names else {name: name for name in dict.fromkeys(map(str, whole[series]))}
+    whole = whole[whole[series].isin(list(groups))]
     numbers = whole[[x, y]].to_numpy(dtype=float)
     if not len(numbers) or not (abs(numbers) < float("inf")).all():
         raise InputError(f"{x} or {y} is missing or not finite, expected numbers to draw.\nLook at the rows.")
     for axis, column in (("x", x), ("y", y)):
         if axis in log and (whole[column] <= 0).any():
             raise InputError(f"{column} holds {whole[column].min()}, expected above 0.\nLeave {axis!r} out of log.")
+    drawn = {title: rows[rows[series].isin(list(groups))] for title, rows in panels.items()}
+    sides = {title: side_of_chance(rows[y]) for title, rows in drawn.items() if chance and len(rows)}
     columns = min(2, len(panels))
-    lines = -(-len(panels) // columns)
 
-    def draw(drawing: Drawing) -> None:
-        grid = drawing.subplots(lines, columns, squeeze=False).ravel()
-        for axes, (title, rows) in zip(grid, panels.items(), strict=False):
+    def draw(drawing: Drawing, narrow: bool) -> None:
+        across = 1 if narrow else columns
+        grid = panels_of(drawing, len(panels), across)
+        for place, (axes, (title, rows)) in enumerate(zip(grid, drawn.items(), strict=True)):
+            if alike and place:
+                axes.sharex(grid[0])
             for k, group in enumerate(groups):
                 part = rows[rows[series] == group]
-                style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
-                axes.plot(part[x], part[y], linestyle="", markersize=5, fillstyle="none", **style)
+                axes.plot(part[x], part[y], linestyle="", markersize=5, fillstyle="none", **look(k))
+            if sides.get(title) == 0:
+                line_at(axes, CHANCE, "y")
             axes.set_title(title)
-            axes.set_xlabel(xlabel)
-            axes.set_ylabel(ylabel)
+            axes.set_xlabel(xlabel if across == 1 else "")
+            axes.set_ylabel(ylabel if place % across == 0 else "")
             axes.grid()
+        for axes in grid:
             for axis, name in ((axes.xaxis, "x"), (axes.yaxis, "y")):
                 if name in log:
                     getattr(axes, f"set_{name}scale")("log")
                     log_ticks(axis)
                 else:
-                    axis.set_major_locator(MaxNLocator(4))
-        for axes in grid[len(panels) :]:
-            axes.remove()
-        for k, group in enumerate(groups):
-            style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
-            label = (names or {}).get(group, group)
-            grid[0].plot([], [], linestyle="", markersize=5, fillstyle="none", label=label, **style)
-        handles, labels = grid[0].get_legend_handles_labels()
-        drawing.legend(handles, labels, loc="outside lower center", ncols=3 if max(map(len, labels)) < 14 else 2)
+                    round_ticks(axis)
+        if across > 1:
+            drawing.supxlabel(xlabel)
+        # one label below all panels takes the legend's place there
+        legend(drawing, grid[0], groups, narrow, narrow or across > 1, linestyle="", markersize=5, fillstyle="none")
 
-    return figure(draw, 0.9 + 2.1 * lines, alt, caption)
+    medians = {
+        title: {
+            groups[str(group)]: f"{words.digits(part[y].median())} at {words.digits(part[x].median())}"
+            for group, part in rows.groupby(series, sort=False)
+        }
+        for title, rows in drawn.items()
+    }
+    wide, phone = (0.9 + height * lines_of(len(panels), n) for height, n in ((2.1, columns), (2.4, 1)))
+    told = f"Medians, {ylabel} at {xlabel}. {words.numbers(medians)}"
+    return figure(draw, (wide, phone), (alt, told), (caption, words.chance(sides.values())))

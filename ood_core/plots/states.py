@@ -1,75 +1,17 @@
-"""Figures of the page on feature norms: a bound image by image, and two numbers of a network through training."""
+"""Two numbers of a network through training, one against the other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike
 
 from ..checks import InputError
-from .drawings import Names, _groups, _once
-from .svg import COLOURS, DASHES, INK, MARKERS, Figure, figure
-
-MOST = 300  # dots a group: more make a large file and hide each other
-
-
-def bounded(
-    panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]],
-    *,
-    xlabel: str,
-    ylabel: str,
-    alt: str,
-    caption: str,
-) -> Figure:
-    """A number of each image over the bound on it: every dot lies between the axis and the dashed line of equality.
-
-    Args:
-        panels: title -> group -> the numbers and their bounds, (N,) each; of more than 300 every so many are drawn, and
-            the caption says so.
-        xlabel, ylabel: what bound and number are.
-        alt, caption: as for every figure; empty ones are refused.
-    Raises:
-        InputError: nothing to draw, lengths that differ, numbers that are not finite.
-    """
-    groups = list(dict.fromkeys(name for panel in panels.values() for name in panel))
-    drawn = {
-        title: {name: _pair(title, name, *pair) for name, pair in panel.items()} for title, panel in panels.items()
-    }
-    if not groups:
-        raise InputError("panels are empty, expected at least one group of numbers.\nPass what to draw.")
-    count = max(len(numbers) for panel in drawn.values() for numbers, _ in panel.values())
-    step = -(-count // MOST)
-
-    def draw(drawing: Drawing) -> None:
-        grid = drawing.subplots(1, len(drawn), squeeze=False, sharex=True, sharey=True).ravel()
-        far = max(float(bounds.max()) for panel in drawn.values() for _, bounds in panel.values())
-        high = max(float(numbers.max()) for panel in drawn.values() for numbers, _ in panel.values())
-        for axes, (title, panel) in zip(grid, drawn.items(), strict=True):
-            axes.plot([0, high], [0, high], color=INK, linewidth=1, linestyle=(0, (4, 3)))
-            for k, name in enumerate(groups):
-                if name in panel:
-                    numbers, bounds = (values[::step] for values in panel[name])
-                    style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
-                    axes.plot(bounds, numbers, linestyle="", markersize=3.5, fillstyle="none", **style)
-            axes.set_title(title)
-            axes.set_xlabel(xlabel)
-            axes.set_xlim(0, 1.04 * far)
-            axes.set_ylim(-0.02 * high, 1.06 * high)
-            axes.grid()
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(MaxNLocator(4))
-        grid[0].set_ylabel(ylabel)
-        for k, name in enumerate(groups):
-            style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
-            grid[0].plot([], [], linestyle="", markersize=5, fillstyle="none", label=name, **style)
-        drawing.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(3, len(groups)))
-
-    note = f" Of {count} images, one in {step} is drawn." if step > 1 else ""
-    return figure(draw, 3.0, alt, caption + note)
+from . import words
+from .layout import CHANCE, legend, line_at, lines_of, look, panels_of, round_ticks
+from .rows import Names, groups_of, once
+from .svg import Figure, figure
 
 
 def paths(
@@ -91,60 +33,70 @@ def paths(
         xlabel, ylabel: what the two are.
         series: the column that tells the paths apart.
         names: value of `series` -> how to call it; only these are drawn, in this order.
-        alt, caption: as for every figure; empty ones are refused.
+        alt, caption: as for every figure; empty ones are refused. The caption goes on with whose number rises and whose
+            falls, the alternative text with the means at both ends.
     Raises:
         InputError: no panel, nothing to draw, a number that is there twice.
     """
     if not panels:
         raise InputError("panels are empty, expected at least one title with rows.\nPass what to draw.")
-    groups = _groups(x, series, names)
+    groups = groups_of(x, series, names)
     keys = [series, "seed", "epoch"]
-    _once(x[x[series].isin(list(groups))], keys)
-    joined = {}
+    once(x[x[series].isin(list(groups))], keys)
+    joined, each = {}, {}
     for title, rows in panels.items():
         mine = rows[rows[series].isin(list(groups))]
-        _once(mine, [*keys, "ood_set"])
+        once(mine, [*keys, "ood_set"])
         level = mine.groupby(keys)["value"].mean().mul(100).rename("y")
         both = x.set_index(keys)["value"].rename("x").to_frame().join(level, how="inner")
         if both.empty:
             raise InputError(
                 f"{title!r} shares no {series}, seed and epoch with x, expected some.\nPass the same runs."
             )
-        joined[title] = both.groupby([series, "epoch"]).mean()
+        joined[title], each[title] = both.groupby([series, "epoch"]).mean(), both
 
-    def draw(drawing: Drawing) -> None:
-        grid = drawing.subplots(1, len(joined), squeeze=False, sharex=True, sharey=True).ravel()
-        for axes, (title, table) in zip(grid, joined.items(), strict=True):
+    def draw(drawing: Drawing, narrow: bool) -> None:
+        columns = 1 if narrow else len(joined)
+        grid = panels_of(drawing, len(joined), columns, sharex=True, sharey=True)
+        for place, (axes, (title, table)) in enumerate(zip(grid, joined.items(), strict=True)):
             for k, name in enumerate(groups):
                 if name not in table.index.get_level_values(0):
                     continue
                 path = table.loc[name].sort_index()
-                style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
-                dashes = DASHES[k % len(DASHES)]
-                axes.plot(
-                    path["x"], path["y"], markersize=3.5, fillstyle="none", linewidth=1.2, linestyle=dashes, **style
-                )
-                axes.plot(path["x"].iloc[-1], path["y"].iloc[-1], markersize=8, linestyle="", **style)
-            axes.axhline(50, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+                axes.plot(path["x"], path["y"], markersize=3.5, fillstyle="none", linewidth=1.2, **look(k, dashed=True))
+                axes.plot(path["x"].iloc[-1], path["y"].iloc[-1], markersize=8, linestyle="", **look(k))
+            line_at(axes, CHANCE, "y")
             axes.set_title(title)
-            axes.set_xlabel(xlabel)
+            axes.set_xlabel(xlabel if columns == 1 else "")
+            axes.set_ylabel(ylabel if place % columns == 0 else "")
+            axes.tick_params(labelbottom=True)
             axes.grid()
             for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(MaxNLocator(4))
-        grid[0].set_ylabel(ylabel)
-        for k, label in enumerate(groups.values()):
-            style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
-            grid[0].plot([], [], markersize=6, linestyle=DASHES[k % len(DASHES)], label=label, **style)
-        drawing.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+                round_ticks(axis)
+        if columns > 1:
+            drawing.supxlabel(xlabel)
+        # one label below all panels takes the legend's place there
+        legend(drawing, grid[0], groups, narrow, narrow or columns > 1, markersize=6)
 
-    return figure(draw, 3.0 + 0.18 * len(groups), alt, caption)
+    moves = {
+        title: {groups[g]: _ends(both.loc[g]["y"]) for g in groups if g in both.index.get_level_values(0)}
+        for title, both in each.items()
+    }
+    means = {
+        title: {name: f"{start.mean():.1f} to {end.mean():.1f}" for name, (start, end) in found.items()}
+        for title, found in moves.items()
+    }
+    lines = lines_of(len(joined), len(joined))
+    heights = (3.0 * lines + 0.18 * len(groups), 0.6 + 2.7 * len(joined) + 0.18 * len(groups))
+    return figure(
+        draw,
+        heights,
+        (alt, f"{ylabel} from the first epoch to the last. " + words.numbers(means)),
+        (caption, words.ends(moves, ylabel.partition(" (")[0]), words.chance([0])),
+    )
 
 
-def _pair(title: str, name: str, numbers: ArrayLike, bounds: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    both = [np.asarray(values, dtype=float) for values in (numbers, bounds)]
-    if both[0].ndim != 1 or not both[0].size or both[0].shape != both[1].shape or not np.isfinite(both).all():
-        raise InputError(
-            f"{name!r} of {title!r} holds numbers {both[0].shape} and bounds {both[1].shape}, expected as many of "
-            "each, one or more, all finite.\nLook at the run that made them."
-        )
-    return both[0], both[1]
+def _ends(values: pd.Series[float]) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Numbers by seed at the first epoch and at the last."""
+    epochs = values.index.get_level_values("epoch")
+    return values.xs(epochs.min(), level="epoch"), values.xs(epochs.max(), level="epoch")

@@ -78,9 +78,8 @@ def provenance_table(runs: pd.DataFrame) -> Html:
     ]
     headers = [_head(column) for column in runs.columns if column not in alike]
     said = [f"{_head(column)} {texts[column].pop()}" for column in alike]
-    grid = folded(
-        table(headers, lines, "Runs behind the numbers"), len(lines), ["All alike: " + "; ".join(said)] if said else []
-    )
+    grid = table(headers, lines, "Runs behind the numbers", "compact")
+    grid = folded(grid, len(lines), ["All alike: " + "; ".join(said)] if said else [])
     return Html(f"<div>{grid}{csv_link(runs, 'runs')}</div>", runs.reset_index(drop=True))
 
 

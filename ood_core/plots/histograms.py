@@ -1,0 +1,135 @@
+"""Scores of ID test images against those of each OOD set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
+from scipy import stats as scipy_stats
+
+from ..checks import InputError
+from .layout import round_ticks
+from .rows import Names
+from .svg import COLOURS, Figure, figure
+from .words import digits, listed, numbers
+
+BINS = 40
+
+
+def score_histograms(
+    scores: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    alt: str,
+    caption: str,
+    xlabel: str = "score",
+    names: Names | None = None,
+    aurocs: Mapping[tuple[str, str], float] | None = None,
+    unfamiliar: str = "low",
+) -> Figure:
+    """ID test scores against each OOD set: one column of panels per training, one row per set, on one axis for all.
+
+    Args:
+        scores: column title -> set name -> scores (N,); the set "" is ID test. One or two columns with the same sets.
+        xlabel: what the score is, with its unit if it has one.
+        names: set name -> how to call it.
+        aurocs: (column title, set name) -> AUROC as a fraction, as it was measured; printed in that panel.
+        unfamiliar: the side on which the score wants OOD images, `low` or `high`.
+        alt, caption: as for every figure; empty ones are refused. The caption goes on with the sets whose AUROC lies
+            below 50, the alternative text with medians.
+    Returns:
+        densities over the same bins everywhere; the ID set filled, OOD sets as lines.
+    Raises:
+        InputError: no ID set, no OOD set, different sets, more than two columns, NaN or infinity; an AUROC that is not
+            that of the scores in its panel, which are then scores of something else.
+    """
+    columns = list(scores)
+    sets = _checked_sets(scores)
+    measured = {
+        (title, name): value for (title, name), value in (aurocs or {}).items() if name in scores.get(title, {})
+    }
+    for (title, name), value in measured.items():
+        _checked_auroc(scores[title][""], scores[title][name], value, unfamiliar, f"{name!r} in {title!r}")
+    calls = {"": "ID test", **{name: name for name in sets}, **(names or {})}
+
+    def draw(drawing: Drawing, narrow: bool) -> None:
+        grid = drawing.subplots(len(sets), len(columns), sharex=True, squeeze=False)
+        pooled = np.concatenate([np.asarray(x, dtype=float) for found in scores.values() for x in found.values()])
+        edges = np.linspace(min(0.0, pooled.min()), pooled.max() * 1.02 or 1.0, BINS + 1)
+        for j, title in enumerate(columns):
+            arrays = {name: np.asarray(values, dtype=float) for name, values in scores[title].items()}
+            for i, name in enumerate(sets):
+                axes = grid[i, j]
+                axes.hist(arrays[""], edges, density=True, color=COLOURS[0], alpha=0.4, histtype="stepfilled")
+                axes.hist(arrays[""], edges, density=True, color=COLOURS[0], linewidth=1, histtype="step")
+                axes.hist(arrays[name], edges, density=True, color=COLOURS[1], linewidth=1.8, histtype="step")
+                axes.set_yticks([])
+                axes.spines["left"].set_visible(False)
+                round_ticks(axes.xaxis)
+                head = [title] if i == 0 else []
+                head.append(calls[name])
+                if (title, name) in measured:
+                    note = f"AUROC {100 * measured[title, name]:.1f}"
+                    head[-1:] = [f"{head[-1]},", note] if narrow else [f"{head[-1]}, {note}"]
+                axes.set_title("\n".join(head), pad=3)
+        drawing.supxlabel(xlabel)
+        handles = [
+            Patch(facecolor=(COLOURS[0], 0.4), edgecolor=COLOURS[0], label=calls[""]),
+            Line2D([], [], color=COLOURS[1], label="OOD set"),
+        ]
+        drawing.legend(handles=handles, loc="outside upper center", ncols=2)
+
+    medians = {
+        title: {
+            calls[name]: f"{digits(float(np.median(np.asarray(found[name], dtype=float))))}" for name in ["", *sets]
+        }
+        for title, found in scores.items()
+    }
+    found = _wrong_ways(columns, measured, calls)
+    heights = (1.0 + 1.05 * len(sets), 1.3 + 1.25 * len(sets))
+    return figure(draw, heights, (alt, "Medians. " + numbers(medians)), (caption, found))
+
+
+def _wrong_ways(columns: list[str], measured: Mapping[tuple[str, str], float], calls: Names) -> str:
+    """The sets on which the score ranks the wrong way, column by column."""
+    told = []
+    for title in columns:
+        here = {calls[name]: value for (column, name), value in measured.items() if column == title}
+        wrong = [name for name, value in here.items() if value < 0.5]
+        if here:
+            told.append(f"{title} on {listed(wrong) or 'none'}")
+    return f"AUROC below 50, the wrong way: {'; '.join(told)}." if told else ""
+
+
+def _checked_sets(scores: Mapping[str, Mapping[str, ArrayLike]]) -> list[str]:
+    if not 1 <= len(scores) <= 2:
+        raise InputError(f"scores have {len(scores)} columns, expected one or two.\nDraw a second figure for more.")
+    first = next(iter(scores.values()))
+    for title, column in scores.items():
+        if "" not in column or len(column) < 2 or set(column) != set(first):
+            raise InputError(
+                f"{title!r} holds the sets {sorted(column)}, expected '' (ID test) and the same OOD sets in every "
+                "column.\nPass scores of the same sets."
+            )
+        for name, values in column.items():
+            array = np.asarray(values, dtype=float)
+            if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
+                raise InputError(
+                    f"scores of {name or 'ID test'!r} in {title!r} have shape {array.shape} or are not finite, "
+                    "expected (N,) finite numbers.\nLook at the run that made them."
+                )
+    return [name for name in first if name]
+
+
+def _checked_auroc(inside: ArrayLike, outside: ArrayLike, value: float, unfamiliar: str, where: str) -> None:
+    """Refuse an AUROC that is not that of the scores beside it, to the digit that is printed."""
+    drawn = float(scipy_stats.mannwhitneyu(inside, outside).statistic) / (np.size(inside) * np.size(outside))
+    drawn = drawn if unfamiliar == "low" else 1 - drawn
+    if not abs(drawn - value) < 5e-4:
+        raise InputError(
+            f"scores of {where} have an AUROC of {drawn:.4f}, expected the {value:.4f} that is to be printed there.\n"
+            "Pick scores and number of the same scorer, layer, params and seed."
+        )
