@@ -1,59 +1,52 @@
-"""Bounds image by image: what is drawn where, and what is refused."""
+"""Numbers over their bounds: every one is counted, what decides is drawn and said, and what is refused."""
 
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure as Drawing
 
 from ood_core import plots
 from ood_core.checks import InputError
-from ood_core.plots import bounds
+from ood_core.plots.svg import COLOURS
 
-TEXTS = {"xlabel": "x", "ylabel": "y", "alt": "What it shows.", "caption": "Seed 0."}
+from .test_plots import NS, on_axis, paths, ticks
 
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The axes of the last figure, as drawn."""
-    kept = Drawing()
-
-    def keep(draw, heights, alt, caption):
-        draw(kept, False)
-        return made(draw, heights, alt, caption)
-
-    made = bounds.figure
-    monkeypatch.setattr(bounds, "figure", keep)
-    return kept
+TEXTS = {"ratio": "gap / bound", "number": "gap / norm", "alt": "What it shows.", "caption": "Seed 0."}
 
 
-def lines(axes):
-    return [
-        tuple(np.round(np.asarray(data, dtype=float), 6).tolist() for data in line.get_data()) for line in axes.lines
-    ]
+def test_the_caption_says_whether_all_are_on_the_allowed_side():
+    found = plots.bounded({"last": {"network": ([0.1, 0.2], [0.5, 0.4]), "random": ([0.0], [0.0])}}, **TEXTS)
+    assert found.caption == "Seed 0. The largest gap / bound is 0.50; all 3 lie between 0 and 1."
+    assert "last, gap / bound: network 0.35, random 0." in found.alt
+    beyond = plots.bounded({"last": {"network": ([0.1, 0.6, -0.1], [0.5, 0.4, 1.0])}}, **TEXTS)
+    assert beyond.caption == "Seed 0. The largest gap / bound is 1.50; 2 of 3 lie outside 0 to 1."
 
 
-def test_dots_lie_at_their_bound_and_number_under_the_line_of_equality(drawn):
-    pair = ([0.1, 0.2, 0.3], [0.5, 0.9, 2.0])
-    found = plots.bounded({"last layer": {"network": pair, "random": ([0.4], [1.0])}}, **TEXTS)
-    (axes,) = drawn.axes
-    shown = lines(axes)
-    assert shown[0] == ([0.0, 0.4], [0.0, 0.4])
-    assert (pair[1], pair[0]) in shown
-    assert ([1.0], [0.4]) in shown
-    assert found.caption == "Seed 0."
+def test_all_images_are_drawn_left_of_the_line_at_one():
+    """Both panels of a title have a histogram a group, and the line at 1 stands in the first alone."""
+    numbers = np.linspace(0.1, 0.4, 700)
+    figure = plots.bounded({"last": {"network": (numbers, 2 * numbers[::-1])}}, **TEXTS)
+    assert "one in" not in figure.caption
+    root = ElementTree.fromstring(figure.svg)
+    middle = float(root.get("viewBox").split()[2]) / 2
+    scale = {value: x for value, x, _ in ticks(root) if x < middle}
+    lines = [p for p in paths(root, stroke="currentColor", stroke_dasharray="4,3") if len(p) == 2]
+    lines = lines or [p for p in paths(root, stroke="currentColor", stroke_dasharray="") if len(p) == 2]
+    (line,) = [p for p in lines if np.ptp(p[:, 0]) == 0]
+    assert on_axis(line[0, 0], scale) == pytest.approx(1, abs=0.02)
+    shapes = [p for p in paths(root, stroke=COLOURS[0]) if len(p) > 20]
+    assert len(shapes) == 2
+    left = min(shapes, key=lambda p: p[0, 0])
+    high = on_axis(left[left[:, 1] < left[:, 1].max() - 0.5, 0].max(), scale)
+    assert high == pytest.approx(2.0, abs=0.1), "0.4 over 0.2"
 
 
-def test_of_many_images_every_so_many_are_drawn_and_the_caption_says_so(drawn):
-    many = np.linspace(0, 1, 700)
-    found = plots.bounded({"l": {"n": (many, many + 1)}}, **TEXTS)
-    assert len(lines(drawn.axes[0])[1][0]) == 234
-    assert found.caption.endswith("Of 700 images, one in 3 is drawn.")
-
-
-def test_the_svg_is_labelled():
+def test_the_figure_is_labelled_in_both_forms():
     figure = plots.bounded({"a": {"n": ([0.1], [0.2])}, "b": {"m": ([0.1], [0.3])}}, **TEXTS)
-    assert ElementTree.fromstring(figure.svg).get("aria-label") == "What it shows."
+    for svg in (figure.svg, figure.narrow):
+        texts = [t.text for t in ElementTree.fromstring(svg).iter(f"{NS}text")]
+        assert texts.count("gap / bound; dashed: the largest allowed") == 2
+        assert texts.count("gap / norm") == 2
 
 
 @pytest.mark.parametrize(
@@ -63,6 +56,7 @@ def test_the_svg_is_labelled():
         ({"a": {"n": ([1, 2], [1])}}, "expected as many of each"),
         ({"a": {"n": ([], [])}}, "one or more"),
         ({"a": {"n": ([np.nan], [1])}}, "all finite"),
+        ({"a": {"n": ([0.1], [0.0])}}, "a bound of 'n' of 'a' is 0"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(panels, message):
