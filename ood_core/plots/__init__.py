@@ -3,6 +3,7 @@
 from .against import against
 from .bounds import bounded
 from .by_seed import by_seed
+from .contrast import Waiting, compared
 from .conventions import fpr_conventions
 from .drawings import auroc_by_seed, through_training
 from .histograms import score_histograms
@@ -13,10 +14,12 @@ from .svg import Figure
 
 __all__ = [
     "Figure",
+    "Waiting",
     "against",
     "auroc_by_seed",
     "bounded",
     "by_seed",
+    "compared",
     "fpr_conventions",
     "paths",
     "plane",
