@@ -106,7 +106,7 @@ def test_no_text_becomes_markup(kind):
     for _, attributes in Page(made).elements:
         assert set(attributes) <= {
             *("class", "tabindex", "role", "aria-label", "aria-hidden", "scope", "data-sort", "type"),
-            *("colspan", "hidden"),
+            *("colspan", "hidden", "data-scale"),
             *("download", "href", "title"),
         }
 
@@ -307,6 +307,7 @@ def test_the_box_names_every_scale(judged):
     assert [cell["text"].strip() for cell in rows[0]["cells"]][2:] == ["✓ holds"]
     both = tables.verdict_box({"tiny": judged, "small": judged, "paper": None})
     assert [cell["text"] for cell in Page(both.html).rows[0]["cells"]] == ["id", "claim", "small", "tiny"]
+    assert re.findall(r'data-scale="(\w+)"', both.html) == ["small", "tiny"] * 7  # what a phone names each line by
     waiting = [claim(not_run=dict.fromkeys(("tiny", "small", "paper"), "its images are not at hand"))]
     empty = tables.verdict_box({"tiny": claims.judge(waiting, pd.DataFrame(), scale="tiny")})
     assert "not run: its images are not at hand." in empty.html

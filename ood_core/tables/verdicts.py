@@ -84,7 +84,8 @@ def verdict_box(verdicts: Scales) -> Html:
         for scale in ran:
             here = scales[scale][place]
             said = small(here["says"] if here["says"] != here["answer"] else "") + _after_holm(here) + _revised(here)
-            cells.append(cell(badge(here["verdict"], here["answer"]) + said, _rank(here["verdict"])))
+            shown = badge(here["verdict"], here["answer"]) + said
+            cells.append(cell(shown, _rank(here["verdict"]), extra=f'data-scale="{escape(scale)}"'))
         lines.append(row(cells))
     grid = table(["id", "claim", *ran], lines, "Verdicts by claim and scale", "verdicts")
     frame = pd.DataFrame([top for tops in scales.values() for top in tops])
