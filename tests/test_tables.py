@@ -424,6 +424,23 @@ def test_a_headline_prints_the_numbers_of_its_parts():
         )
 
 
+def test_a_headline_of_a_claim_that_a_scale_cannot_run_says_so():
+    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
+    stated = [
+        claim(part(unit="percent")),
+        claim(part(), id="T2", title="u", not_run={"tiny": "images are not at hand"}),
+    ]
+    lines = [
+        {
+            "says": "s",
+            "numbers": [{"label": "a", "claim": "T1", "part": "p"}, {"label": "b", "claim": "T2", "part": "p"}],
+        }
+    ]
+    card = claims.Page(page="made", title="t", paper="p", claims=tuple(stated), headline=lines)
+    board = tables.scoreboard({"made": {"tiny": claims.judge(stated, rows)}}, {"made": card})
+    assert "s: a ✓holds 90.0 % [89.0, 91.0]; b not run1 of 2" in Page(board.html).body[0]["cells"][1]["text"]
+
+
 def test_what_the_paper_printed_stands_beside_the_part_that_measures_it():
     rows = pd.DataFrame([*auroc("l2", around(0.9, 0.01)), *auroc("ce", around(0.4, 0.01))])
     stated = claim(part(), part(name="q", counts=False), part(name="r", counts=False))

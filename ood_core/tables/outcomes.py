@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..checks import InputError
 from .html import Html, badge, interval
-from .verdicts import NOT_RUN, Judged, Scales, _partly
+from .verdicts import NOT_RUN, Judged, Scales, partly
 
 
 def outcomes(verdicts: Scales, asked: Iterable[str]) -> Html:
@@ -50,7 +50,7 @@ def _found(judged: Iterable[Judged], name: str) -> dict[str, Any] | None:
     for top, *parts in (verdict.records() for verdict in judged):
         if top["claim"] == claim and not part:
             alone = parts[0] if len(parts) == 1 else None
-            return {**_partly(top, parts), "called": top["title"], "numbers": _numbers(alone) if alone else ""}
+            return {**partly(top, parts), "called": top["title"], "numbers": _numbers(alone) if alone else ""}
         for record in parts if top["claim"] == claim else []:
             if record["part"] == part:
                 return {**record, "called": part, "numbers": _numbers(record)}

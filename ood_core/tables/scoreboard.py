@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from .html import PLURALS, SYMBOLS, Html, badge, cell, interval, mark, row, small, table
-from .verdicts import NOT_RUN, PARTLY, Card, Entry, Scales, marked, printed_value, span, top_records
+from .verdicts import NOT_RUN, PARTLY, Card, Entry, Scales, marked, partly, printed_value, span
 
 NOT_AFTER_HOLM = "† not after Holm's correction over the page"
 OWN = {"paper": "the papers' own scale"}
@@ -36,7 +36,14 @@ def scoreboard(
     """
     lines, counts = [], []
     scales = list(dict.fromkeys(scale for found in pages.values() for scale in found))
-    judged = {page: {scale: top_records(found.get(scale)) for scale in scales} for page, found in pages.items()}
+    records = {
+        page: {scale: [verdict.records() for verdict in found.get(scale) or ()] for scale in scales}
+        for page, found in pages.items()
+    }
+    judged = {
+        page: {scale: [partly(top, parts) for top, *parts in here] for scale, here in found.items()}
+        for page, found in records.items()
+    }
     ran = [scale for scale in reversed(scales) if any(_ran(found[scale]) for found in judged.values())]
     for page, found in judged.items():
         card = (cards or {}).get(page)
@@ -46,13 +53,10 @@ def scoreboard(
         cells = [cell(head + small(card.paper if card else ""), card.title if card else page, "th")]
         printed = [entry.model_dump() for entry in (reported or {}).get(page, ())]
         beside = {(entry["claim"], entry["part"]): entry for entry in printed if entry["part"]}
-        cells.append(cell(_answer(found, pages[page], card, beside)))
-        for scale in scales:
-            words = Counter(top["verdict"] for top in found[scale])
-            counts.append({"page": page, "scale": scale, **{word: words[word] for word in SYMBOLS}})
-        for scale in ran:
-            words = Counter(top["verdict"] for top in found[scale])
-            cells.append(cell(_tally(words), words["holds"], css="tally"))
+        cells.append(cell(_answer(found, records[page], card, beside)))
+        words = {scale: Counter(top["verdict"] for top in here) for scale, here in found.items()}
+        counts += [{"page": page, "scale": scale, **{word: words[scale][word] for word in SYMBOLS}} for scale in scales]
+        cells += [cell(_tally(words[scale]), words[scale]["holds"], css="tally") for scale in ran]
         lines.append(row(cells))
     grid = table(["paper", "what was measured", *ran], lines, "Scoreboard of claims by paper and scale", "scoreboard")
     left = [scale for scale in scales if scale not in ran]
@@ -66,7 +70,10 @@ def _ran(found: list[dict[str, Any]]) -> bool:
 
 
 def _answer(
-    found: dict[str, list[dict[str, Any]]], verdicts: Scales, card: Card | None, beside: dict[tuple[str, str], Any]
+    found: dict[str, list[dict[str, Any]]],
+    records: dict[str, list[list[dict[str, Any]]]],
+    card: Card | None,
+    beside: dict[tuple[str, str], Any],
 ) -> str:
     """The headline and all claims, at the largest scale that decides some; failing that, the largest that has run."""
     ran = [scale for scale, here in found.items() if _ran(here)]
@@ -76,12 +83,12 @@ def _answer(
         return f"Not run yet: {stated} claims stated." if stated else "Not run yet."
     scale = ran[-1]
     here = found[scale]
-    parts = {(p["claim"], p["part"]): p for verdict in verdicts[scale] or () for p in verdict.records()[1:]}
+    parts = {(part["claim"], part["part"]): part for _, *each in records[scale] for part in each}
     lines = []
     for line in card.headline if card else ():
         asked = [(number.label, (number.claim, number.part)) for number in line.numbers]
-        waits = all(parts[place]["verdict"] == NOT_RUN for _, place in asked)
-        numbers = "; ".join(_number(label, parts[place], beside.get(place)) for label, place in asked)
+        waits = all(place not in parts or parts[place]["verdict"] == NOT_RUN for _, place in asked)
+        numbers = "; ".join(_number(label, parts.get(place), beside.get(place)) for label, place in asked)
         numbers = NOT_RUN if waits else numbers
         lines.append(f"<li>{escape(line.says)}: {numbers}</li>")
     headline = f'<ul class="headline">{"".join(lines)}</ul>' if lines else ""
@@ -92,8 +99,10 @@ def _answer(
     return f"At {escape(scale)}, {span(here)}:{headline}{folded}{notes}"
 
 
-def _number(label: str, part: dict[str, Any], paper: dict[str, Any] | None) -> str:
+def _number(label: str, part: dict[str, Any] | None, paper: dict[str, Any] | None) -> str:
     """Such as "near ✓ +4.9 points [+3.8, +6.0] (paper +5.0 points)"; a share without a claim has no symbol."""
+    if part is None:  # of a claim that this scale cannot run
+        return escape(f"{label} {NOT_RUN}".strip())
     shown = interval(part["estimate"], part["low"], part["high"], part["unit"])
     plain = part["unit"] == "percent" and part["verdict"] in ("answered", "descriptive")
     symbol = "" if plain else f"{mark(part['verdict'], part['answer'])} "

@@ -159,7 +159,7 @@ def _claim_rows(
     )
     beside = {entry["part"]: entry for entry in entries if entry["part"]}
     key[2], key[3] = (values[0]["value"] if values else ""), (_sort_value(alone) if alone else "")
-    first = [escape(top["claim"]), stated, printed or "not reported", ours, _verdict(_partly(top, parts))]
+    first = [escape(top["claim"]), stated, printed or "not reported", ours, _verdict(partly(top, parts))]
     lines = [row([cell(first[0], key[0], "th"), *map(cell, first[1:], key[1:])], "claim")]
     if all(part["verdict"] == NOT_RUN for part in parts):  # its note says what it waits for
         return lines
@@ -278,12 +278,12 @@ def span(tops: list[dict[str, Any]]) -> str:
 
 
 def top_records(found: Iterable[Judged] | None) -> list[dict[str, Any]]:
-    """The record of each claim, without those of its parts; see `_partly`."""
+    """The record of each claim, without those of its parts; see `partly`."""
     records = [] if found is None else [verdict.records() for verdict in found]
-    return [_partly(top, parts) for top, *parts in records]
+    return [partly(top, parts) for top, *parts in records]
 
 
-def _partly(top: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
+def partly(top: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
     """The claim's record; it says if it waits for some of its parts alone, and what its parts say if they differ."""
     counted = [part for part in parts if part["counts"] and part["level"] == 1]
     held = sum(part["verdict"] == "holds" for part in counted)
