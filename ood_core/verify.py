@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +105,7 @@ def _verify_recorded(run: Recorded, recipe: Recipe, again: bool) -> Finding:
         return Finding(run.key, recipe.id, seed, 0, str(error).partition("\n")[0])
     if stale:
         wrong.append(f"{stale} measurements are older than the code: run and record again")
-    wrong += _untold(run, "run and record again")
+    wrong += _untold(run.rows(), run.info["digests"], "run and record again")  # also those no page asks for
     scores = run.scores()
     if scores is not None:
         asked = set(rows[["scorer", "layer", "params", "ood_set"]].itertuples(index=False, name=None))
@@ -147,12 +147,12 @@ def _verify(run: Run) -> Finding:
     except ArtifactError as error:
         return Finding(run.key, recipe, seed, 0, str(error).partition("\n")[0])
     count, wrong = _computed_again(rows, scores, 1e-9)
-    return Finding(run.key, recipe, seed, count, _few([*_untold(run, "run again"), *wrong]))
+    return Finding(run.key, recipe, seed, count, _few([*_untold(rows, run.info["digests"], "run again"), *wrong]))
 
 
-def _untold(run: Run | Recorded, advice: str) -> list[str]:
+def _untold(rows: pd.DataFrame, digests: Collection[str], advice: str) -> list[str]:
     """What is wrong where there are rows of image sets whose digests `run.json` does not say."""
-    sets = sorted({*run.rows()["ood_set"]} - {"", *run.info["digests"]})
+    sets = sorted({*rows["ood_set"]} - {"", *digests})
     return [f"run.json has no digest of {', '.join(sets)}, and there are rows of it: {advice}"] if sets else []
 
 

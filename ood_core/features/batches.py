@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
 from math import ceil, prod
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -51,12 +50,7 @@ def _floating(images: Tensor) -> None:
 
 def checked_size(batch_size: Any) -> int:
     """The images a step that a caller asked for, as an int."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
-        raise InputError(
-            f"batch_size is {batch_size!r}, expected a whole number of at least 1.\n"
-            "Leave it out for a size that fits the device."
-        )
-    return int(batch_size)
+    return checks.whole("batch_size", batch_size, 1, "Leave it out for a size that fits the device.")
 
 
 def default_size(images: Any, device: torch.device) -> int:

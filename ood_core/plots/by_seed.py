@@ -66,11 +66,10 @@ def by_seed(
 
     def draw(drawing: Drawing, narrow: bool) -> None:
         grid = panels_of(drawing, len(panels), 1 if narrow else columns, sharey=True)
-        first = None
+        shared = [axes for axes, title in zip(grid, found, strict=True) if title in together]
+        for axes in shared[1:]:
+            axes.sharex(shared[0])
         for axes, (title, values) in zip(grid, found.items(), strict=True):
-            if title in together:
-                first = first or axes
-                axes.sharex(first) if axes is not first else None
             for k, group in enumerate(groups):
                 if group in values:
                     dots(axes, values[group].to_numpy(dtype=float), k - 0.12, 0.32, k)

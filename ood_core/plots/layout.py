@@ -84,14 +84,8 @@ def within_percent(axes: Axes) -> None:
 
 def past_percent(intervals: Sequence[tuple[float, float]]) -> str:
     """What is said of intervals in per cent that the axis cuts."""
-    cut = [
-        text
-        for text, over in (
-            ("0", min(low for low, _ in intervals) < -2),
-            ("100", max(high for _, high in intervals) > 102),
-        )
-        if over
-    ]
+    cut = ["0"] if min(low for low, _ in intervals) < -2 else []
+    cut += ["100"] if max(high for _, high in intervals) > 102 else []
     return f"Intervals that reach past {' or '.join(cut)} are cut at the edge." if cut else ""
 
 
