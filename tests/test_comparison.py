@@ -180,7 +180,7 @@ def test_tables_say_what_the_frames_hold(rows):
     assert "cross-entropy &lt;b&gt;" in shown
     assert '90.0 % <span class="quiet">[89.0, 91.0]</span>' in shown
     assert "over 5 seeds." in shown
-    assert ">seeds<" not in shown, "all have as many"
+    assert '<span class="quiet">5 seeds' not in shown, "all have as many"
     assert "p=<wbr>1" in tables.duels(against, "MSP", names).html
     text = tables.guide(summary, against, names).html
     assert "Best mean over near and far: cross-entropy &lt;b&gt; with <code>knn</code>, 90.0 % [89.0, 91.0]." in text

@@ -13,7 +13,7 @@ from ood_core import collapse, metrics, reference, scorers, tables
 from ood_core.checks import InputError
 from ood_core.reference.docstrings import parse, signature
 from tests.building import PAGES, ROOT
-from tests.test_tables import EVIL, Page, csv_of
+from tests.pages import EVIL, Page, csv_of
 
 FOLDER = ROOT / "book" / "reference"
 

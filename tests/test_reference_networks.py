@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ood_core import models, recipes, reference
-from tests.test_tables import Page
+from tests.pages import Page
 
 
 def test_every_network_has_a_row():

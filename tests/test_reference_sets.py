@@ -13,7 +13,7 @@ from ood_core.checks import InputError
 from ood_core.data import imageset, samples
 from ood_core.reference import sets
 from tests.data.real import real
-from tests.test_tables import Page, csv_of
+from tests.pages import Page, csv_of
 
 
 def test_the_set_table_has_every_registered_split():

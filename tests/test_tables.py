@@ -1,13 +1,8 @@
 """Tables: nothing unescaped, sorting keeps parts with their claim, and the CSV holds what the table rounds."""
 
-import csv
-import io
 import json
 import math
 import re
-from html.parser import HTMLParser
-from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -18,49 +13,7 @@ from ood_core.checks import InputError
 from ood_core.tables.html import ANSWERS, FIRST, SYMBOLS, badge, interval, table
 
 from .made_up import BLANK, around, auroc, claim, l2_norm_rows, part
-
-ROOT = Path(__file__).resolve().parent.parent
-EVIL = '<script>alert("x")</script>'
-
-
-class Page(HTMLParser):
-    """Elements of a piece of HTML as (tag, attributes), and its tables as rows of (text, data-sort, row class)."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements, self.rows, self.open = [], [], []
-        self.feed(html)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in ("br", "img", "input", "wbr"):
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append({"class": dict(attrs).get("class", ""), "cells": []})
-        if tag in ("td", "th"):
-            self.rows[-1]["cells"].append({"text": "", "sort": dict(attrs).get("data-sort")})
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if {"td", "th"} & set(self.open):
-            self.rows[-1]["cells"][-1]["text"] += data
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.elements if name == tag]
-
-    @property
-    def body(self):
-        return self.rows[1:]
-
-
-def csv_of(html):
-    (link,) = [a for a in Page(html).all("a") if "download" in a]
-    assert link["href"].startswith("data:text/csv")
-    return list(csv.DictReader(io.StringIO(unquote(link["href"].split(",", 1)[1])))), link
+from .pages import EVIL, ROOT, Page, csv_of
 
 
 @pytest.fixture(scope="module")
@@ -124,121 +77,6 @@ def test_every_wide_table_scrolls_in_a_named_box(judged, everything):
         table(["a"], [], " ")
 
 
-def browser_sort(rows, column, descending):
-    """Rows as sortable-tablesort orders them: numbers where both are, empty last, ties in their present order."""
-
-    def number(text):
-        try:
-            return float(text) if text else 0.0
-        except ValueError:
-            return math.nan
-
-    def text(row):
-        cell = row["cells"][column]
-        return cell["text"].strip() if cell["sort"] is None else cell["sort"]
-
-    filled = [row for row in rows if text(row) != ""]
-    numeric = all(not math.isnan(number(text(row))) for row in filled)
-    key = (lambda row: number(text(row))) if numeric else text
-    # Python's reverse keeps the order of ties, as negating the comparison does
-    return sorted(filled, key=key, reverse=descending) + [row for row in rows if text(row) == ""]
-
-
-def test_sorting_keeps_the_parts_below_their_claim(judged):
-    rows = Page(tables.claims_table(judged, claims.reported("l2-norm", ROOT)).html).body
-
-    def families(order):
-        found = []
-        for row in order:
-            if row["class"] == "claim":
-                found.append((row["cells"][0]["text"], []))
-            else:
-                assert row["cells"][0]["text"] == found[-1][0]
-                found[-1][1].append(row["cells"][1]["text"])
-        return dict(found)
-
-    expected = families(rows)
-    assert list(expected) == [f"B{i}" for i in range(1, 8)]
-    assert len(expected["B1"]) == 2 + 3 + 1 + 2  # near, far, each of 3 sets under its heading, 2 useful
-    assert expected["B3"] == []  # one part: its numbers stand in the claim's own row
-    for column in range(5):
-        for descending in (False, True):
-            rows = browser_sort(rows, column, descending)
-            assert families(rows) == expected
-    back = browser_sort(rows, 0, False)
-    assert list(families(back)) == list(expected)
-    assert list(families(browser_sort(back, 0, True))) == list(expected)[::-1]
-
-
-def test_the_csv_holds_what_the_table_rounds(judged):
-    shown = tables.claims_table(judged, name="l2-norm-claims")
-    read, link = csv_of(shown.html)
-    assert link["download"] == "l2-norm-claims.csv"
-    estimates = shown.frame["estimate"].astype(float)
-    assert [float(line["estimate"] or "nan") for line in read] == pytest.approx(
-        list(estimates), abs=0, rel=0, nan_ok=True
-    )
-    assert [line["verdict"] for line in read] == shown.frame["verdict"].tolist()
-
-
-def test_numbers_that_decide_nothing_are_marked_and_can_be_shown(judged):
-    shown = tables.claims_table(judged)
-    page = Page(shown.html)
-    assert [a["type"] for a in page.all("input")] == ["checkbox"]
-    listed = {row["cells"][1]["text"].split("\n")[0] for row in page.body if "listed" in row["class"]}
-    assert any(text.startswith("useful, near") for text in listed)
-    assert not any(text.startswith("near: AUROC above") for text in listed)
-    css = (ROOT / "book" / "_static" / "book.css").read_text(encoding="utf-8")
-    assert ".claims-table:not(:has(.more input:checked)) tr.listed" in css
-
-
-def row_of(shown, start):
-    (found,) = [
-        r for r in Page(shown.html).body if r["cells"][0]["text"] == start[0] and start[1] in r["cells"][1]["text"]
-    ]
-    return [cell["text"] for cell in found["cells"]]
-
-
-def printed(*places):
-    about = {"claim": "B1", "quantity": "q", "status": "verified", "unit": "%", "read": "from the page"}
-    return [claims.Reported(value=float(i), where=where, **about) for i, where in enumerate(places, 1)]
-
-
-def test_a_row_says_reported_ours_and_verdict(judged):
-    shown = tables.claims_table(judged, claims.reported("l2-norm", ROOT))
-    near = row_of(shown, ("B2", "near: L2 minus no L2paired"))
-    assert near[3].startswith("+6.0 points [")
-    assert "n = 5 seeds" in near[3]
-    assert "holds" in near[4]
-    assert "Holm" in near[4]
-    assert "60 epochs (ResNet-18)" in row_of(shown, ("B5", "The short schedule"))[2]
-    assert row_of(shown, ("B1", "The norm tells"))[2] == "not reported"
-    several = row_of(
-        tables.claims_table([judged[0]], printed("table 1", "table 1", "table 2")), ("B1", "The norm tells")
-    )
-    assert several[2] == "1 %2 %table 13 %table 2", "where it stands is said once for neighbours"
-    assert "mean of noise, photos" in row_of(shown, ("B2", "far: L2 minus no L2paired"))[1]
-    accuracy = row_of(shown, ("B3", "Little accuracy"))
-    assert accuracy[3].startswith("−0.2 points")
-    assert "2 sets: 2 hold" in row_of(shown, ("B5", "some far set: norm minus Gaussian densitysame test"))[3]
-    assert "same test" not in row_of(shown, ("B5", "some near set: norm minus Gaussian densitynon"))[1]
-    assert shown.html.count("same test") == 1, "what averages over other sets is another test"
-
-
-def test_a_verdict_that_holm_takes_back_says_so():
-    rows = pd.DataFrame(auroc("l2", around(0.5101, 0.01)))
-    verdicts = claims.judge([claim(part(), part(name="q", margin=0.50005))], rows)
-    page = Page(tables.claims_table(verdicts).html)
-    assert "† after Holm: inconclusive" in page.body[0]["cells"][4]["text"]
-    assert (
-        Page(tables.verdict_box({"tiny": verdicts}).html)
-        .body[0]["cells"][2]["text"]
-        .endswith("after Holm: inconclusive")
-    )
-    answer = Page(tables.scoreboard({"p": {"tiny": verdicts}}).html).body[0]["cells"][1]["text"]
-    assert answer == "At tiny, 5 seeds:1 of 1 claims judged✓ holds: t\u00a0†† not after Holm's correction over the page"
-
-
 def test_an_answer_is_put_in_the_claim_s_words():
     rows = pd.DataFrame(auroc("l2", around(0.4, 0.01)))
     asked = claim(part(direction="two_sided", band=0.005), answers={"lower": "unit is better"})
@@ -246,18 +84,6 @@ def test_an_answer_is_put_in_the_claim_s_words():
     assert box[0]["cells"][2]["text"] == "↓ lowerunit is better"
     with pytest.raises(ValueError, match="none where a claim takes a side"):
         claim(part(), answers={"lower": "unit is better"})
-
-
-def test_a_claim_that_waits_for_some_of_its_parts_says_so():
-    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
-    missing = part(name="q", a={"recipe": "other", "metric": "auroc"})
-    waits, absent = claims.judge([claim(part(), missing), claim(missing, id="T2", title="u")], rows)
-    assert waits.records()[0]["verdict"] == absent.records()[0]["verdict"] == "not run"
-    box = Page(tables.verdict_box({"tiny": [waits, absent]}).html).body
-    assert [row["cells"][2]["text"] for row in box] == ["– partly run", "– not run"]
-    assert "partly run" in Page(tables.claims_table([waits]).html).body[0]["cells"][4]["text"]
-    answer = Page(tables.scoreboard({"p": {"tiny": [waits, absent]}}).html).body[0]["cells"][1]["text"]
-    assert answer.endswith("– not run: u– partly run: t") or answer == "Not run yet."
 
 
 @pytest.mark.parametrize(
@@ -310,30 +136,6 @@ def test_the_box_names_every_scale(judged):
     waiting = [claim(not_run=dict.fromkeys(("tiny", "small", "paper"), "its images are not at hand"))]
     empty = tables.verdict_box({"tiny": claims.judge(waiting, pd.DataFrame(), scale="tiny")})
     assert "not run: its images are not at hand." in empty.html
-
-
-def test_the_largest_scale_stands_open_and_the_others_are_folded(judged):
-    shown = tables.claims_by_scale({"tiny": judged, "small": judged[:2], "paper": None}, "tiny", name="made")
-    assert shown.html.startswith(
-        "<p><strong>paper</strong> (recorded): not run.</p><p><strong>small</strong> (recorded): 2"
-    )
-    assert "<summary><strong>tiny</strong> (live): 7 claims: 6 hold, 1 answered; 5 seeds.</summary>" in shown.html
-    assert shown.html.count("<details") == 1
-    assert [a["download"] for a in Page(shown.html).all("a")] == ["made-small.csv", "made.csv"]
-    assert len(shown.frame) == len(claims.frame(judged[:2])) + len(claims.frame(judged))
-    alone = tables.claims_by_scale({"tiny": None, "small": judged, "paper": None}, "small")
-    assert "<details" not in alone.html
-    assert "<strong>small</strong> (live)" in alone.html
-    assert tables.claims_by_scale({"tiny": None}, "tiny").frame.empty
-
-
-def test_a_claim_that_has_not_run_takes_one_row():
-    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
-    other = {"recipe": "other", "metric": "auroc"}
-    absent = claim(part(a=other), part(name="q", a=other, counts=False), id="T2")
-    shown = tables.claims_table(claims.judge([claim(part(), part(name="q", a=other)), absent], rows))
-    assert [row["class"] for row in Page(shown.html).body] == ["claim", "part", "part", "claim"]
-    assert len(shown.frame) == 6  # the file names every part
 
 
 @pytest.mark.parametrize("ran", [("tiny",), ("tiny", "small"), ("tiny", "paper"), ("tiny", "small", "paper")])
@@ -441,31 +243,6 @@ def test_a_headline_of_a_claim_that_a_scale_cannot_run_says_so():
     assert "s: a ✓holds 90.0 % [89.0, 91.0]; b not run1 of 2" in Page(board.html).body[0]["cells"][1]["text"]
 
 
-def test_what_the_paper_printed_stands_beside_the_part_that_measures_it():
-    rows = pd.DataFrame([*auroc("l2", around(0.9, 0.01)), *auroc("ce", around(0.4, 0.01))])
-    stated = claim(part(), part(name="q", counts=False), part(name="r", counts=False))
-    about = {"claim": "T1", "quantity": "a minus b", "status": "verified", "where": "table 1", "read": "from 9 and 4"}
-    entries = [claims.Reported(part="q", value=-5.04, unit="points", **about)]
-    shown = Page(tables.claims_table(claims.judge([stated], rows), entries).html)
-    assert [row["class"] for row in shown.body] == ["claim", "part", "part", "part listed"]
-    assert shown.body[0]["cells"][2]["text"] == "not reported"
-    assert shown.body[2]["cells"][2]["text"] == "−5.0 points" + "table 1"
-    lines = [{"says": "s", "numbers": [{"claim": "T1", "part": "q"}, {"claim": "T1", "part": "r"}]}]
-    card = claims.Page(page="made", title="t", paper="p", claims=(stated,), headline=lines)
-    board = tables.scoreboard({"made": {"tiny": claims.judge([stated], rows)}}, {"made": card}, None, {"made": entries})
-    answer = Page(board.html).body[0]["cells"][1]["text"]
-    assert "s: ✓holds 90.0 % [89.0, 91.0] (paper −5.0 points); ✓holds 90.0 % [89.0, 91.0]1 of 1" in answer
-
-
-def test_numbers_of_another_convention_are_always_shown():
-    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
-    stated = claim(part(), part(name="other", counts=False, shown=True), part(name="asked", counts=False))
-    shown = Page(tables.claims_table(claims.judge([stated], rows)).html)
-    assert [row["class"] for row in shown.body] == ["claim", "part", "part", "part listed"]
-    with pytest.raises(ValueError, match="counts: false alone"):
-        claim(part(shown=True))
-
-
 def test_a_claim_that_fails_in_part_says_how_many_parts_hold():
     rows = pd.DataFrame([*auroc("l2", around(0.9, 0.01)), *auroc("ce", around(0.4, 0.01))])
     stated = claim(part(), part(name="q", a={"recipe": "ce", "metric": "auroc"}))
@@ -480,10 +257,12 @@ def test_metrics_are_mean_and_sd_at_the_last_epoch():
     rows += auroc("l2", [0.1] * 3, ood_set="a", metric="fpr_at_tpr")
     shown = tables.metrics_table(pd.DataFrame(rows), names={"l2": "with L2"})
     head, first, second = Page(shown.html).rows
-    assert [c["text"] for c in head["cells"]] == ["recipe", "scorer", "a (near)", "b (far)", "seeds"]
+    assert [c["text"] for c in head["cells"]] == ["recipe", "scorer", "a (near)", "b (far)"]
+    texts = [[c["text"] for c in line["cells"]] for line in (first, second)]
     scorer = "feature_normfeatures"  # and the objective, which a phone shows here
-    assert [c["text"] for c in first["cells"]] == ["with L2", f"{scorer}with L2", "92.0 ± 2.0", "50.0 ± 0.0", "3"]
-    assert [c["text"] for c in second["cells"]] == ["ce", f"{scorer}ce", "70.0", "", "1"]
+    assert texts[0] == ["with L23 seeds", f"{scorer}with L2, 3 seeds", "92.0 ± 2.0", "50.0 ± 0.0"]
+    assert texts[1] == ["ce1 seed", f"{scorer}ce, 1 seed", "70.0", ""]
+    assert '<p class="how">Each number is over 1–3 seeds.</p>' in shown.html
     set_by_hand = pd.DataFrame([{**row, "params": '{"distance":"cosine","p":1}'} for row in rows])
     assert "features distance=<wbr>cosine, p=<wbr>1" in tables.metrics_table(set_by_hand).html
     exact = shown.frame.set_index(["recipe", "ood_set"])

@@ -1,5 +1,6 @@
 """Tables of a page: verdicts, claims, scoreboard, metrics, provenance. Each renders itself in a notebook."""
 
+from .claim_table import claims_by_scale, claims_table
 from .combinations import chosen_table, rank_table, winners_table
 from .detectors import anchor, duels, guide, ranking, with_collapse
 from .html import Html
@@ -8,7 +9,7 @@ from .printed import printed
 from .reference import definition_table, entries, facts_table, network_table, picture, scorer_table, set_table
 from .results import metrics_table, provenance_table
 from .scoreboard import scoreboard
-from .verdicts import claims_by_scale, claims_table, verdict_box
+from .verdicts import verdict_box
 
 __all__ = [
     "Html",

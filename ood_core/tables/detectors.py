@@ -36,19 +36,23 @@ def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str 
     """
     if summary is None:
         return Html("<p>Not run yet.</p>", pd.DataFrame())
-    seeds, lines = counted(summary["n"]), []
+    alike, lines = len(set(summary["n"])) == 1, []
     for place, found in enumerate(summary.to_dict("records"), 1):
         both = interval(found["both"], _finite(found["low"]), _finite(found["high"]), "percent")
-        cells = [cell(str(place), place), *_detector(found, names), cell(stacked(both), found["both"], css="number")]
+        cells = [
+            cell(str(place), place),
+            *_detector(found, names, alike),
+            cell(stacked(both), found["both"], css="number"),
+        ]
         cells += [cell(f"{100 * found[group]:.1f}", found[group], css="number") for group in ("near", "far")]
         trained = found["train_seconds"]
         cells += [cell("", "") if pd.isna(trained) else cell(_seconds(trained), trained, css="number")]
         cells += [_number(found["fit_seconds"]), _number(found["score_microseconds"])]
-        lines.append(row(cells if seeds else [*cells, cell(str(found["n"]), found["n"])]))
+        lines.append(row(cells))
     cost = ["training (s)", "fit (s)", "score (µs an image)"]
-    headers = ["rank", "objective", "scorer", "near and far", "near", "far", *cost, *([] if seeds else ["seeds"])]
+    headers = ["rank", "objective", "scorer", "near and far", "near", "far", *cost]
     grid = table(headers, lines, "Detectors by mean AUROC in per cent, with cost", "compact detectors")
-    shown = folded(grid, len(lines), [f"AUROC in per cent, mean [95 % interval] over {seeds or 'seeds'}"])
+    shown = folded(grid, len(lines), [f"AUROC in per cent, mean [95 % interval] over {counted(summary['n'])}"])
     return Html(f"<div>{shown}{csv_link(summary, name)}</div>", summary)
 
 
@@ -116,16 +120,16 @@ def duels(against: pd.DataFrame, baseline: str, names: Names | None = None, name
         against: as `comparison.against` gives it.
         baseline: how to call the baseline, for the table's label.
     """
-    seeds, lines = counted(against["n"]), []
+    alike, lines = len(set(against["n"])) == 1, []
     for found in against.to_dict("records"):
         shown = interval(found["difference"], found["low"], found["high"], "points")
         p = "< 0.001" if found["p_holm"] < 0.001 else f"{found['p_holm']:.3f}"
-        cells = [*_detector(found, names), cell(stacked(shown), found["difference"], css="number")]
+        cells = [*_detector(found, names, alike), cell(stacked(shown), found["difference"], css="number")]
         cells += [cell(p, found["p_holm"], css="number"), cell(found["outcome"])]
-        lines.append(row(cells if seeds else [*cells, cell(str(found["n"]))]))
-    headers = ["objective", "scorer", "difference", "p after Holm", "outcome", *([] if seeds else ["seeds"])]
+        lines.append(row(cells))
+    headers = ["objective", "scorer", "difference", "p after Holm", "outcome"]
     grid = table(headers, lines, f"Detectors against {baseline}, paired by seed", "compact detectors")
-    shown = folded(grid, len(lines), [f"Difference in points [95 % interval] over {seeds or 'seeds'}"])
+    shown = folded(grid, len(lines), [f"Difference in points [95 % interval] over {counted(against['n'])}"])
     return Html(f"<div>{shown}{csv_link(against, name)}</div>", against)
 
 
@@ -223,10 +227,11 @@ def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = No
     return Html(f'<ul class="guide">{text}</ul>', summary)
 
 
-def _detector(found: Mapping[Any, Any], names: Names | None) -> list[str]:
+def _detector(found: Mapping[Any, Any], names: Names | None, alike: bool) -> list[str]:
     about = f"{found['layer']} {settings(found['params'])}".strip()
     called = (names or {}).get(found["recipe"], found["recipe"])
-    return detector(called, found["scorer"], about, f"{found['scorer']} {found['layer']} {found['params']}")
+    key = f"{found['scorer']} {found['layer']} {found['params']}"
+    return detector(called, found["scorer"], about, key, "" if alike else counted([found["n"]]))
 
 
 def _objective(found: Mapping[Any, Any], names: Names | None) -> str:

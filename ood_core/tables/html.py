@@ -43,14 +43,16 @@ def row(cells: Iterable[str], css: str = "") -> str:
     return f"<tr{f' class={chr(34)}{css}{chr(34)}' if css else ''}>{''.join(cells)}</tr>"
 
 
-def detector(objective: str, scorer: str, about: str, key: str) -> list[str]:
+def detector(objective: str, scorer: str, about: str, key: str, seeds: str = "") -> list[str]:
     """The two cells that name a detector: its objective, then its scorer with layer and parameters below.
 
-    A phone has room for one of them: there the second says the objective as well.
+    A phone has room for one of them: there the second says the objective as well. `seeds`, such as "5 seeds", goes
+    below the objective, where rows differ in it: a column of its own would not fit beside costs.
     """
     below = small(about).replace("=", "=<wbr>").replace("class=<wbr>", "class=")  # long settings may break there
-    named = escape(scorer) + below + f'<span class="quiet too">{escape(objective)}</span>'
-    return [cell(escape(objective), tag="th", css="objective"), cell(named, key, css="scorer")]
+    also = f'<span class="quiet too">{escape(", ".join(text for text in (objective, seeds) if text))}</span>'
+    named = cell(escape(scorer) + below + also, key, css="scorer")
+    return [cell(escape(objective) + small(seeds), objective, tag="th", css="objective"), named]
 
 
 def stacked(shown: str) -> str:
@@ -102,10 +104,10 @@ def folded(grid: str, count: int, alike: Iterable[str] = ()) -> str:
 
 
 def counted(seeds: Iterable[int]) -> str:
-    """Such as "5 seeds" where all rows have as many, "" where they differ."""
-    found = set(seeds)
-    (count,) = found if len(found) == 1 else (0,)
-    return f"{count} seed{'' if count == 1 else 's'}" if count else ""
+    """Such as "5 seeds", "3–5 seeds" where they differ, or "seeds" where there are no rows."""
+    found = sorted(set(seeds))
+    least_and_most = "–".join(map(str, dict.fromkeys([*found[:1], *found[-1:]])))
+    return f"{least_and_most} seed{'' if found == [1] else 's'}".strip()
 
 
 def csv_link(frame: pd.DataFrame, name: str) -> str:

@@ -47,20 +47,20 @@ def metrics_table(
     grouped = found.groupby(keys, sort=False)["value"]
     frame = grouped.agg(mean="mean", sd="std", n="size").reset_index()
     sets = found[["ood_group", "ood_set"]].drop_duplicates().sort_values("ood_group", ascending=False, kind="stable")
-    seeds, lines = counted(frame["n"]), []
+    alike, lines = len(set(frame["n"])) == 1, []
     for (recipe, scorer, layer, params), part in frame.groupby(keys[:4], sort=False):
         by_set = part.set_index("ood_set")
         called, about = (names or {}).get(str(recipe), str(recipe)), f"{layer} {settings(str(params))}".strip()
-        cells = detector(called, str(scorer), about, f"{scorer} {layer} {params}")
+        own = "" if alike else counted(part["n"])
+        cells = detector(called, str(scorer), about, f"{scorer} {layer} {params}", own)
         for ood in sets["ood_set"]:
             cells.append(_mean_sd(by_set.loc[ood]) if ood in by_set.index else cell("", ""))
-        counts = sorted(part["n"].unique())
-        lines.append(row(cells if seeds else [*cells, cell("–".join(map(str, counts)), counts[0])]))
+        lines.append(row(cells))
     headers = ["recipe", "scorer", *(f"{ood} ({group})" for group, ood in sets.itertuples(index=False))]
     label = f"{metric} in per cent, mean ± standard deviation over seeds"
-    grid = table(headers if seeds else [*headers, "seeds"], lines, label, "compact detectors")
-    alike = [f"Each number is over {seeds}" if seeds else ""]
-    return Html(f"<div>{folded(grid, len(lines), alike)}{csv_link(frame, name or metric)}</div>", frame)
+    grid = table(headers, lines, label, "compact detectors")
+    said = [f"Each number is over {counted(frame['n'])}"]
+    return Html(f"<div>{folded(grid, len(lines), said)}{csv_link(frame, name or metric)}</div>", frame)
 
 
 def provenance_table(runs: pd.DataFrame) -> Html:

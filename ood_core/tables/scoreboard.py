@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from .claim_table import printed_value
 from .html import PLURALS, SYMBOLS, Html, badge, cell, interval, mark, row, small, table
-from .verdicts import NOT_RUN, PARTLY, Card, Entry, Scales, marked, partly, printed_value, span
+from .verdicts import NOT_RUN, PARTLY, Card, Entry, Scales, marked, partly, span
 
 NOT_AFTER_HOLM = "† not after Holm's correction over the page"
 OWN = {"paper": "the papers' own scale"}

@@ -1,0 +1,228 @@
+"""The table of claims: parts stay with their claim, nothing is said twice, and the CSV holds what is rounded."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from ood_core import claims, tables
+
+from .made_up import around, auroc, claim, l2_norm_rows, part
+from .pages import ROOT, Page, csv_of
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return claims.judge(claims.load("l2-norm", ROOT), l2_norm_rows())
+
+
+def browser_sort(rows, column, descending):
+    """Rows as sortable-tablesort orders them: numbers where both are, empty last, ties in their present order."""
+
+    def number(text):
+        try:
+            return float(text) if text else 0.0
+        except ValueError:
+            return math.nan
+
+    def text(row):
+        cell = row["cells"][column]
+        return cell["text"].strip() if cell["sort"] is None else cell["sort"]
+
+    filled = [row for row in rows if text(row) != ""]
+    numeric = all(not math.isnan(number(text(row))) for row in filled)
+    key = (lambda row: number(text(row))) if numeric else text
+    # Python's reverse keeps the order of ties, as negating the comparison does
+    return sorted(filled, key=key, reverse=descending) + [row for row in rows if text(row) == ""]
+
+
+def test_sorting_keeps_the_parts_below_their_claim(judged):
+    rows = Page(tables.claims_table(judged, claims.reported("l2-norm", ROOT)).html).body
+
+    def families(order):
+        found = []
+        for row in order:
+            if row["class"] == "claim":
+                found.append((row["cells"][0]["text"], []))
+            else:
+                assert row["cells"][0]["text"] == found[-1][0]
+                found[-1][1].append(row["cells"][1]["text"])
+        return dict(found)
+
+    expected = families(rows)
+    assert list(expected) == [f"B{i}" for i in range(1, 8)]
+    assert len(expected["B1"]) == 2 + 3 + 1 + 2  # near, far, each of 3 sets under its heading, 2 useful
+    assert expected["B3"] == []  # one part: its numbers stand in the claim's own row
+    for column in range(5):
+        for descending in (False, True):
+            rows = browser_sort(rows, column, descending)
+            assert families(rows) == expected
+    back = browser_sort(rows, 0, False)
+    assert list(families(back)) == list(expected)
+    assert list(families(browser_sort(back, 0, True))) == list(expected)[::-1]
+
+
+def test_the_csv_holds_what_the_table_rounds(judged):
+    shown = tables.claims_table(judged, name="l2-norm-claims")
+    read, link = csv_of(shown.html)
+    assert link["download"] == "l2-norm-claims.csv"
+    estimates = shown.frame["estimate"].astype(float)
+    assert [float(line["estimate"] or "nan") for line in read] == pytest.approx(
+        list(estimates), abs=0, rel=0, nan_ok=True
+    )
+    assert [line["verdict"] for line in read] == shown.frame["verdict"].tolist()
+
+
+def test_numbers_that_decide_nothing_are_marked_and_can_be_shown(judged):
+    shown = tables.claims_table(judged)
+    page = Page(shown.html)
+    assert [a["type"] for a in page.all("input")] == ["checkbox"]
+    listed = {row["cells"][1]["text"].split("\n")[0] for row in page.body if "listed" in row["class"]}
+    assert any(text.startswith("useful, near") for text in listed)
+    assert not any(text.startswith("near: AUROC above") for text in listed)
+    css = (ROOT / "book" / "_static" / "book.css").read_text(encoding="utf-8")
+    assert ".claims-table:not(:has(.more input:checked)) tr.listed" in css
+
+
+def row_of(shown, start):
+    (found,) = [
+        r for r in Page(shown.html).body if r["cells"][0]["text"] == start[0] and start[1] in r["cells"][1]["text"]
+    ]
+    return [cell["text"] for cell in found["cells"]]
+
+
+def test_a_row_says_reported_ours_and_verdict(judged):
+    shown = tables.claims_table(judged, claims.reported("l2-norm", ROOT))
+    near = row_of(shown, ("B2", "near: L2 minus no L2paired"))
+    assert near[3].startswith("+6.0 points [")
+    assert "seeds" not in near[3], "the claim says how many"
+    assert row_of(shown, ("B2", "Without L2 the norm is worse"))[3].endswith("n = 5 seeds")
+    assert "holds" in near[4]
+    assert "Holm" in near[4]
+    assert "Printed: 60 epochs (ResNet-18)" in row_of(shown, ("B5", "The short schedule"))[1]
+    assert row_of(shown, ("B1", "The norm tells"))[1].endswith("Not reported.")
+    assert row_of(shown, ("B3", "Little accuracy"))[2] == "not reported", "one part: in the column of its own"
+    assert "Means are over noise, photos." in row_of(shown, ("B2", "Without L2 the norm is worse"))[1]
+    accuracy = row_of(shown, ("B3", "Little accuracy"))
+    assert accuracy[3].startswith("−0.2 points")
+    assert "2 sets: 2 hold" in row_of(shown, ("B5", "some far set: norm minus Gaussian densitysame test"))[3]
+    assert "same test" not in row_of(shown, ("B5", "some near set: norm minus Gaussian densitynon"))[1]
+
+
+def test_a_verdict_that_holm_takes_back_says_so():
+    rows = pd.DataFrame(auroc("l2", around(0.5101, 0.01)))
+    verdicts = claims.judge([claim(part(), part(name="q", margin=0.50005))], rows)
+    page = Page(tables.claims_table(verdicts).html)
+    assert "† after Holm: inconclusive" in page.body[0]["cells"][4]["text"]
+    assert (
+        Page(tables.verdict_box({"tiny": verdicts}).html)
+        .body[0]["cells"][2]["text"]
+        .endswith("after Holm: inconclusive")
+    )
+    answer = Page(tables.scoreboard({"p": {"tiny": verdicts}}).html).body[0]["cells"][1]["text"]
+    assert answer == "At tiny, 5 seeds:1 of 1 claims judged✓ holds: t\u00a0†† not after Holm's correction over the page"
+
+
+def test_a_claim_that_waits_for_some_of_its_parts_says_so():
+    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
+    missing = part(name="q", a={"recipe": "other", "metric": "auroc"})
+    waits, absent = claims.judge([claim(part(), missing), claim(missing, id="T2", title="u")], rows)
+    assert waits.records()[0]["verdict"] == absent.records()[0]["verdict"] == "not run"
+    box = Page(tables.verdict_box({"tiny": [waits, absent]}).html).body
+    assert [row["cells"][2]["text"] for row in box] == ["– partly run", "– not run"]
+    assert "partly run" in Page(tables.claims_table([waits]).html).body[0]["cells"][4]["text"]
+    answer = Page(tables.scoreboard({"p": {"tiny": [waits, absent]}}).html).body[0]["cells"][1]["text"]
+    assert answer.endswith("– not run: u– partly run: t") or answer == "Not run yet."
+
+
+def test_the_largest_scale_stands_open_and_the_others_are_folded(judged):
+    shown = tables.claims_by_scale({"tiny": judged, "small": judged[:2], "paper": None}, "tiny", name="made")
+    assert shown.html.startswith(
+        "<p><strong>paper</strong> (recorded): not run.</p><p><strong>small</strong> (recorded): 2"
+    )
+    assert "<summary><strong>tiny</strong> (live): 7 claims: 6 hold, 1 answered; 5 seeds.</summary>" in shown.html
+    assert shown.html.count("<details") == 1
+    assert [a["download"] for a in Page(shown.html).all("a")] == ["made-small.csv", "made.csv"]
+    assert len(shown.frame) == len(claims.frame(judged[:2])) + len(claims.frame(judged))
+    alone = tables.claims_by_scale({"tiny": None, "small": judged, "paper": None}, "small")
+    assert "<details" not in alone.html
+    assert "<strong>small</strong> (live)" in alone.html
+    assert tables.claims_by_scale({"tiny": None}, "tiny").frame.empty
+
+
+def test_a_claim_that_has_not_run_takes_one_row():
+    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
+    other = {"recipe": "other", "metric": "auroc"}
+    absent = claim(part(a=other), part(name="q", a=other, counts=False), id="T2")
+    shown = tables.claims_table(claims.judge([claim(part(), part(name="q", a=other)), absent], rows))
+    assert [row["class"] for row in Page(shown.html).body] == ["claim", "part", "part", "claim"]
+    assert len(shown.frame) == 6  # the file names every part
+
+
+def test_what_the_paper_printed_stands_beside_the_part_that_measures_it():
+    rows = pd.DataFrame([*auroc("l2", around(0.9, 0.01)), *auroc("ce", around(0.4, 0.01))])
+    stated = claim(part(), part(name="q", counts=False), part(name="r", counts=False))
+    about = {"claim": "T1", "quantity": "a minus b", "status": "verified", "where": "table 1", "read": "from 9 and 4"}
+    entries = [claims.Reported(part="q", value=-5.04, unit="points", **about)]
+    shown = Page(tables.claims_table(claims.judge([stated], rows), entries).html)
+    assert [row["class"] for row in shown.body] == ["claim", "part", "part", "part listed"]
+    assert shown.body[0]["cells"][2]["text"] == ""
+    assert shown.body[2]["cells"][2]["text"] == "−5.0 points" + "table 1"
+    lines = [{"says": "s", "numbers": [{"claim": "T1", "part": "q"}, {"claim": "T1", "part": "r"}]}]
+    card = claims.Page(page="made", title="t", paper="p", claims=(stated,), headline=lines)
+    board = tables.scoreboard({"made": {"tiny": claims.judge([stated], rows)}}, {"made": card}, None, {"made": entries})
+    answer = Page(board.html).body[0]["cells"][1]["text"]
+    assert "s: ✓holds 90.0 % [89.0, 91.0] (paper −5.0 points); ✓holds 90.0 % [89.0, 91.0]1 of 1" in answer
+
+
+def test_numbers_of_another_convention_are_always_shown():
+    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
+    stated = claim(part(), part(name="other", counts=False, shown=True), part(name="asked", counts=False))
+    shown = Page(tables.claims_table(claims.judge([stated], rows)).html)
+    assert [row["class"] for row in shown.body] == ["claim", "part", "part", "part listed"]
+    with pytest.raises(ValueError, match="counts: false alone"):
+        claim(part(shown=True))
+
+
+def test_several_printed_numbers_are_a_line_below_the_claim(judged):
+    about = {"claim": "B1", "quantity": "q", "status": "verified", "read": "from the page"}
+    units = ["% AUROC (a)", "% AUROC (b)", "% FPR95 (a)", "% AUROC (c)"]
+    entries = [
+        claims.Reported(value=-2.5 * place, unit=unit, where=f"table {1 + place // 4}", **about)
+        for place, unit in enumerate(units, 1)
+    ]
+    top = Page(tables.claims_table([judged[0]], entries).html).body[0]
+    line = "Printed: −2.5 % AUROC (a), −5 (b); −7.5 % FPR95 (a)table 1Printed: −10 % AUROC (c)table 2"
+    assert top["cells"][1]["text"].endswith(line)
+    assert top["cells"][2] == {"text": "", "sort": "-2.5"}, "it still sorts by the first"
+
+
+def test_what_all_parts_share_is_said_once_above_them():
+    sets = [row for name in "ab" for row in auroc("l2", around(0.9, 0.01), ood_set=name)]
+    fewer = auroc("l2", around(0.9, 0.01, 3), ood_set="c", scorer="other")
+    two = {"recipe": "l2", "metric": "auroc", "scorer": "feature_norm"}
+    stated = claim(part(a=two), part(name="q", a=two, margin=0.6), part(name="r", a={**two, "scorer": "other"}))
+    about = {"claim": "T1", "quantity": "q", "status": "verified", "value": 1.0, "unit": "points", "read": "9 less 8"}
+    entries = [claims.Reported(part=name, where=f"table {i}", **about) for name, i in [("p", 1), ("q", 1), ("r", 2)]]
+    top, *parts = Page(tables.claims_table(claims.judge([stated], pd.DataFrame(sets + fewer)), entries).html).body
+    texts = [[cell["text"] for cell in row["cells"]] for row in parts]
+    assert top["cells"][1]["text"].endswith("Means are over a, b.")
+    assert not any("mean of" in line[1] for line in texts)
+    assert [line[2] for line in texts] == ["+1.0 pointstable 1", "+1.0 points", "+1.0 pointstable 2"]
+    assert [line[3].partition("]")[2] for line in texts] == ["n = 5 seeds", "n = 5 seeds", ""], (
+        "the fewest are the claim's"
+    )
+
+
+def test_parts_that_wait_share_one_row():
+    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
+    away = {"recipe": "ce", "metric": "auroc"}
+    stated = claim(part(), part(name="q", a=away), part(name="r", a=away), part(name="s", a=away, counts=False))
+    page = Page(tables.claims_table(claims.judge([stated], rows)).html)
+    assert [row["cells"][1]["text"].partition("one")[0] for row in page.body[1:]] == [
+        "p",
+        "q; rno run of recipe ce is recorded",
+    ]
+    assert page.body[-1]["cells"][4]["text"] == "– not run"
+    none = claims.judge([stated.model_copy(update={"parts": stated.parts[1:]})], rows)
+    assert len(Page(tables.claims_table(none).html).body) == 1
