@@ -226,3 +226,14 @@ def test_parts_that_wait_share_one_row():
     assert page.body[-1]["cells"][4]["text"] == "– not run"
     none = claims.judge([stated.model_copy(update={"parts": stated.parts[1:]})], rows)
     assert len(Page(tables.claims_table(none).html).body) == 1
+
+
+def test_a_list_of_sets_is_written_out_once_in_a_claim():
+    groups = [("a", "near"), ("b", "near"), ("c", "far"), ("d", "far"), ("e", "far")]
+    rows = pd.DataFrame([row for s, g in groups for row in auroc("l2", around(0.9, 0.01), ood_set=s, ood_group=g)])
+    asked = [(margin, group) for margin in (0.5, 0.6) for group in ("near", "far")]
+    parts = [part(name=f"{g} {m}", a={"recipe": "l2", "metric": "auroc", "ood_group": g}, margin=m) for m, g in asked]
+    hidden = {**parts[0], "name": "first", "counts": False}
+    shown = Page(tables.claims_table(claims.judge([claim(hidden, *parts)], rows)).html).body[1:]
+    said = [row["cells"][1]["text"].rpartition("; ")[2] for row in shown]
+    assert said == ["mean of a, b", "mean of a, b", "mean of c, d, e", "mean of these 2 sets", "mean of these 3 sets"]

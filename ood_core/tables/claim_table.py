@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -87,6 +87,7 @@ class _Above:
     n: int  # seeds of the claim
     sets: str  # that every part's means are over, "" where parts differ
     places: set[str]  # where printed numbers stand
+    lists: set[str] = field(default_factory=set)  # of sets that parts' means are over
     remark: str = ""  # of the last part that is always shown
 
 
@@ -135,9 +136,16 @@ def _part_row(
         numbers = escape(tally_text(Counter(p["verdict"] for p in below), "set")) + _seeds(part["n"], above.n)
         word = "" if part["verdict"] == "descriptive" else word
     about = f'<span class="part-name level-{part["level"]}">{escape(part["part"])}</span>'
-    about += small("same test" if counts and remark == above.remark != "" else remark)
+    if counts and remark == above.remark != "":
+        about += small("same test")
+    elif part["sets"] in above.lists:
+        about += small(remark.replace(part["sets"], f"these {part['sets'].count(',') + 1} sets"))
+    else:
+        about += small(remark)
     asked = _beside(about, _printed(printed, above.places), key) if printed else _whole(about, key)
-    above.remark = remark if counts else above.remark
+    if counts or part["shown"]:  # those that are hidden at first may not be all that says it
+        above.remark = remark if counts else above.remark
+        above.lists |= {part["sets"]} if "," in part["sets"] else set()
     above.places |= {printed["where"]} if printed else set()
     return _row(claim, key, asked, numbers, word, "part" if counts or part["shown"] or printed else "part listed")
 
