@@ -148,6 +148,13 @@ def test_the_largest_scale_stands_open_and_the_others_are_folded(judged):
     assert "<details" not in alone.html
     assert "<strong>small</strong> (live)" in alone.html
     assert tables.claims_by_scale({"tiny": None}, "tiny").frame.empty
+    waiting = claims.judge(claims.load("l2-norm", ROOT), pd.DataFrame(), scale="small")
+    below = tables.claims_by_scale({"tiny": judged, "small": waiting}, "tiny").html
+    assert below.index("<summary><strong>small") < below.index("<p><strong>tiny"), "what only waits is folded"
+    assert "<p><strong>small" in tables.claims_by_scale({"small": waiting}, "small").html
+    assert [c["text"] for c in Page(tables.verdict_box({"tiny": judged, "small": waiting}).html).rows[0]["cells"]] == [
+        *("id", "claim", "tiny")
+    ]
 
 
 def test_a_claim_that_has_not_run_takes_one_row():

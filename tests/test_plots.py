@@ -325,6 +325,21 @@ def test_all_panels_of_histograms_have_one_axis():
     assert values[: len(values) // 2] == values[len(values) // 2 :], "the same numbers below both columns"
 
 
+def test_a_column_can_have_an_axis_of_its_own_which_one_image_does_not_stretch():
+    rng = np.random.default_rng(0)
+    short, long = rng.normal(1, 0.1, 4000), rng.normal(100, 10, 4000)
+    scores = {"short": {"": short, "x": np.append(short, 1e6)}, "long": {"": long, "x": long}}
+    shown = plots.score_histograms(scores, alike=False, **TEXTS)
+    marks = sorted((x, value) for value, x, _ in ticks(ElementTree.fromstring(shown.svg)))
+    values = np.array([value for _, value in marks])
+    assert values.min() > 0.5, "an axis of its own need not begin at 0"
+    assert 1.1 < values[values < 50].max() < 2
+    assert 110 < values.max() < 200
+    assert "which spans 99.8 % of its numbers" in shown.caption
+    assert "99.8" not in histograms().caption
+    plots.score_histograms({"constant": {"": [1.0, 1.0], "x": [1.0]}}, alike=False, **TEXTS)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -294,10 +294,11 @@ def test_a_damaged_index_is_a_finding(written, spoil):
 def test_scores_of_the_first_seed_come_back(made, tmp_path, monkeypatch):
     monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
     made(changed(measures=["accuracy", "embedding", "hidden_bound"]))
-    assert study.recorded_scores("made", "tiny", "ce") is None
+    with pytest.raises(InputError, match="no scores of ce/0 are recorded at tiny"):
+        study.Recorded("made", "tiny").scores("ce")
     results = study.run_or_load("made", seeds=2)
     study.record("made", "tiny", 2)
-    found, whole = study.recorded_scores("made", "tiny", "ce"), results.scores("ce", 0)
+    found, whole = study.Recorded("made", "tiny").scores("ce"), results.scores("ce", 0)
     left = {name for name in whole if name[0] in ("embedding", "hidden_gap", "hidden_bound")}
     assert {name[0] for name in left} == {"embedding", "hidden_gap", "hidden_bound"}
     sets = ("", "digits-89", "noise")
@@ -305,9 +306,32 @@ def test_scores_of_the_first_seed_come_back(made, tmp_path, monkeypatch):
     for name, values in found.items():
         assert values.dtype == np.float64
         np.testing.assert_allclose(values, whole[name], rtol=1e-7, atol=1e-30)
-    assert study.recorded_scores("made", "tiny", "ce", seed=1) is None
+    with pytest.raises(InputError, match="expected a recorded run of seed 0"):
+        study.Recorded("made", "tiny").scores("ce", seed=1)
     with pytest.raises(InputError, match="recipe"):
-        study.recorded_scores("made", "tiny", "no-such")
+        study.Recorded("made", "tiny").scores("no-such")
+
+
+def test_scores_of_a_run_come_with_the_aurocs_that_were_measured_of_them(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    made(changed(measures=["accuracy", "embedding"]))
+    results = study.run_or_load("made", seeds=2)
+    study.record("made", "tiny", 2)
+    kept = study.Recorded("made", "tiny")
+    pd.testing.assert_frame_equal(kept.plane("ce"), results.plane("ce"))
+    columns = {"without": ("ce", "feature_norm", "features", ""), "with": ("l2", "feature_norm", "features", "")}
+    for seed, sign, shown in [(0, 1, kept), (0, 1, results), (1, 1, results), (1, -1, results)]:
+        found = shown.by_set(columns, seed=seed, sign=sign)
+        sets = {"", "digits-89", "noise"}
+        assert {title: set(panel) for title, panel in found["scores"].items()} == {"without": sets, "with": sets}
+        for (title, name), value in found["aurocs"].items():
+            inside, outside = sign * found["scores"][title][""], sign * found["scores"][title][name]
+            assert value == pytest.approx(metrics.auroc(inside, outside), abs=1e-6)
+        assert len(found["aurocs"]) == 4
+    with pytest.raises(InputError, match=r"ce has no scores of msp/logits/, expected one of: .*feature_norm/features/"):
+        kept.by_set({"a": ("ce", "msp", "logits", "")})
+    with pytest.raises(InputError, match="nothing of made at paper is recorded"):
+        study.Recorded("made", "paper").rows  # noqa: B018
 
 
 def test_scores_that_another_page_follows_are_recorded(made, tmp_path, monkeypatch):
@@ -318,7 +342,7 @@ def test_scores_that_another_page_follows_are_recorded(made, tmp_path, monkeypat
     (recipes.FOLDER / "other.yml").write_text(json.dumps(page))
     study.run_or_load("made", seeds=1, only=["ce"])
     study.record("made", "tiny", 1, ["ce"])
-    assert {name[0] for name in study.recorded_scores("made", "tiny", "ce")} == {"correct", "msp"}
+    assert {name[0] for name in study.Recorded("made", "tiny").scores("ce")} == {"correct", "msp"}
 
 
 def packed(values):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
@@ -18,6 +18,7 @@ from .svg import COLOURS, Figure, figure
 from .words import digits, listed, numbers
 
 BINS = 40
+BEYOND = 0.001  # of the numbers lie beyond each end of an axis that is a column's own: one image would stretch it
 
 
 def score_histograms(
@@ -29,8 +30,9 @@ def score_histograms(
     names: Names | None = None,
     aurocs: Mapping[tuple[str, str], float] | None = None,
     unfamiliar: str = "low",
+    alike: bool = True,
 ) -> Figure:
-    """ID test scores against each OOD set: one column of panels per training, one row per set, on one axis for all.
+    """ID test scores against each OOD set: one column of panels per training, one row per set.
 
     Args:
         scores: column title -> set name -> scores (N,); the set "" is ID test. One or two columns with the same sets.
@@ -38,10 +40,12 @@ def score_histograms(
         names: set name -> how to call it.
         aurocs: (column title, set name) -> AUROC as a fraction, as it was measured; printed in that panel.
         unfamiliar: the side on which the score wants OOD images, `low` or `high`.
+        alike: one axis for all, from 0 to the largest number; False gives each column its own, where one scale would
+            hide the other, over 99.8 % of its numbers, as the caption then says.
         alt, caption: as for every figure; empty ones are refused. The caption goes on with the sets whose AUROC lies
             below 50, the alternative text with medians.
     Returns:
-        densities over the same bins everywhere; the ID set filled, OOD sets as lines.
+        densities over the same bins along an axis; the ID set filled, OOD sets as lines.
     Raises:
         InputError: no ID set, no OOD set, different sets, more than two columns, NaN or infinity; an AUROC that is not
             that of the scores in its panel, which are then scores of something else.
@@ -56,10 +60,9 @@ def score_histograms(
     calls = {"": "ID test", **{name: name for name in sets}, **(names or {})}
 
     def draw(drawing: Drawing, narrow: bool) -> None:
-        grid = drawing.subplots(len(sets), len(columns), sharex=True, squeeze=False)
-        pooled = np.concatenate([np.asarray(x, dtype=float) for found in scores.values() for x in found.values()])
-        edges = np.linspace(min(0.0, pooled.min()), pooled.max() * 1.02 or 1.0, BINS + 1)
+        grid = drawing.subplots(len(sets), len(columns), sharex="all" if alike else "col", squeeze=False)
         for j, title in enumerate(columns):
+            edges = _edges(scores.values(), 0.0) if alike else _edges([scores[title]], BEYOND)
             arrays = {name: np.asarray(values, dtype=float) for name, values in scores[title].items()}
             for i, name in enumerate(sets):
                 axes = grid[i, j]
@@ -89,8 +92,19 @@ def score_histograms(
         for title, found in scores.items()
     }
     found = _wrong_ways(columns, measured, calls)
-    heights = (1.0 + 1.05 * len(sets), 1.3 + 1.25 * len(sets))
-    return figure(draw, heights, (alt, "Medians. " + numbers(medians)), (caption, found))
+    ends = "" if alike else "Each column has an axis of its own, which spans 99.8 % of its numbers."
+    low = len(sets) > 4  # rows
+    heights = (1.0 + (0.8 if low else 1.05) * len(sets), 1.3 + (1.1 if low else 1.25) * len(sets))
+    return figure(draw, heights, (alt, "Medians. " + numbers(medians)), (caption, ends, found))
+
+
+def _edges(columns: Iterable[Mapping[str, ArrayLike]], beyond: float) -> list[float]:
+    """Bins over all numbers and 0, or over those between two quantiles."""
+    pooled = np.concatenate([np.asarray(values, dtype=float) for found in columns for values in found.values()])
+    low, high = np.quantile(pooled, [beyond, 1 - beyond])
+    if beyond:
+        return list(np.linspace(low, high if high > low else low + 1, BINS + 1))
+    return list(np.linspace(min(0.0, low), high * 1.02 or 1.0, BINS + 1))
 
 
 def _wrong_ways(columns: list[str], measured: Mapping[tuple[str, str], float], calls: Names) -> str:

@@ -7,7 +7,7 @@ from .downloads import export
 from .judged import verdicts
 from .minutes import DEVICES, duration
 from .overview import scoreboard, status
-from .records import record, recorded_rows, recorded_runs, recorded_scores
+from .records import Recorded, record, recorded_rows, recorded_runs
 from .request import Request
 from .results import Results
 from .running import plan, run_or_load, run_or_load_all, to_train_again
@@ -16,6 +16,7 @@ __all__ = [
     "DEVICES",
     "Planned",
     "Progress",
+    "Recorded",
     "Request",
     "Results",
     "duration",
@@ -26,7 +27,6 @@ __all__ = [
     "record",
     "recorded_rows",
     "recorded_runs",
-    "recorded_scores",
     "run_or_load",
     "run_or_load_all",
     "scoreboard",

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cached_property
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from .. import recipes, recorded
-from ..checks import choice
+from ..checks import InputError, choice
 from ..measure import COLUMNS, detection, parse_score_name
 from ..runs import train_key
 from ..store import Store
-from .results import together
+from .derived import together
 from .running import plan
+from .shown import Scores, Shown
 
 
 def record(
@@ -67,14 +67,32 @@ def recorded_rows(page: str, scale: str) -> pd.DataFrame | None:
     return together(page, frames) if frames else None
 
 
-def recorded_scores(
-    page: str, scale: str, recipe: str, seed: int = recorded.SCORED
-) -> dict[tuple[str, str, str, str], NDArray[np.float64]] | None:
-    """Scores of one recorded run in the form of `Results.scores`, or None where they are not recorded.
+class Recorded(Shown):
+    """What was recorded of a page at one scale, in the form in which `run_or_load` gives what it ran."""
 
-    Of seed 0 there are those of scorers that some page follows through training, most of them rounded to float32.
-    """
-    have = recipes.load(page, scale)
-    run = recorded.get(scale, train_key(have[choice("recipe", recipe, have)], seed))
-    scores = None if run is None else run.scores()
-    return None if scores is None else {parse_score_name(name): values for name, values in scores.items()}
+    def __init__(self, page: str, scale: str) -> None:
+        self.page, self.scale = page, scale
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """Tidy rows of this page's recipes, `recipe` first."""
+        rows = recorded_rows(self.page, self.scale)
+        if rows is None:
+            raise InputError(f"nothing of {self.page} at {self.scale} is recorded.\nRecord its runs first.")
+        return rows
+
+    def scores(self, recipe: str, seed: int = 0) -> Scores:
+        """As `Shown.scores`. Kept are those of seed 0 that some page follows through training, most as float32.
+
+        Raises:
+            InputError: no such recipe, or nothing kept of this run.
+        """
+        have = recipes.load(self.page, self.scale)
+        run = recorded.get(self.scale, train_key(have[choice("recipe", recipe, have)], seed))
+        scores = None if run is None else run.scores()
+        if scores is None:
+            raise InputError(
+                f"no scores of {recipe}/{seed} are recorded at {self.scale}, "
+                f"expected a recorded run of seed {recorded.SCORED}.\nRecord it, or draw another."
+            )
+        return {parse_score_name(name): values for name, values in scores.items()}

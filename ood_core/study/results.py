@@ -5,23 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from .. import rankings, recipes
 from ..checks import InputError
-from ..comparison import final
-from ..measure import COLUMNS, embedding, parse_score_name
+from ..measure import COLUMNS, parse_score_name
 from ..measure import jobs as measurements
 from ..store import Run
+from .derived import together
 from .request import Request
-
-_DERIVED = {"clusters": rankings.derived}  # by page: rows that take several runs
+from .shown import Scores, Shown
 
 
 @dataclass(frozen=True)
-class Results:
+class Results(Shown):
     """What a page shows.
 
     Attributes:
@@ -46,28 +43,12 @@ class Results:
             frames.append(rows[rows["key"].isin(wanted)].assign(recipe=name)[["recipe", *COLUMNS]])
         return together(self.request.page, frames)
 
-    def scores(self, recipe: str, seed: int = 0) -> dict[tuple[str, str, str, str], NDArray[np.float64]]:
+    def scores(self, recipe: str, seed: int = 0) -> Scores:
         """Scores of one run by (scorer, layer, params, set); the set is "" for ID test images."""
         if (recipe, seed) not in self.stored:
             have = ", ".join(f"{r}/{s}" for r, s in self.stored)
             raise InputError(f"there is no run {recipe}/{seed}, expected one of: {have}.\nPick one of these.")
         return {parse_score_name(name): values for name, values in self.stored[recipe, seed].scores().items()}
-
-    def plane(self, recipe: str, seed: int = 0) -> pd.DataFrame:
-        """Some images of each set in the plane of two principal axes of unit ID test features: set, x, y, label.
-
-        The set is "" for ID test images; labels of OOD images are -1. Needs the measure `embedding`.
-        """
-        scores = self.stored[recipe, seed].scores()
-        sets = ["", *dict.fromkeys(self.rows.loc[self.rows["ood_set"] != "", "ood_set"])]
-        frames = [
-            pd.DataFrame({"set": name, "x": scores[x], "y": scores[embedding.stored("y", name)]}).assign(
-                label=scores.get(embedding.stored("label", name), -1)
-            )
-            for name in sets
-            if (x := embedding.stored("x", name)) in scores
-        ]
-        return pd.concat(frames, ignore_index=True).astype({"label": int})
 
     @property
     def blocks(self) -> pd.DataFrame:
@@ -83,11 +64,6 @@ class Results:
     def chosen(self) -> pd.DataFrame:
         """Detectors chosen on validation OOD sets; see `rankings.chosen`."""
         return rankings.chosen(rankings.complete(self.rows))
-
-    @property
-    def final(self) -> pd.DataFrame:
-        """The rows of each recipe's last epoch."""
-        return final(self.rows)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -114,11 +90,3 @@ class Results:
             }
             for (recipe, seed), run in self.stored.items()
         )
-
-
-def together(page: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """Rows of single runs, then those that the page derives from several."""
-    rows = pd.concat(frames, ignore_index=True)
-    if page not in _DERIVED:
-        return rows
-    return pd.concat([rows, _DERIVED[page](rows)], ignore_index=True)

@@ -25,6 +25,7 @@ from .verdicts import (
     sentence,
     tally_text,
     top_records,
+    with_verdicts,
 )
 
 Record = dict[str, Any]
@@ -58,7 +59,7 @@ def claims_table(verdicts: Iterable[Judged], reported: Iterable[Entry] = (), nam
 
 
 def claims_by_scale(verdicts: Scales, live: str, reported: Iterable[Entry] = (), name: str = "claims") -> Html:
-    """The claims table of every scale that has run: the largest open, the others folded below it.
+    """The claims table of every scale that has run: the largest with a verdict open, the others folded.
 
     Args:
         verdicts: scale -> verdicts, or None where nothing has run.
@@ -68,14 +69,16 @@ def claims_by_scale(verdicts: Scales, live: str, reported: Iterable[Entry] = (),
     """
     entries, texts = list(reported), []
     frames: list[pd.DataFrame] = []
+    tops = {scale: top_records(found) for scale, found in reversed(list(verdicts.items()))}
+    opened = [*with_verdicts(tops), ""][0]
     for scale, found in reversed(list(verdicts.items())):
-        about = f"<strong>{escape(scale)}</strong> ({manner(scale, live)}): {sentence(top_records(found))}"
+        about = f"<strong>{escape(scale)}</strong> ({manner(scale, live)}): {sentence(tops[scale])}"
         if found is None:
             texts.append(f"<p>{about}</p>")
             continue
         made = claims_table(found, entries, name if scale == live else f"{name}-{scale}")
         folded = f'<details class="scale"><summary>{about}</summary>{made.html}</details>'
-        texts.append(folded if frames else f"<p>{about}</p>{made.html}")
+        texts.append(f"<p>{about}</p>{made.html}" if scale == opened else folded)
         frames.append(made.frame)
     return Html("".join(texts), pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
 

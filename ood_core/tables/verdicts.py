@@ -71,12 +71,12 @@ def verdict_box(verdicts: Scales) -> Html:
     Returns:
         one sentence a scale, then claims by those that have run; `frame` has a row per claim and scale.
     """
-    scales = {scale: top_records(found) for scale, found in verdicts.items()}
+    scales = {scale: top_records(found) for scale, found in reversed(list(verdicts.items()))}
     sentences = "".join(
         f"<li><strong>{escape(scale)}</strong> ({manner(scale)}): {sentence(tops)}</li>"
-        for scale, tops in reversed(list(scales.items()))
+        for scale, tops in scales.items()
     )
-    ran = [scale for scale, tops in reversed(list(scales.items())) if tops]
+    ran = with_verdicts(scales)
     lines = []
     for place, top in enumerate(scales[ran[0]] if ran else []):
         cells = [cell(escape(top["claim"]), place, "th"), cell(escape(top["title"]))]
@@ -87,7 +87,7 @@ def verdict_box(verdicts: Scales) -> Html:
             cells.append(cell(shown, rank(here["verdict"]), extra=f'data-scale="{escape(scale)}"'))
         lines.append(row(cells))
     grid = table(["id", "claim", *ran], lines, "Verdicts by claim and scale", "verdicts")
-    frame = pd.DataFrame([top for tops in scales.values() for top in tops])
+    frame = pd.DataFrame([top for scale in verdicts for top in scales[scale]])
     return Html(f'<div class="verdict-box"><ul>{sentences}</ul>{grid}</div>', frame)
 
 
@@ -154,6 +154,12 @@ def partly(top: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
         answers = Counter(part["answer"] for part in counted)
         return {**top, "says": ", ".join(f"{count} of {len(counted)} {answer}" for answer, count in answers.items())}
     return top
+
+
+def with_verdicts(scales: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    """Scales at which some claim got further than waiting for its runs; where there is none, those that have claims."""
+    further = [scale for scale, tops in scales.items() if any(t["answer"] or t["verdict"] != NOT_RUN for t in tops)]
+    return further or [scale for scale, tops in scales.items() if tops]
 
 
 def manner(scale: str, live: str = LIVE) -> str:
