@@ -18,11 +18,11 @@ RULES = {
     "clusters": {
         "D1": "867bef4d1d129e83",
         "D2": "5c2b610006827c3d",
-        "D3": "831901b8f9d3feeb",
+        "D3": "a35acb9a64f1fc13",
         "D4": "e4e7d07636e5a1ea",
         "D5": "622cabe4a21bfb71",
         "D6": "d25483fb4518cd29",
-        "D7": "79dac68bc54c30e1",
+        "D7": "b9e50fca868ba684",
     },
     "isomax": {
         "I1": "75eb57164d78db26",
@@ -60,7 +60,7 @@ RULES = {
         "B7": "3c79b36402dbaf3f",
     },
     "nan": {
-        "N1": "cffa97632dabd37a",
+        "N1": "6cddf8ed15a26677",
         "N2": "322a52ab5289e40d",
         "N3": "f5b58e8f6136c4a6",
         "N4": "9d4005e26cc2ed6f",
@@ -89,7 +89,7 @@ REPORTED = {
         "OpenOOD v1.5, CIFAR-10, ResNet-18": "75e419712597cb08",
     },
     "isomax": {
-        "": "b53e57ee779d96df",
+        "": "c3ba31b6777f784d",
         "IJCNN, table II": "e8c08c1a25e533b4",
         "IJCNN, table IV": "ce2223459e87b164",
         "TNNLS, figure 3": "100b23d4c7c190af",

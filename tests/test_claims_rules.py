@@ -162,6 +162,8 @@ def test_always_looks_at_every_value_and_needs_no_interval():
     assert rules.always(np.array([1e-9, 2e-8]), at_most=1e-3).word == "holds"
     found = rules.always(np.array([1e-9, 2e-3]), at_most=1e-3)
     assert (found.word, found.estimate, found.p) == ("does not hold", 2e-3, None)
+    found = rules.always(np.array([1e-9, 2e-3]), at_most=1e-3, otherwise="inconclusive")
+    assert (found.word, found.estimate, found.p) == ("inconclusive", 2e-3, None)
 
 
 def test_zero_width_on_the_margin_is_inconclusive_and_beside_it_is_not():

@@ -28,6 +28,7 @@ MIXED = "mixed"  # the answer of a claim whose parts answer differently
 Array = NDArray[np.float64]
 Direction = Literal["greater", "less", "two_sided"]
 OneSided = Literal["greater", "less"]
+Otherwise = Literal["does not hold", "inconclusive"]
 
 LEVEL = 0.95
 ROUNDING = 1e-12  # an interval this close to a bound lies on it: .945 - .95 is not below -.005
@@ -189,10 +190,15 @@ def correlation(a: Array, b: Array, *, direction: Direction, over: Literal["seed
     return _placed(found, 0.0, direction)
 
 
-def always(a: Array, *, at_most: float) -> Finding:
-    """Every single value is at most `at_most`: a check of an identity, without an interval or a p value."""
+def always(a: Array, *, at_most: float, otherwise: Otherwise = "does not hold") -> Finding:
+    """Every single value is at most `at_most`: a check of an identity, without an interval or a p value.
+
+    `otherwise` is the word for a larger value.
+    """
     worst = float(np.max(a))
-    return Finding(HOLDS if worst <= at_most else FAILS, worst, note=f"largest of {a.size}; an identity, not a finding")
+    return Finding(
+        HOLDS if worst <= at_most else otherwise, worst, note=f"largest of {a.size}; an identity, not a finding"
+    )
 
 
 def lowest(a: Array, b: Array | None = None) -> Finding:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from .rules import REQUIRED, RULES, takes
+from .rules import OPEN, REQUIRED, RULES, Otherwise, takes
 from .tabulated import Printed
 
 COLUMNS = (
@@ -18,7 +18,7 @@ FORMS = ("log", "logit", "log_area")  # what is taken of a number before it is c
 ACROSS = ("mean", "slope", "range")  # one number a seed from several recipes; see `selection.pick`
 LISTS = ("ood_set", "ood_group")  # a list of values means: average over them
 SCALES = ("tiny", "small", "paper")
-RULE_FIELDS = ("a", "b", "direction", "margin", "band", "hold_at", "fail_at", "at_most", "over")
+RULE_FIELDS = ("a", "b", "direction", "margin", "band", "hold_at", "fail_at", "at_most", "otherwise", "over")
 
 Scale = Literal["tiny", "small", "paper"]
 
@@ -96,11 +96,11 @@ class Part(_Strict):
     """One measured statement of a claim.
 
     `a` and `b` select rows and may take a `form` of their numbers; `rule` is one of `rules.RULES` and says which of
-    direction, margin, band, hold_at, fail_at, at_most, over it takes. `each: ood_set` repeats the part for every set;
-    with `at_least: k` the part then holds if k sets hold. `counts: false` lists numbers beside the claim, on request
-    unless they are `shown`: those of another convention are. `group` is one of the claim's. `unit` is for display:
-    fractions shown in per cent, differences of fractions in percentage points, plain numbers, or natural logarithms of
-    a ratio, shown as the ratio. `note` says what we chose ourselves.
+    direction, margin, band, hold_at, fail_at, at_most, otherwise, over it takes. `each: ood_set` repeats the part for
+    every set; with `at_least: k` the part then holds if k sets hold. `counts: false` lists numbers beside the claim, on
+    request unless they are `shown`: those of another convention are. `group` is one of the claim's. `unit` is for
+    display: fractions shown in per cent, differences of fractions in percentage points, plain numbers, or natural
+    logarithms of a ratio, shown as the ratio. `note` says what we chose ourselves.
     """
 
     name: Text
@@ -113,6 +113,7 @@ class Part(_Strict):
     hold_at: float | None = None
     fail_at: float | None = None
     at_most: float | None = None
+    otherwise: Otherwise | None = None
     over: Literal["seeds", "epochs"] | None = None
     each: Literal["ood_set"] | None = None
     at_least: int | None = Field(default=None, ge=1)
@@ -155,6 +156,7 @@ class Part(_Strict):
                 asked = f"ratio of sd {sign} 1"
             case "always":
                 asked = f"every value ≤ {shown(self.arguments['at_most'])}"
+                asked += ", else open" if self.otherwise == OPEN else ""
             case "correlation":
                 asked = f"{sign} 0"
             case "lowest":
