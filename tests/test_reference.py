@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -208,6 +209,15 @@ def test_nothing_that_is_shown_can_be_markup():
         tables.entries(reference.pd.DataFrame([evil_entry()])),
     ):
         assert not Page(made.html).all("script")
+
+
+def test_numbers_of_facts_have_four_digits_and_no_power_of_ten():
+    values = [10_450.4, 7_553_411.0, 1e-12, 0.0040461, -0.98765, 12]
+    shown = tables.facts_table(
+        reference.pd.DataFrame({"work": ["a"] * 6, "value": pd.Series(values, dtype=object)}), "l", "n"
+    )
+    found = [row["cells"][1]["text"] for row in Page(shown.html).body]
+    assert found == ["10,450", "7,553,000", "0", "0.004046", "-0.9877", "12"]
 
 
 def evil_entry():

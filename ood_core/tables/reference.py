@@ -199,5 +199,7 @@ def _millions(value: float) -> str:
 
 def _fact(value: Any) -> str:
     if isinstance(value, float):
-        return cell("0" if abs(value) < 1e-9 else f"{value:.4g}", value, css="number")
+        rounded = float(f"{value:.4g}")
+        shown = f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
+        return cell("0" if abs(value) < 1e-9 else shown, value, css="number")
     return cell(prose(str(value)), value, css="number" if isinstance(value, int) else "")
