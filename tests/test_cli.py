@@ -358,3 +358,25 @@ def test_tensorboard_that_is_not_installed_is_said_before_training(call, tmp_pat
     assert done.exit_code == 1
     assert 'pip install ".[tensorboard]"' in done.output
     assert list(Store().runs()) == []
+
+
+def test_record_takes_several_pages_each_with_its_own_of_the_recipes(monkeypatch):
+    asked = []
+
+    def call(*arguments):
+        return CliRunner().invoke(cli.main, [str(a) for a in arguments])
+
+    def record(page, scale, seeds, only, known):
+        asked.append((page, scale, seeds, list(only), set(known)))
+        return []
+
+    monkeypatch.setattr("ood_core.study.record", record)
+    named = ("record", "isomax", "compare", "nan")
+    told = call(*named, "--recipe", "dismax", "--recipe", "isomax-s3", "--seeds", 2)
+    assert asked == [
+        ("isomax", "small", 2, ["dismax", "isomax-s3"], set()),
+        ("compare", "small", 2, ["dismax"], set()),
+    ], "and not all recipes of a page that has none of them"
+    assert told.exit_code == 1
+    assert "no whole run of isomax compare nan at small is stored" in told.stderr
+    assert "not both" in call("record", "nan", "--all").stderr

@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import click
 
-from .. import study
+from .. import recipes, recorded, study
 from ..checks import InputError
 from .options import PAGE, PAGES, as_json, page_seeds, show
+from .planning import asked
 
 
 @click.command("record", epilog=PAGES)
-@click.argument("page", type=PAGE, metavar="PAGE")
+@click.argument("pages", type=PAGE, nargs=-1, metavar="[PAGE]...")
+@click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
 @click.option("--scale", type=click.Choice(["small", "paper"]), default="small", show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
-@click.option("--recipe", "only", multiple=True, help="Only this recipe of the page; can be given several times.")
+@click.option("--recipe", "only", multiple=True, help="Only this recipe of the pages; can be given several times.")
 @as_json
-def record_command(page: str, scale: str, seeds: int | None, only: tuple[str, ...], as_json: bool) -> None:
-    """Write the stored runs of a page to book/results/, as small tables with provenance; commit them by hand.
+def record_command(
+    pages: tuple[str, ...], every: bool, scale: str, seeds: int | None, only: tuple[str, ...], as_json: bool
+) -> None:
+    """Write the stored runs of pages to book/results/, as small tables with provenance; commit them by hand.
 
     With seed 0 go the scores that figures need, and the scale's index.csv lists each run. Runs that are not stored, or
-    not measured whole, are left out.
+    not measured whole, are left out; what pages share is written once.
 
     \b
     Examples:
       python -m ood_core record l2-norm
+      python -m ood_core record isomax compare --recipe dismax
       python -m ood_core record l2-norm --scale paper --recipe ce --recipe l2
     """
     study.setup()
-    found = study.record(page, scale, seeds or page_seeds(page, scale), only)
+    found: list[recorded.Recorded] = []
+    named = asked(pages, every, scale, only)
+    for page in named:
+        own = [name for name in only if name in recipes.load(page, scale)]
+        if own or not only:
+            done = {run.key for run in found}
+            found += study.record(page, scale, seeds or page_seeds(page, scale), own, known=done)
     if not found:
+        said = " ".join(named)
         raise InputError(
-            f"no whole run of {page} at {scale} is stored.\n"
-            f"Make some first: python -m ood_core run {page} --scale {scale}"
+            f"no whole run of {said} at {scale} is stored.\n"
+            f"Make some first: python -m ood_core run {said} --scale {scale}"
         )
     table = [
         {

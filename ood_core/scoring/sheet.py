@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from ..files import beside
+
 COLUMNS, ROWS = 8, 2  # of each half
 THUMB, GAP, LINE = 112, 14, 17  # pixels
 PAPER, INK, QUIET = "#ffffff", "#1b1f24", "#57606a"
@@ -60,12 +62,8 @@ def contact_sheet(scores: pd.DataFrame, path: Path, title: str) -> None:
                 fitted = _fitted(draw, text, fonts[13], THUMB)
                 draw.text((left, up + THUMB + 4 + line * (LINE - 1)), fitted, ink, fonts[13])
         top += tall * -(-len(part) // COLUMNS) + LINE // 2
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        sheet.save(beside, format="PNG")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with beside(path) as fresh:
+        sheet.save(fresh, format="PNG")
 
 
 def _thumb(sheet: Any, path: Path, left: int, top: int) -> None:
