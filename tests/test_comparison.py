@@ -186,6 +186,8 @@ def test_tables_say_what_the_frames_hold(rows):
     assert "Best mean over near and far: cross-entropy &lt;b&gt; with <code>knn</code>, 90.0 % [89.0, 91.0]." in text
     assert "1 of 4 detectors have an interval that reaches as far" in text
     assert "Against the baseline, after Holm's correction: 1 better, 1 worse, 1 open" in text
+    fewer = tables.guide(summary.assign(n=[2, *summary["n"][1:]]), against, names).html
+    assert "90.0 % [89.0, 91.0] over 2 seeds. 1 of 4" in fewer, "where detectors differ in seeds"
     with pytest.raises(InputError, match="the summary is empty"):
         tables.guide(summary.iloc[:0], against)
 

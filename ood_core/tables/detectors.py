@@ -197,9 +197,10 @@ def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = No
     own = summary.groupby("recipe", sort=False).head(1)
     wins = against[against["outcome"] == "wins"]
     loses = against[against["outcome"] == "loses"]
+    over = "" if len(set(summary["n"])) == 1 else f" over {counted([best['n']])}"
     items = [
         f"Best mean over near and far: {_called(best, names)}, "
-        f"{escape(interval(best['both'], _finite(best['low']), _finite(best['high']), 'percent'))}. "
+        f"{escape(interval(best['both'], _finite(best['low']), _finite(best['high']), 'percent'))}{over}. "
         f"{len(tied)} of {len(summary)} detectors have an interval that reaches as far.",
         "Best scorer of each objective: "
         + "; ".join(f"{_called(found, names)} ({100 * found['both']:.1f})" for found in own.to_dict("records"))
