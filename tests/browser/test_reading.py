@@ -113,6 +113,17 @@ def test_tables_of_results_fit_a_desk(visit: Visitor, width: int, page: str) -> 
         assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0, box.get_attribute("aria-label")
 
 
+@pytest.mark.parametrize("width", [390])
+@pytest.mark.parametrize("page", PAPERS)
+def test_differences_of_protocol_are_cards_on_a_phone(visit: Visitor, width: int, page: str) -> None:
+    table = visit.open(page).locator("table.differences")
+    expect(table.locator("thead")).to_be_hidden()
+    assert table.evaluate("table => table.scrollWidth - table.parentElement.clientWidth") <= 0
+    said = "cell => getComputedStyle(cell.querySelector('p'), '::before').content"
+    told = [cell.evaluate(said) for cell in table.locator("tbody > tr").first.locator("td").all()]
+    assert told == ["none", '"The paper: "', '"At tiny: "', '"At small: "']
+
+
 def test_search_finds_a_paper(visit: Visitor) -> None:
     page = visit.open("index")
     page.locator("button.search-button__button:visible, button.search-button-field:visible").first.click()
