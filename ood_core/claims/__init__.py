@@ -3,11 +3,12 @@
 A claims file (`book/claims/<page>.yml`) states what is tested; `load` reads it, `judge` turns tidy rows into verdicts.
 """
 
+from .entries import Reported
 from .files import load, page, pages, printed, reported
 from .judging import judge
 from .outcomes import Result, Verdict, frame, summary, walk
 from .rules import WORDS
-from .schema import Claim, Page, Part, Reported
+from .schema import Claim, Page, Part
 from .tabulated import Printed
 
 __all__ = [

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from ..checks import InputError
 from ..paths import repository
-from .schema import Claim, Page, Reported, ReportedPage, repeated_name
+from .entries import Reported, ReportedPage
+from .schema import Claim, Page, repeated_name
 from .tabulated import Printed
 
 
