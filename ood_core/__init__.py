@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import collapse, geometry, metrics, scorers, stats
     from .features import extract
-    from .outputs import Outputs
+    from .outputs import Head, Outputs
 
-__all__ = ["Outputs", "collapse", "extract", "geometry", "metrics", "scorers", "stats"]
+__all__ = ["Head", "Outputs", "collapse", "extract", "geometry", "metrics", "scorers", "stats"]
 
-_WITHIN = {"Outputs": ".outputs", "extract": ".features"}  # the others are modules themselves
+_WITHIN = {"Head": ".outputs", "Outputs": ".outputs", "extract": ".features"}  # the others are modules themselves
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,7 @@ from .precision import widened, working_dtype
 
 __all__ = ["Stream", "measure", "norm_statistics"]
 
-_BLOCK = 2**23  # numbers of float64 in one block of rows; four such blocks live at once: 256 MB
+_BLOCK = 2**23  # numbers of float64 in one block, of rows or of a number a class; four such live at once: 256 MB
 _TINY = 1e-12  # a length below this share of the vectors it was made from is rounding
 _RANK = 1e-10  # singular values below this share of the largest are rounding of the float64 sums, at the least
 
@@ -82,11 +82,11 @@ def measure(
     classes = int(y.max()) + 1
     head = _head(weight, bias, classes, x)
     own = None if decided is None else checks.labels("decided", decided, x.shape[0], classes).to(x.device)
-    sums = sum(_class_sums(xb, yb, classes)[0] for xb, yb in _blocks(x, y))
+    sums = sum(_class_sums(xb, yb, classes)[0] for xb, yb in _blocks(x, y, classes))
     means = sums / torch.bincount(y)[:, None]
     axes, lengths = _axes(means, _precision(x))
     within, disagreements = torch.zeros_like(lengths), 0
-    for (xb, yb), (_, db) in zip(_blocks(x, y), _blocks(x, y if own is None else own), strict=True):
+    for (xb, yb), (_, db) in zip(_blocks(x, y, classes), _blocks(x, y if own is None else own, classes), strict=True):
         within += (((xb - means[yb]) @ axes.T) ** 2).sum(dim=0)
         if own is not None:
             disagreements += int((db != _nearest(xb, means)).sum())
@@ -122,8 +122,8 @@ class Stream:
     """
 
     def __init__(self, num_classes: int, dim: int, weight: Any = None, bias: Any = None) -> None:
-        if num_classes < 2 or dim < 1:
-            raise InputError(f"Stream got {num_classes} classes and dim {dim}, expected at least 2 and 1.\nCheck both.")
+        checks.whole("num_classes", num_classes, 2, "Collapse compares classes.")
+        checks.whole("dim", dim, 1, "Pass the columns of the features.")
         self._counts = torch.zeros(num_classes, dtype=torch.float64)
         self._means = torch.zeros(num_classes, dim, dtype=torch.float64)
         self._scatter = torch.zeros(dim, dim, dtype=torch.float64)
@@ -139,7 +139,7 @@ class Stream:
         y = checks.labels("labels", labels, x.shape[0], len(self._counts)).to(x.device)
         self._move(x)
         self._eps = max(self._eps, _precision(x))  # the means are as rough as the roughest batch
-        for xb, yb in _blocks(x, y):
+        for xb, yb in _blocks(x, y, len(self._counts)):
             sums, counts = _class_sums(xb, yb, len(self._counts))
             means = sums / counts.clamp(min=1)[:, None]
             centred = xb - means[yb]
@@ -156,7 +156,7 @@ class Stream:
         self._require_every_class()
         x = checks.matrix("features", features, self._means.shape[1])
         self._move(x)
-        for xb, _ in _blocks(x, torch.zeros(len(x), device=x.device)):
+        for xb, _ in _blocks(x, torch.zeros(len(x), device=x.device), len(self._counts)):
             self._disagreements += _disagreements(xb, self._means, self._head)
             self._second += len(xb)
 
@@ -239,16 +239,19 @@ def norm_statistics(features: Any, labels: Any) -> dict[str, float]:
     }
 
 
-def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    rows = max(1, _BLOCK // x.shape[1])
+def _blocks(x: Tensor, y: Tensor, classes: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    """Blocks of rows in float64, with their labels, few enough for a number each for so many classes."""
+    rows = max(1, _BLOCK // max(x.shape[1], classes))
     for xb, yb in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
         yield widened(xb), yb
 
 
 def _class_sums(x: Tensor, y: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Sums (C, D) and counts (C,), by a product with the one-hot labels: deterministic on every device."""
-    one_hot = torch.nn.functional.one_hot(y, classes).to(x.dtype)
-    return one_hot.T @ x, one_hot.sum(dim=0)
+    """Sums (C, D) and counts (C,); on a GPU by a product with the one-hot labels, as adding rows has no order there."""
+    counts = torch.bincount(y, minlength=classes).to(x.dtype)
+    if x.device.type == "cpu":
+        return x.new_zeros(classes, x.shape[1]).index_add_(0, y, x), counts
+    return torch.nn.functional.one_hot(y, classes).to(x.dtype).T @ x, counts
 
 
 def _head(weight: Any, bias: Any, classes: int, like: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -30,6 +30,7 @@ __all__ = [
     "fpr_at_tpr",
     "fpr_ood_positive",
     "mean_over_sets",
+    "oscr",
     "pooled_sets",
     "tnr_at_tpr",
 ]
@@ -158,18 +159,44 @@ def detection_accuracy(id_scores: Any, ood_scores: Any) -> float:
     return _detection_accuracy(_cuts(_merged(id_scores, ood_scores)))
 
 
+def oscr(id_scores: Any, ood_scores: Any, correct: Any) -> float:
+    """Area under the rate of ID rows accepted and classified right, against the rate of OOD rows accepted.
+
+    P(correct and s_id > s_ood) + P(correct and s_id = s_ood) / 2, over all pairs; at most the accuracy
+
+    Args:
+        id_scores, ood_scores: as in `auroc`.
+        correct: bool (N,), ID rows that the network classifies right.
+    Source: Dhamija et al. 2018, arXiv 1811.04110, with ties counted one half.
+    Example:
+        >>> from ood_core import metrics
+        >>> round(metrics.oscr([0.9, 0.8, 0.4], [0.5, 0.1], correct=[True, True, False]), 4)
+        0.6667
+    """
+    return _oscr(_values("id_scores", id_scores), np.sort(_values("ood_scores", ood_scores)), correct)
+
+
+def _oscr(id_values: Array, ood_values: Array, correct: Any) -> float:
+    """`ood_values` are sorted, `id_values` stand as `correct` does."""
+    right = checks.tensor("correct", correct).cpu().numpy()
+    if right.shape != id_values.shape or right.dtype != np.bool_:
+        raise InputError(
+            f"correct is {right.dtype} with shape {right.shape}, expected bool with shape {id_values.shape}.\n"
+            "Pass one flag for each ID row, for example logits.argmax(1) == labels."
+        )
+    hits = np.sort(id_values[right])
+    return _auroc(_merge(hits, ood_values)) * (len(hits) / len(right)) if len(hits) else 0.0
+
+
 def evaluate(id_scores: Any, ood_scores: Any, correct: Any = None, tpr: float = 0.95) -> dict[str, float]:
     """All metrics of two sets of scores from one sort of each.
 
     Args:
         id_scores, ood_scores: as in `auroc`.
-        correct: bool (N,), ID rows that the network classifies right; adds `oscr`, the area under the rate of
-            accepted and correctly classified ID rows against the rate of accepted OOD rows:
-            P(correct and s_id > s_ood) + P(correct and s_id = s_ood) / 2. At most the accuracy.
+        correct: bool (N,), ID rows that the network classifies right; adds `oscr`.
         tpr: for the metrics at a fixed rate, a fraction in (0, 1].
     Returns:
         auroc, aupr_in, aupr_out, fpr_at_tpr, fpr_ood_positive, tnr_at_tpr, detection_accuracy, and oscr if asked for.
-    Source: oscr: Dhamija et al. 2018, arXiv 1811.04110, with ties counted one half.
     Example:
         >>> from ood_core import metrics
         >>> round(metrics.evaluate([0.9, 0.8, 0.4], [0.5, 0.1], correct=[True, True, False])["oscr"], 4)
@@ -190,14 +217,7 @@ def evaluate(id_scores: Any, ood_scores: Any, correct: Any = None, tpr: float = 
         "detection_accuracy": _detection_accuracy(cuts),
     }
     if correct is not None:
-        right = checks.tensor("correct", correct).cpu().numpy()
-        if right.shape != id_values.shape or right.dtype != np.bool_:
-            raise InputError(
-                f"correct is {right.dtype} with shape {right.shape}, expected bool with shape {id_values.shape}.\n"
-                "Pass one flag for each ID row, for example logits.argmax(1) == labels."
-            )
-        hits = np.sort(id_values[right])
-        result["oscr"] = _auroc(_merge(hits, ood_values)) * (len(hits) / len(right)) if len(hits) else 0.0
+        result["oscr"] = _oscr(id_values, ood_values, correct)
     return result
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import checks
 from .checks import InputError
+from .precision import at_least_float32
 
 HEAD_KINDS = ("linear", "unit", "distance")
 RESERVED = ("features", "unit", "logits", "raw_logits")  # what `Outputs.layer` makes of the other fields
@@ -86,16 +87,18 @@ class Head:
         h = checks.matrix("features", features, columns=self.weight.shape[1])
         weight = self.weight.to(h)
         if self.kind == "distance":
-            if self.normalized:
-                h, weight = unit(h), unit(weight)
-            distances = self.scale * torch.cdist(h, weight, compute_mode="donot_use_mm_for_euclid_dist")
-            return -(distances + distances.mean(dim=1, keepdim=True)) if self.plus_mean else -distances
+            wide = at_least_float32(h)  # cdist knows no type of half precision
+            pair = (unit(h), unit(weight)) if self.normalized else (h.to(wide), weight.to(wide))
+            distances = self.scale * torch.cdist(*pair, compute_mode="donot_use_mm_for_euclid_dist")
+            return -(distances + distances.mean(dim=1, keepdim=True) if self.plus_mean else distances).to(h)
         bias = None if self.bias is None else self.bias.to(h)
-        return F.linear(unit(h) if self.kind == "unit" else h, weight, bias)
+        return F.linear(unit(h).to(h) if self.kind == "unit" else h, weight, bias)
 
 
 def unit(features: Tensor) -> Tensor:
     """Rows divided by their L2 norm, z = h / max(||h||_2, 1e-12); a zero row stays zero. Shape (N, D).
+
+    In float32 at least: quotients of float16 or bfloat16 rows have more digits than these types hold.
 
     Example:
         >>> import torch
@@ -104,9 +107,7 @@ def unit(features: Tensor) -> Tensor:
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
     """
-    # float16 has no 1e-12: the floor would be 0 and a zero row 0 / 0.
-    wide = features.float() if features.dtype == torch.float16 else features
-    return F.normalize(wide, dim=1, eps=NORM_EPS).to(features.dtype)
+    return F.normalize(features.to(at_least_float32(features)), dim=1, eps=NORM_EPS)
 
 
 def _plain(name: str, value: Any) -> None:
@@ -129,7 +130,7 @@ class Outputs:
         features: raw penultimate features h, float (N, D), before any normalisation. The only required field.
         logits: (N, C), as the network was trained to give them.
         labels: int64 (N,), class indices, or None.
-        head: a `Head`, or (weight, bias) for a linear one.
+        head: a `Head`; for a linear one (weight, bias) or the model's `torch.nn.Linear` will do.
         layers: other layers by name, each (N, ...); `features`, `unit`, `logits` and `raw_logits` name other fields.
         inputs: the preprocessed images, kept only when asked for (gradient scorers).
         correct: bool (N,), rows that the network classifies right; derived from logits and labels if left out.
@@ -207,10 +208,13 @@ class Outputs:
 
     @staticmethod
     def _head(given: Any, columns: int) -> Head:
+        if isinstance(given, nn.Linear):
+            given = tuple(None if part is None else part.detach() for part in (given.weight, given.bias))
         head = Head("linear", *given) if isinstance(given, tuple) and len(given) in (1, 2) else given
         if not isinstance(head, Head):
             raise InputError(
-                f"head is a {type(head).__name__}, expected a Head or (weight, bias).\nUse Head(kind, weight, bias)."
+                f"head is a {type(head).__name__}, expected a Head, (weight, bias) or a Linear.\n"
+                "Use ood_core.Head(kind, weight, bias)."
             )
         if head.weight.shape[1] != columns:
             raise InputError(

@@ -16,10 +16,20 @@ class Placed(Protocol):
         """Where it lies."""
         ...
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of its numbers."""
+        ...
+
 
 def working_dtype(x: Placed) -> torch.dtype:
     """float64 where the device of x has it, else float32: Apple's GPUs ("mps") refuse any tensor of float64."""
     return torch.float32 if x.device.type == "mps" else torch.float64
+
+
+def at_least_float32(x: Placed) -> torch.dtype:
+    """The type of x, or float32 where that has fewer digits."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def widened(x: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ __all__ = [
 
 Vector = NDArray[np.float64]
 
+_DRAWN = 2**20  # numbers of resamples that are there together, in a handful of arrays
 _ROUNDING = 1e-12  # of placements, which lie whole numbers of halves of 1 / N or 1 / M apart
 
 
@@ -226,8 +227,10 @@ def spearman_interval(a: Any, b: Any, confidence: float = 0.95, resamples: int =
     x, y = _ranked_pairs(a, b)
     level, n = checks.share("confidence", confidence, below=True), len(x)
     count, rng = _draws(resamples, seed)
-    rows = rng.integers(n, size=(count, n))
-    drawn = _rank_correlations(x[rows], y[rows])
+    drawn, step = np.empty(count), max(1, _DRAWN // n)
+    for start in range(0, count, step):
+        rows = rng.integers(n, size=(min(step, count - start), n))
+        drawn[start : start + step] = _rank_correlations(x[rows], y[rows])
     kept = drawn[~np.isnan(drawn)]
     low, high = _limits(kept, level)
     p = min(1.0, 2 * (1 + min(int((kept <= 0).sum()), int((kept >= 0).sum()))) / (1 + len(kept)))

@@ -258,7 +258,7 @@ def test_a_stream_refuses_what_would_count_wrongly():
         stream.update(features, labels)
     with pytest.raises(InputError, match="second_pass needs the last layer"):
         collapse.Stream(CLASSES, DIM).second_pass(features)
-    with pytest.raises(InputError, match="1 classes and dim 8"):
+    with pytest.raises(InputError, match="num_classes is 1, expected"):
         collapse.Stream(1, DIM)
 
 
@@ -340,3 +340,27 @@ def test_norm_statistics_refuse_lengths_that_do_not_vary():
         collapse.norm_statistics(torch.where((labels == 2)[:, None], 0.0, features), labels)
     with pytest.raises(InputError, match="no sample of class 1"):
         collapse.norm_statistics(features[labels != 1], labels[labels != 1])
+
+
+def test_many_classes_make_blocks_smaller(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(600, 4, generator=generator, dtype=torch.float64), torch.arange(600) % 200
+    weight = torch.randn(200, 4, generator=generator, dtype=torch.float64)
+    whole = collapse.measure(x, y, weight)
+    seen = []
+    nearest = collapse._nearest
+    monkeypatch.setattr(collapse, "_nearest", lambda rows, means: seen.append(rows.shape) or nearest(rows, means))
+    monkeypatch.setattr(collapse, "_BLOCK", 2000)
+    assert collapse.measure(x, y, weight) == pytest.approx(whole, rel=1e-12)
+    assert {shape[0] for shape in seen} == {10}, "2000 numbers are a number each for 200 classes of 10 rows"
+    stream = collapse.Stream(200, 4, weight)
+    stream.update(x, y)
+    stream.second_pass(x)
+    assert stream.result() == pytest.approx(whole, rel=1e-9)
+    assert {shape[0] for shape in seen} == {10}
+
+
+@pytest.mark.parametrize(("classes", "dim"), [("3", 4), (3.0, 4), (1, 4), (3, 4.0), (3, 0), (True, 4)])
+def test_a_stream_wants_whole_numbers(classes, dim):
+    with pytest.raises(InputError, match="expected a whole number of at least"):
+        collapse.Stream(classes, dim)

@@ -53,6 +53,9 @@ def test_by_hand():
     # Right: 1, one 2, 4. Against 0 three win; against 2: a loss, a tie, a win.
     result = metrics.evaluate(inside, outside, correct=np.array([True, True, False, True]))
     assert result["oscr"] == pytest.approx((3 + 0.5 + 1) / 8)
+    assert metrics.oscr(inside, outside, np.array([True, True, False, True])) == result["oscr"]
+    with pytest.raises(InputError, match="correct is int64"):
+        metrics.oscr(inside, outside, [1, 1, 0, 1])
 
 
 @given(few | many, few | many)

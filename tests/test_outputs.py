@@ -41,6 +41,18 @@ def test_heads_follow_the_features_type():
         assert head.logits(H.to(dtype)).dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_unit_rows_of_half_precision_are_float32(dtype):
+    h = torch.randn(200, 64, generator=torch.Generator().manual_seed(0)).to(dtype)
+    h[0] = 0
+    z, exact = unit(h), h.double() / h.double().norm(dim=1, keepdim=True).clamp(min=1e-12)
+    assert z.dtype == torch.float32
+    torch.testing.assert_close(z.double(), exact, rtol=3e-7, atol=0)
+    assert Outputs(h).layer("unit").dtype == torch.float32
+    for head in (Head("unit", torch.eye(64)), Head("distance", torch.eye(64), normalized=True)):
+        assert head.logits(h).dtype == dtype, "logits stay in the features' type"
+
+
 def test_unit_rows():
     assert torch.allclose(unit(H).norm(dim=1), torch.tensor([1.0, 0.0, 1.0]))
     assert torch.equal(unit(1e10 * H), unit(H))
@@ -48,7 +60,6 @@ def test_unit_rows():
     assert torch.allclose(unit(tiny), tiny / 1e-12)  # the floor of the denominator, not a unit vector
     for dtype in (torch.float16, torch.bfloat16):  # float16 has no 1e-12
         assert unit(torch.zeros(2, 3, dtype=dtype)).tolist() == [[0, 0, 0]] * 2
-        assert unit(H.to(dtype)).dtype == dtype
 
 
 def test_layers_by_name():
@@ -76,6 +87,16 @@ def test_a_pair_is_a_linear_head():
     outputs = Outputs(features=H, head=(W, B))
     assert outputs.head.kind == "linear"
     assert torch.equal(outputs.layer("raw_logits"), Head("linear", W, B).logits(H))
+
+
+def test_the_models_own_last_layer_is_a_linear_head():
+    for layer in (torch.nn.Linear(2, 3), torch.nn.Linear(2, 3, bias=False)):
+        head = Outputs(H, head=layer).head
+        assert head.kind == "linear"
+        assert not head.weight.requires_grad
+        torch.testing.assert_close(head.logits(H), layer(H).detach())
+    with pytest.raises(InputError, match=r"head is a Sequential, expected a Head, \(weight, bias\) or a Linear"):
+        Outputs(H, head=torch.nn.Sequential())
 
 
 def test_correct_rows_follow_from_logits_and_labels():
@@ -180,7 +201,7 @@ def test_arrays_and_gradients_are_taken_as_plain_values():
         ({"layers": {"block": H.to_sparse()}}, r"layers\['block'\] is"),
         ({"head": (W.to("meta"), B)}, "head weight is"),
         ({"head": (W, B.to(torch.float8_e4m3fn))}, "head bias is"),
-        ({"head": W}, r"head is a Tensor, expected a Head or \(weight, bias\)"),
+        ({"head": W}, r"head is a Tensor, expected a Head, \(weight, bias\)"),
         ({"head": (W.T, B[:2])}, "head weight has 3 columns, expected 2 as the features"),
     ],
 )

@@ -136,6 +136,15 @@ def test_spearman():
         stats.spearman([1.0, 2.0], [3.0, 3.0])
 
 
+def test_resamples_of_a_rank_correlation_come_in_blocks(monkeypatch):
+    a, b = np.random.default_rng(0).normal(size=(2, 20))
+    whole, sizes, correlations = stats.spearman_interval(a, b, resamples=150), [], stats._rank_correlations
+    monkeypatch.setattr(stats, "_DRAWN", 200)
+    monkeypatch.setattr(stats, "_rank_correlations", lambda x, y: sizes.append(len(x)) or correlations(x, y))
+    assert stats.spearman_interval(a, b, resamples=150) == whole
+    assert max(sizes) == 10
+
+
 def test_the_interval_of_a_rank_correlation_is_its_bootstrap():
     rng = np.random.default_rng(0)
     a, noise = rng.normal(size=(2, 12))

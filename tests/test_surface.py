@@ -13,7 +13,8 @@ HEAVY = ("torch", "scipy", "sklearn", "pandas", "statsmodels", "torchvision", "m
 
 
 def test_the_promised_names_are_there():
-    assert sorted(ood_core.__all__) == ["Outputs", "collapse", "extract", "geometry", "metrics", "scorers", "stats"]
+    names = ["Head", "Outputs", "collapse", "extract", "geometry", "metrics", "scorers", "stats"]
+    assert sorted(ood_core.__all__) == names
     for name in ood_core.__all__:
         assert getattr(ood_core, name) is not None
     assert set(ood_core.__all__) <= set(dir(ood_core))

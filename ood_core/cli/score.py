@@ -150,7 +150,7 @@ def score_command(
 
     \b
     Examples:
-      python -m ood_core score new/ --id-folder train/ --model 0d7adee37689bd9bb686 --scorer ddu
+      python -m ood_core score new/ --id-folder train/ --model KEY --scorer ddu
       python -m ood_core score new/ other/ --id-folder train/ --held-out test/ \\
         --model torchvision:resnet18 --weights w.safetensors --size 224 \\
         --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler
 
 from .. import checks
 from ..checks import InputError
@@ -23,6 +23,11 @@ def checked_images(images: Any) -> Any:
         raise InputError(
             f"images are a {type(images).__name__}, expected a tensor, an ImageSet, a DataLoader or other batches.\n"
             "Pass preprocessed images, for example a tensor (N, 3, 32, 32)."
+        )
+    if isinstance(images, Dataset) and not isinstance(images, IterableDataset):
+        raise InputError(
+            f"images are a {type(images).__name__}, a dataset of single images, expected batches.\n"
+            "Pass DataLoader(dataset, batch_size=256)."
         )
     if isinstance(images, tuple) and len(images) == 2 and isinstance(images[0], Tensor | np.ndarray):
         raise InputError(

@@ -39,7 +39,8 @@ def local_purity(features: Any, labels: Any, neighbours: int = 10, metric: str =
     from sklearn.neighbors import NearestNeighbors
 
     x, y, classes = labelled(features, labels)
-    if isinstance(neighbours, bool) or neighbours != int(neighbours) or not 0 <= neighbours < len(x):
+    neighbours = checks.whole("neighbours", neighbours, 0, "Pass how many, without the sample itself.")
+    if neighbours >= len(x):
         raise InputError(
             f"neighbours is {neighbours!r}, expected 0 to {len(x) - 1}.\nThe sample itself is not counted."
         )

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from .. import checks
-from ..checks import InputError
 from ..outputs import unit
 from ..precision import widened, working_dtype
 from .partitions import METRICS, labelled
@@ -44,8 +43,7 @@ def global_separation(features: Any, labels: Any, share: float = 1.0, metric: st
     """
     x, y, classes = labelled(features, labels)
     checks.choice("metric", metric, METRICS)
-    if not 0 < share <= 1:
-        raise InputError(f"share is {share!r}, expected a fraction above 0 and up to 1.\nFor all distances pass 1.0.")
+    share = checks.share("share", share)
     rows = list(torch.split(torch.argsort(y, stable=True), torch.bincount(y).tolist()))
     means = torch.zeros(classes, classes, dtype=working_dtype(x), device=x.device)
     for a in range(classes):

@@ -41,7 +41,11 @@ class IsoMaxHead(nn.Module):
         """Features (..., D) -> logits (..., C), in the prototypes' precision under autocast."""
         with torch.autocast(features.device.type, enabled=False):
             h = features.to(self.prototypes.dtype).reshape(-1, features.shape[-1])
-            pair = (outputs.unit(h), outputs.unit(self.prototypes)) if self.normalized else (h, self.prototypes)
+            pair = (
+                (outputs.unit(h).to(h), outputs.unit(self.prototypes).to(h))
+                if self.normalized
+                else (h, self.prototypes)
+            )
             # cdist's own derivative at distance 0 is 0
             distances = torch.cdist(*pair, compute_mode="donot_use_mm_for_euclid_dist") * self.size()
             if self.plus_mean:

@@ -58,4 +58,4 @@ class L2Head(LinearHead):
         return outputs.Head("unit", found.weight / self.temperature, bias)
 
     def on(self, features: Tensor) -> Tensor:
-        return outputs.unit(features)
+        return outputs.unit(features).to(features)

@@ -27,7 +27,7 @@ class ProjectionHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
             hidden = F.relu(self.first(features.to(self.first.weight.dtype)))
-            return outputs.unit(self.second(hidden))
+            return outputs.unit(self.second(hidden)).to(hidden)
 
     def formula(self) -> None:
         """None: there are no logits."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from ..precision import working_dtype
+from ..precision import at_least_float32, working_dtype
 from .covariance import whitened_squares, whitening
 from .rows import PIECE, Rows, blocks, canonical_order, class_mean, mean_and_scatter
 
@@ -29,7 +29,7 @@ def kmeans(x: Rows, clusters: int, seed: int, n_init: int, name: str) -> list[Te
     if clusters == 1:
         return [torch.arange(len(x))]
     order = canonical_order(x)
-    rows = torch.empty(tuple(x.shape), dtype=torch.promote_types(x.dtype, torch.float32))
+    rows = torch.empty(tuple(x.shape), dtype=at_least_float32(x))
     step = max(1, PIECE // (8 * x.shape[1]))
     for index, into in zip(order.split(step), rows.split(step), strict=True):
         into.copy_(x[index.to(x.device)])

@@ -52,7 +52,7 @@ class OverNAN(Scorer):
         return {**self._fit_distance(x, outputs), **own}
 
     def _placed(self, x: Tensor) -> Tensor:
-        return x if self.on == "features" else direction(x.to(torch.promote_types(x.dtype, torch.float32)))
+        return x if self.on == "features" else direction(x)
 
     def _score(self, x: Tensor) -> Tensor:
         norm = _clipped_nan(x, self._state).clamp(min=FLOOR * float(self._state["nan_mean"]))
@@ -78,6 +78,7 @@ class KNNNAN(OverNAN):
     s(x) = -d(h) / max(NAN(h), 1e-12 m),  d = ||z - z_(k)||_2,  z = h / ||h||,  m the training rows' mean NAN
 
     The floor is for rows without an active unit, whose NAN is 0: they score least, as far as their distance is not 0.
+    Training rows are shared with the outputs that they came from: writing to those changes the scores.
 
     Args:
         k: neighbours, at most the training rows.
@@ -113,7 +114,7 @@ class KNNNAN(OverNAN):
 
     def _fit_distance(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
         check_rows(self.name, self.k, len(x))
-        return prepare(x.to(torch.promote_types(x.dtype, torch.float32)), self.memory, divide=self.on == "unit")
+        return prepare(x, self.memory, divide=self.on == "unit")
 
     def _distance(self, placed: Tensor) -> Tensor:
         distances, _ = nearest(placed, self._state, self.k, self.memory)
@@ -173,7 +174,7 @@ class SSDNAN(OverNAN):
         self._require("clusters", self.clusters >= 1, "at least 1", "The paper uses 1.")
 
     def _fit_distance(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:  # noqa: ARG002
-        rows = x if self.on == "features" else Directions(x.to(torch.promote_types(x.dtype, torch.float32)))
+        rows = x if self.on == "features" else Directions(x)
         return fit_ssd(rows, self.clusters, self.ridge, self.seed, self.n_init, self.name, self.memory)
 
     def _distance(self, placed: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ class Ensemble(Scorer):
         if flat:
             raise InputError(
                 f"ensemble's member {', '.join(flat)} gives its training rows one score or none, expected some "
-                "spread to standardise by.\nLeave it out; for neighbours pass exclude_self=True or a larger k."
+                "spread to standardise by.\nLeave it out; for neighbours pass a larger k, or exclude_self=True to knn."
             )
         return standards
 

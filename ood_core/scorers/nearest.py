@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..outputs import NORM_EPS
-from ..precision import working_dtype
+from ..precision import at_least_float32, working_dtype
 from . import coarse
 from .rows import at, collected
 
@@ -48,7 +48,7 @@ def prepare(bank: Tensor, memory: int, divide: bool = False) -> dict[str, Tensor
 
 def lengths(bank: Tensor, memory: int) -> Tensor:
     """Lengths (N, 1) that `outputs.unit` divides by, in the type that it divides in."""
-    kind = torch.float32 if bank.dtype == torch.float16 else bank.dtype
+    kind = at_least_float32(bank)
     parts = bank.split(max(1, memory // (16 * bank.shape[1])))
     norms = collected((torch.linalg.vector_norm(part.to(kind), dim=1, keepdim=True) for part in parts), len(bank))
     if not bool(torch.isfinite(norms).all()):
@@ -60,12 +60,12 @@ def lengths(bank: Tensor, memory: int) -> Tensor:
 
 
 def rows_of(state: dict[str, Tensor], index: slice | Tensor) -> Tensor:
-    """Rows of a prepared bank in its own precision, divided by their lengths where `prepare` was told to."""
+    """Rows of a prepared bank, divided by their lengths where `prepare` was told to: then in float32 at least."""
     rows = at(state["bank"], index)
     if "lengths" not in state:
         return rows
     divisor = at(state["lengths"], index)
-    return (rows.to(divisor.dtype) / divisor).to(rows.dtype)
+    return rows.to(divisor.dtype) / divisor
 
 
 def _blocks(state: dict[str, Tensor], memory: int) -> Iterator[Tensor]:
@@ -151,7 +151,7 @@ def _stages(x: Tensor, radius: float) -> list[torch.dtype]:
 def _settle_coarsely(known: _Known, x: Tensor, state: dict[str, Tensor], memory: int) -> None:
     """Settle rows by bfloat16 candidates: the first few, and the others where that settled most of those."""
     centre, norms = state["centre"], state["norms"] / known.radius**2
-    wide = torch.promote_types(state["bank"].dtype, torch.float32)
+    wide = at_least_float32(state["bank"])
 
     def block(part: slice) -> Tensor:
         return (rows_of(state, part).to(wide) - centre.to(wide)).div_(known.radius).float()

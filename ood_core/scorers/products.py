@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..precision import at_least_float32
 from .nearest import CACHE_NUMBERS, RANGE, SPARE, lengths, rows_of, smallest_of
 from .rows import collected
 
@@ -54,7 +55,7 @@ def _from_candidates(x: Tensor, state: dict[str, Tensor], k: int, reach: float, 
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     query = (x / length).float()
     factor = state["weights"] / reach
-    wide = torch.promote_types(state["bank"].dtype, torch.float32)
+    wide = at_least_float32(state["bank"])
 
     def products(start: int, stop: int) -> Tensor:
         rows = rows_of(state, slice(start, stop)).to(wide) * factor[start:stop, None].to(wide)

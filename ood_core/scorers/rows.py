@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs, unit
-from ..precision import working_dtype
+from ..precision import at_least_float32, working_dtype
 
 PIECE = 2**22  # bytes of float64 that are read together: enough for a quick product, and few enough for the cache
 WIDE = 256  # columns from which on half a symmetric product, in four blocks of rows, is quicker than the whole
@@ -41,7 +41,7 @@ class Directions(Made):
     """Rows h / ||h|| of a layer."""
 
     def __init__(self, features: Tensor) -> None:
-        super().__init__(features, direction)
+        super().__init__(features, direction, at_least_float32(features))
 
 
 Rows = Tensor | Made
@@ -49,7 +49,7 @@ Rows = Tensor | Made
 
 def direction(x: Tensor) -> Tensor:
     """Each row over its length, as `outputs.unit` makes it, refused where a length overflows: it would give zeros."""
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide = at_least_float32(x)
     if x.numel() and float(x.abs().amax()) > (torch.finfo(wide).max / x.shape[1]) ** 0.5:
         raise InputError(
             f"features reach {float(x.abs().amax()):.3g}, expected lengths that fit into {wide}.\n"

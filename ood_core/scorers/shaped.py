@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..outputs import Head, Outputs
-from ..precision import working_dtype
+from ..precision import at_least_float32, working_dtype
 from .base import Scorer
 from .heads import linear_form
 
@@ -73,7 +73,7 @@ class Shaped(Scorer):
 
     def _whole(self, x: Tensor, outputs: Outputs, head: Head | None, state: dict[str, Tensor]) -> Outputs:
         """All rows shaped: features in at least float32, logits (of the unrounded features) in float64."""
-        features = torch.empty_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
+        features = torch.empty_like(x, dtype=at_least_float32(x))
         logits = None if head is None else x.new_empty(len(x), head.classes, dtype=working_dtype(x))
         rows = max(1, self.memory // (64 * x.shape[1]))
         for start in range(0, len(x), rows):

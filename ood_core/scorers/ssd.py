@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..outputs import Outputs
-from ..precision import working_dtype
+from ..precision import at_least_float32, working_dtype
 from .base import Scorer
 from .centres import distances, kmeans
 from .covariance import facts, whitening
@@ -77,7 +77,7 @@ def fit_ssd(x: Rows, clusters: int, ridge: float, seed: int, n_init: int, name: 
     sd = sd.masked_fill(sd == 0, 1.0)
     means, covariances = [mean], [scatter / len(x)]
     if clusters > 1:
-        kind = torch.promote_types(x.dtype, torch.float32)
+        kind = at_least_float32(x)
         z = Made(x, lambda block: ((block.to(working_dtype(x)) - mean) / sd).to(kind), kind)
         parts = kmeans(z, clusters, seed, n_init, name)
         fitted = [mean_and_scatter(blocks(x, rows, memory), name) for rows in parts]

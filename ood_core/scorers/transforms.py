@@ -79,7 +79,8 @@ class ASH(Shaped):
         then_params: its parameters by name.
         layer: (N, D), activations after the rectifier; "s" refuses rows whose kept sum is not above 0. The inner
             scorer sees the result as its features.
-    Source: Djurisic et al. 2023, arXiv 2209.09858. Departure: on pooled features, theirs on the map before pooling.
+    Source: Djurisic et al. 2023, arXiv 2209.09858. Departures: on pooled features, theirs on the map before pooling;
+        "b" spreads the sum over the kept units that are not 0, theirs over all k (alike where k units are active).
     Example:
         >>> import torch
         >>> from ood_core import Outputs, scorers

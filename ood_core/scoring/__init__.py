@@ -16,7 +16,7 @@ from ..checks import InputError
 from ..data.pictures import images_in
 from . import classifiers, kept
 from .fitting import calibrate, fitted
-from .folders import classes_in, to_score
+from .folders import classes_in, require_images, to_score
 from .held_out import require_apart, split
 from .kept import Setting
 from .passes import image_shape, passes_for
@@ -97,6 +97,7 @@ def score_folders(
     """
     others: Counter[str] = Counter()
     files = {folder: to_score(folder, others) for folder in folders}
+    require_images(path for paths in files.values() for path in paths)
     how = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}
     if load is not None:
         beside = {"id_folder": id_folder, "scorer": scorer, "parameters": parameters, "held_out": held_out}
@@ -117,6 +118,7 @@ def score_folders(
         classifier.network.to(device)  # once: `extract` leaves it where it was, and ODIN works where it is
         classes = classes_in(id_folder, classifier.classes, others)
         require_apart(held or [], classes)
+        require_images([*(held or []), *(path for paths in classes.values() for path in paths)])
         fitting = [(path, label) for label, paths in enumerate(classes.values()) for path in paths]
         if held is None:
             fitting, held = split(classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from torch.utils.data import Dataset
 
 from ..checks import InputError
 from ..data.pictures import SUFFIXES, images_in, opened, require_folder
+
+NAMED = 3  # unreadable files
 
 
 def classes_in(folder: Path, wanted: Sequence[str] = (), others: Counter[str] | None = None) -> dict[str, list[Path]]:
@@ -60,6 +62,30 @@ def to_score(path: Path, others: Counter[str] | None = None) -> list[Path]:
         InputError: nothing there, or no image in it.
     """
     return [path] if path.is_file() else images_in(path, others)
+
+
+def require_images(paths: Iterable[Path]) -> None:
+    """Refuse files whose beginning is not that of an image, before hours go into those in front of them.
+
+    Raises:
+        InputError: names the first few; a file that breaks off later is found when it is read.
+    """
+    try:
+        from PIL import Image
+    except ModuleNotFoundError:  # which `opened` says at the first image
+        return
+    bad = []
+    for path in paths:
+        try:
+            Image.open(path).close()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            bad.append((path, error))
+    if bad:
+        first = ", ".join(str(path) for path, _ in bad[:NAMED]) + (" and others" if len(bad) > NAMED else "")
+        raise InputError(
+            f"{first} cannot be read ({bad[0][1]}), expected images; that is so of {len(bad)} of the files.\n"
+            "Replace these files, or move them away."
+        )
 
 
 def read(path: Path, channels: int, size: int | None = None) -> NDArray[np.uint8]:

@@ -163,8 +163,10 @@ def with_verdicts(scales: Mapping[str, list[dict[str, Any]]]) -> list[str]:
 
 
 def manner(scale: str, live: str = LIVE) -> str:
+    """Whether a scale's runs were made for the page, or are recorded."""
     return "live" if scale == live else "recorded"
 
 
 def rank(word: str) -> int:
+    """Where a verdict stands when a table is sorted by it."""
     return list(SYMBOLS).index(word)

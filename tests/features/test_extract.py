@@ -292,3 +292,10 @@ def test_half_precision_model_gives_float32(model, x):
 def test_refusals(model, x, call, message):
     with pytest.raises(InputError, match=message):
         call(model, x)
+
+
+@pytest.mark.parametrize("items", [2, 1])
+def test_a_dataset_of_single_images_is_not_batches(items):
+    dataset = torch.utils.data.TensorDataset(*[torch.randn(6, 4)] * items)
+    with pytest.raises(InputError, match="a dataset of single images, expected batches"):
+        extract(torch.nn.Linear(4, 3), dataset)

@@ -178,6 +178,24 @@ def test_laws_hold_on_any_sample(name, per_class, seed, cut, dtype):
         )
 
 
+UNIT = [
+    (name, settings)
+    for name, settings in VARIANTS
+    if "unit"
+    in (settings.get("layer", scorers.describe(name)["layer"]), scorers.describe(name)["parameters"].get("on"))
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("name", "settings"), UNIT, ids=[i for i, v in zip(IDS, VARIANTS, strict=True) if v in UNIT])
+def test_unit_features_of_half_precision_keep_the_digits_of_float32(name, settings, dtype):
+    parts = [broken(part, lambda t: t.to(dtype)) for part in (outputs(), outputs((7, 9, 8, 6), seed=1))]
+    wide = [broken(part, torch.Tensor.double) for part in parts]
+    got, wanted = (scorers.make(name, **settings).fit(train).score(test) for train, test in (parts, wide))
+    # Quotients rounded to half precision were off by 2e-4 (float16) to 2e-2.
+    np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5 * float(wanted.abs().max()))
+
+
 @each
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_takes_lower_precision_and_sums_in_float64(name, settings, dtype):

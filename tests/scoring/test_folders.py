@@ -93,6 +93,15 @@ def test_images_beside_the_class_folders_are_refused(net, folders):
         classes_in(folders["train"])
 
 
+def test_files_that_are_no_images_are_named_together_before_any_work(net, folders, tmp_path, monkeypatch):
+    bad = [spoil(folders["test"], f"bad{i}.png", b"not an image") for i in range(5)]
+    monkeypatch.setattr("ood_core.scoring.classifiers.load", lambda *_, **__: pytest.fail("a model is loaded"))
+    result = call(folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+    assert result.exit_code == 1
+    assert f"{bad[0]}, {bad[1]}, {bad[2]} and others cannot be read" in result.output
+    assert "that is so of 5 of the files" in result.output
+
+
 def test_an_unreadable_image_is_named(net, folders, tmp_path):
     whole = (folders["test"] / "0000.png").read_bytes()
     for content in (b"", b"not an image", whole[: len(whole) // 2]):

@@ -36,7 +36,8 @@ def test_scores_take_the_threads_that_torch_has_or_are_asked_for_and_stay_the_sa
 
 
 def test_an_unreadable_image_is_named_by_workers_too(net, folders, tmp_path):
-    bad = spoil(folders["test"], "bad.png", b"not an image")
+    whole = (folders["test"] / "0000.png").read_bytes()
+    bad = spoil(folders["test"], "bad.png", whole[: len(whole) // 2])
     arguments = (folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
     result = call(*arguments, "--workers", 1)
     assert result.exit_code == 1
