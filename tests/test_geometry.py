@@ -74,17 +74,6 @@ def test_blocks_change_nothing(metric, share, monkeypatch):
         assert geometry.local_purity(features, labels, 7, metric) == pytest.approx(purity)
 
 
-def test_the_nth_distance_is_exact(monkeypatch):
-    features, _ = classes(80)
-    monkeypatch.setattr(separation, "_BLOCK", 100)
-    for same in (False, True):
-        one, two = features[:30], features[:30] if same else features[30:]
-        pair = separation._Pair(one, two, same, "euclidean")
-        ordered = torch.cat(list(pair.blocks())).flatten().sort().values
-        for rank in (1, 2, 31, 450, len(ordered)):
-            assert separation._nth(pair, rank) == ordered[rank - 1]
-
-
 @METRICS
 def test_global_separation_of_tight_far_and_random_classes(metric):
     generator = torch.Generator().manual_seed(1)

@@ -11,10 +11,10 @@ from torch import Tensor
 from .. import checks
 from ..outputs import unit
 from ..precision import widened, working_dtype
+from ..ranked import by_rank
 from .partitions import METRICS, labelled
 
 _BLOCK = 2**23  # numbers of float64 in one block: 64 MB, of which three live at once
-_DIGIT = 16  # bits of a number that are settled together
 
 
 def global_separation(features: Any, labels: Any, share: float = 1.0, metric: str = "cosine") -> Tensor:
@@ -95,26 +95,8 @@ def _mean_distance(pair: _Pair, share: float) -> Tensor:
         return total / kept
     if pair.count <= _BLOCK:
         return torch.cat(list(pair.blocks())).flatten().topk(kept, largest=False).values.mean()
-    limit = _nth(pair, kept)
+    limit = by_rank(pair.blocks, kept - 1, pair.dtype)
     for block in pair.blocks():
         smaller = block[block < limit]
         total, below = total + smaller.sum(), below + len(smaller)
     return (total + (kept - below) * limit) / kept
-
-
-def _nth(pair: _Pair, rank: int) -> Tensor:
-    """The rank-th smallest distance: numbers from 0 up are in the order of their bits, settled 16 at a time."""
-    prefix, left = 0, rank
-    bits_of = torch.finfo(pair.dtype).bits
-    whole = torch.int64 if bits_of == 64 else torch.int32
-    for shift in range(bits_of - _DIGIT, -1, -_DIGIT):
-        counts = torch.zeros(2**_DIGIT, dtype=torch.int64, device=pair.device)
-        for block in pair.blocks():
-            bits = (block.flatten() + 0.0).view(whole)  # adding 0.0 turns -0.0, whose bits are large
-            mine = bits[bits >> shift >> _DIGIT == prefix]
-            counts += torch.bincount(mine >> shift & 2**_DIGIT - 1, minlength=2**_DIGIT)
-        reached = counts.cumsum(0)
-        digit = int(torch.searchsorted(reached, left))
-        left -= int(reached[digit] - counts[digit])
-        prefix = prefix << _DIGIT | digit
-    return torch.tensor(prefix, dtype=whole, device=pair.device).view(pair.dtype)
