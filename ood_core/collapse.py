@@ -82,16 +82,18 @@ def measure(
     classes = int(y.max()) + 1
     head = _head(weight, bias, classes, x)
     own = None if decided is None else checks.labels("decided", decided, x.shape[0], classes).to(x.device)
-    sums = sum(_class_sums(xb, yb, classes)[0] for xb, yb in _blocks(x, y, classes))
+    sums = sum(_class_sums(xb, yb, classes)[0] for xb, yb in _blocks(x, classes, y))
     means = sums / torch.bincount(y)[:, None]
     axes, lengths = _axes(means, _precision(x))
-    within, disagreements = torch.zeros_like(lengths), 0
-    for (xb, yb), (_, db) in zip(_blocks(x, y, classes), _blocks(x, y if own is None else own, classes), strict=True):
-        within += (((xb - means[yb]) @ axes.T) ** 2).sum(dim=0)
-        if own is not None:
-            disagreements += int((db != _nearest(xb, means)).sum())
-        elif head is not None:
-            disagreements += _disagreements(xb, means, head)
+    origin = means.mean(dim=0)  # projected from there, rows and class means are as long as the classes are apart
+    centred, within, disagreements = means - origin, torch.zeros_like(lengths), 0
+    placed = centred @ axes.T
+    for xb, yb, db in _blocks(x, classes, y, y if own is None else own):
+        rows = xb - origin
+        within += ((rows @ axes.T).sub_(placed[yb]) ** 2).sum(dim=0)
+        if own is not None or head is not None:
+            decided_for = db if own is not None or head is None else _decisions(xb, head)
+            disagreements += int((decided_for != _nearest(rows, centred)).sum())
     result = _report(means, within / len(y), lengths, head, times_c)
     return result if head is None and own is None else {**result, "nc4": disagreements / len(y)}
 
@@ -139,7 +141,7 @@ class Stream:
         y = checks.labels("labels", labels, x.shape[0], len(self._counts)).to(x.device)
         self._move(x)
         self._eps = max(self._eps, _precision(x))  # the means are as rough as the roughest batch
-        for xb, yb in _blocks(x, y, len(self._counts)):
+        for xb, yb in _blocks(x, len(self._counts), y):
             sums, counts = _class_sums(xb, yb, len(self._counts))
             means = sums / counts.clamp(min=1)[:, None]
             centred = xb - means[yb]
@@ -156,8 +158,10 @@ class Stream:
         self._require_every_class()
         x = checks.matrix("features", features, self._means.shape[1])
         self._move(x)
-        for xb, _ in _blocks(x, torch.zeros(len(x), device=x.device), len(self._counts)):
-            self._disagreements += _disagreements(xb, self._means, self._head)
+        for (xb,) in _blocks(x, len(self._counts)):
+            origin = self._means.mean(dim=0)
+            nearest = _nearest(xb - origin, self._means - origin)
+            self._disagreements += int((_decisions(xb, self._head) != nearest).sum())
             self._second += len(xb)
 
     def result(self, times_c: bool = False) -> dict[str, float]:
@@ -214,7 +218,7 @@ def norm_statistics(features: Any, labels: Any) -> dict[str, float]:
     """
     x = checks.matrix("features", features)
     y = checks.labels("labels", labels, x.shape[0], every_class=True).to(x.device)
-    r = torch.cat([torch.linalg.vector_norm(xb, dim=1) for xb, _ in _blocks(x, y)])
+    r = torch.cat([torch.linalg.vector_norm(xb, dim=1) for (xb,) in _blocks(x, 0)])
     mean = r.mean()
     counts = torch.bincount(y).to(r.dtype)
     class_means = torch.zeros_like(counts).index_add_(0, y, r) / counts
@@ -239,11 +243,11 @@ def norm_statistics(features: Any, labels: Any) -> dict[str, float]:
     }
 
 
-def _blocks(x: Tensor, y: Tensor, classes: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-    """Blocks of rows in float64, with their labels, few enough for a number each for so many classes."""
+def _blocks(x: Tensor, classes: int, *labels: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Blocks of rows in float64 with their labels, few enough for as many numbers a row as there are classes."""
     rows = max(1, _BLOCK // max(x.shape[1], classes))
-    for xb, yb in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
-        yield widened(xb), yb
+    for part, *own in zip(x.split(rows), *(y.split(rows) for y in labels), strict=True):
+        yield widened(part), *own
 
 
 def _class_sums(x: Tensor, y: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -322,14 +326,11 @@ def _require_length(vectors: Tensor, made_from: Tensor, what: str) -> None:
         )
 
 
-def _disagreements(x: Tensor, means: Tensor, head: tuple[Tensor, Tensor]) -> int:
+def _decisions(x: Tensor, head: tuple[Tensor, Tensor]) -> Tensor:
     weight, bias = head
-    decided = (x @ weight.T + bias).argmax(dim=1)
-    return int((decided != _nearest(x, means)).sum())
+    return (x @ weight.T + bias).argmax(dim=1)
 
 
-def _nearest(x: Tensor, means: Tensor) -> Tensor:
-    """The nearest mean of each row, by products, centred first: features far from the origin would cancel."""
-    origin = means.mean(dim=0)
-    centred = means - origin
-    return ((centred**2).sum(dim=1) - 2 * (x - origin) @ centred.T).argmin(dim=1)
+def _nearest(rows: Tensor, means: Tensor) -> Tensor:
+    """The nearest mean of each row, by products: both from an origin among them, or features far away would cancel."""
+    return ((means**2).sum(dim=1) - rows @ (2 * means).T).argmin(dim=1)
