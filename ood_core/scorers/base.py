@@ -21,6 +21,7 @@ from ..outputs import Outputs
 from ..precision import working_dtype
 from . import artifact
 from .calibration import Calibration, threshold
+from .kept import Kept
 from .rows import Directions, canonical_order, direction, marks
 
 CACHE_BYTES = 2**19  # of float64; three to four times as fast there as in blocks of the whole budget
@@ -114,6 +115,7 @@ class Scorer(ABC):
         self._columns = 0
         self._marks: list[int] = []
         self._moved: tuple[torch.device, torch.dtype, dict[str, Tensor]] | None = None
+        self._kept = Kept()
         self._state: dict[str, Tensor] = {}
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -177,6 +179,7 @@ class Scorer(ABC):
             x = Directions(given) if self.by_block else self._layer(outputs)
         state = self._fit(x, outputs)
         self._state, self._moved, self._columns, self.calibration = state, None, int(x.shape[1]), None
+        self._kept = Kept(state[key] for key in self.as_given if key in state)
         # The smallest hashes of all, whichever order the rows came in: of any part of these rows, the smallest too.
         own = marks(given, self.memory).unique(return_counts=True) if self.learns and self.sample else None
         self._marks = [] if own is None else own[0][own[1] == 1][: self.sample].tolist()
@@ -204,9 +207,11 @@ class Scorer(ABC):
         Row i depends on row i of the input alone, to rounding, for any number of rows.
 
         Raises:
-            NotFittedError: before `fit`. InputError: another number of columns than in fit, NaN, or an overflow.
+            NotFittedError: before `fit`. InputError: another number of columns than in fit, NaN, an overflow, or
+                training rows that the scorer keeps and that were written to since.
         """
         self._require_fit("score")
+        self._kept.require_unchanged(self.name)
         x, placed = self._given(outputs, self._columns)
         dtype = working_dtype(x)
         scorer = self._beside(x.device, dtype)
@@ -309,6 +314,7 @@ class Scorer(ABC):
     def restore(self, header: dict[str, Any], state: dict[str, Tensor]) -> Self:
         """Take over what `save` wrote; `scorers.load` is the door to it."""
         self._state, self._moved, self._marks = state, None, header.get("marks", [])
+        self._kept = Kept()
         self._columns = header["columns"]
         self.fit_scores = FitScores(**header["fit_scores"]) if header.get("fit_scores") else None
         self.calibration = None if header["calibration"] is None else Calibration(**header["calibration"])

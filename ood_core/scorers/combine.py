@@ -78,7 +78,7 @@ class KNNNAN(OverNAN):
     s(x) = -d(h) / max(NAN(h), 1e-12 m),  d = ||z - z_(k)||_2,  z = h / ||h||,  m the training rows' mean NAN
 
     The floor is for rows without an active unit, whose NAN is 0: they score least, as far as their distance is not 0.
-    Training rows are shared with the outputs that they came from: writing to those changes the scores.
+    Training rows are shared with the outputs that they came from, which are not to be written to.
 
     Args:
         k: neighbours, at most the training rows.

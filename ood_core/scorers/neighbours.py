@@ -29,8 +29,8 @@ class KNN(Scorer):
     s(x) = -||h - h_(k)||_2, or with which="mean" -1/k sum_{j <= k} ||h - h_(j)||_2
 
     Exact: distances of the winners come from differences in float64. Keeps the training rows as they are, shared with
-    the outputs that they came from: writing to those changes the scores. Unchanged when all rows are shifted or rotated
-    together; grows with their scale.
+    the outputs that they came from, and refuses to score once those were written to. Unchanged when all rows are shifted
+    or rotated together; grows with their scale.
 
     Args:
         k: neighbours, at most the training rows.
@@ -103,7 +103,7 @@ class NNGuide(Scorer):
     Args:
         k: rows of the bank to average, at most as many as it holds.
         ratio: share of the training rows in the bank, a fraction in (0, 1], rounded up; a random sample below 1. All of
-            them are shared with the outputs that they came from: do not write to those.
+            them are shared with the outputs that they came from, which are not to be written to.
         seed: of the sample; the same rows for any order of the training rows.
         layer: (N, D); "unit" is z. With another layer the product is as it is, not a cosine.
     Source: Park, Jung and Teoh 2023, arXiv 2309.14888, with their k = 10; their bank is 1 % of ImageNet.

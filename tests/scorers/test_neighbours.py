@@ -1,5 +1,8 @@
 """Nearest neighbours on paper, against scikit-learn and the plain search, at every kind of scale and tie."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -333,3 +336,20 @@ def test_a_row_in_half_precision_is_found_again_whatever_its_layout():
     rows = features.contiguous()
     assert (score(fit(features, k=1, layer="unit"), rows) < 0).any()  # rounded otherwise
     assert torch.equal(score(without, rows), score(plain, rows))
+
+
+@pytest.mark.parametrize("name", ["knn", "nnguide", "knn_nan"])
+def test_rows_that_are_kept_are_not_to_be_written_to(name, tmp_path):
+    buffer = torch.randn(60, 8, generator=torch.Generator().manual_seed(0)).abs()
+    test = Outputs(buffer.flip(0).clone(), buffer.flip(0).clone())
+    scorer = scorers.make(name, k=2).fit(Outputs(buffer, logits=buffer.clone()))
+    before = scorer.score(test)
+    copied, bytes_ = copy.deepcopy(scorer), pickle.dumps(scorer)
+    scorer.save(tmp_path / "s.safetensors")
+    buffer += 1
+    with pytest.raises(InputError, match=f"the training rows that {name} keeps were written to after fit"):
+        scorer.score(test)
+    others = (copied, pickle.loads(bytes_), scorers.load(tmp_path / "s.safetensors"))
+    for other in others:
+        torch.testing.assert_close(other.score(test), before)
+    assert scorer.fit(Outputs(buffer, logits=buffer.clone())).score(test).shape == (60,)
