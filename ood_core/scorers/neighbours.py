@@ -29,8 +29,8 @@ class KNN(Scorer):
     s(x) = -||h - h_(k)||_2, or with which="mean" -1/k sum_{j <= k} ||h - h_(j)||_2
 
     Exact: distances of the winners come from differences in float64. Keeps the training rows as they are, shared with
-    the outputs that they came from, and refuses to score once those were written to. Unchanged when all rows are shifted
-    or rotated together; grows with their scale.
+    the outputs that they came from, and refuses to score once those were written to. Unchanged when all rows are
+    shifted or rotated together; grows with their scale.
 
     Args:
         k: neighbours, at most the training rows.
