@@ -37,7 +37,7 @@ def by_rank(blocks: Callable[[], Iterable[Tensor]], rank: int, dtype: torch.dtyp
 
 def _counted(block: Tensor, whole: torch.dtype, shift: int, leading: Tensor | None) -> Tensor:
     """How often each digit stands at `shift`, in numbers whose digits before it are `leading`."""
-    keys = _turned((block.flatten() + 0.0).view(whole))  # adding 0.0 turns -0.0 into 0.0
+    keys = _turned(block.flatten().view(whole))
     digits = (keys >> shift) & (2**_DIGIT - 1)
     # The first digit holds the sign, and negative numbers come first.
     digits = digits ^ 2 ** (_DIGIT - 1) if leading is None else digits[(keys >> (shift + _DIGIT)) == leading]
