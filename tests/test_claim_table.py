@@ -231,6 +231,8 @@ def test_parts_that_wait_share_one_row():
         "q; rno run of recipe ce is recorded",
     ]
     assert page.body[-1]["cells"][4]["text"] == "– not run"
+    listed = claim(part(counts=False), part(name="q", counts=False), combine="listed")
+    assert len(Page(tables.claims_table(claims.judge([listed], rows)).html).body) == 3, "none of its parts decides"
     none = claims.judge([stated.model_copy(update={"parts": stated.parts[1:]})], rows)
     assert len(Page(tables.claims_table(none).html).body) == 1
 

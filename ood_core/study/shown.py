@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -16,17 +16,17 @@ from ..measure import embedding, parse_score_name
 Scores = dict[tuple[str, str, str, str], NDArray[Any]]  # (scorer, layer, params, set) -> (N,); "" is ID test
 
 
-class Shown:
+class Shown(ABC):
     """Rows and scores of runs; what follows from them is the same wherever they come from."""
 
-    @cached_property
+    @property
+    @abstractmethod
     def rows(self) -> pd.DataFrame:
         """Tidy rows of this page's recipes, `recipe` first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scores(self, recipe: str, seed: int = 0) -> Scores:
         """Scores of one run by (scorer, layer, params, set); the set is "" for ID test images."""
-        raise NotImplementedError
 
     @property
     def final(self) -> pd.DataFrame:

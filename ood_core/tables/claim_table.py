@@ -118,7 +118,8 @@ def _claim_rows(place: int, top: Record, parts: list[Record], entries: list[Reco
     else:
         asked = _whole(stated + _listed(values, "" if beside else "Not reported."), key)
     lines = [_row(claim, key, asked, ours, verdict, "claim")]
-    if all(part["verdict"] == NOT_RUN for part in parts if part["counts"]):  # its note says what it waits for
+    decides = [part for part in parts if part["counts"]] or parts
+    if all(part["verdict"] == NOT_RUN for part in decides):  # its note says what it waits for
         return lines
     if alone is None:
         ran = [index for index, part in enumerate(parts) if part["verdict"] != NOT_RUN]
