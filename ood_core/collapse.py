@@ -158,9 +158,10 @@ class Stream:
         self._require_every_class()
         x = checks.matrix("features", features, self._means.shape[1])
         self._move(x)
+        origin = self._means.mean(dim=0)
+        centred = self._means - origin
         for (xb,) in _blocks(x, len(self._counts)):
-            origin = self._means.mean(dim=0)
-            nearest = _nearest(xb - origin, self._means - origin)
+            nearest = _nearest(xb - origin, centred)
             self._disagreements += int((_decisions(xb, self._head) != nearest).sum())
             self._second += len(xb)
 
