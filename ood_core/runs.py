@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from . import data, parallel, paths, recipes, train
+from . import bfloat16, data, parallel, paths, recipes, train
 from .checks import InputError
 from .measure import COLUMNS, SLOT, Job, Passed, Seen, Sets, jobs, ood_sets, rows
 from .networks import network
@@ -270,9 +270,16 @@ def _provenance(planned: Planned, digests: dict[str, str], device: torch.device)
         "versions": {name: _version(name) for name in ("torch", "numpy", "scikit-learn")}
         | {"ood-core": own_version(), "python": platform.python_version()},
         "train_version": recipes.TRAIN_VERSION,
-        "hardware": _hardware(device),
+        "hardware": _hardware(device) | _products(planned.recipe, device),
         "commit": _commit(),
     }
+
+
+def _products(recipe: Recipe, device: torch.device) -> dict[str, Any]:
+    """How a processor multiplied bfloat16 in training, where it did."""
+    if recipe.precision != "bfloat16" or device.type != "cpu":
+        return {}
+    return {"bfloat16": "native" if bfloat16.native() else "float32 kernels"}
 
 
 def own_version() -> str:

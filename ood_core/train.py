@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from . import compilation, parallel
+from . import bfloat16, compilation, parallel
 from .augment import Augmentation
 from .checks import InputError
 from .data import ImageSet
@@ -214,7 +214,7 @@ def _forward(net: Network, recipe: Recipe, backbone: Callable[[Tensor], Tensor])
     """Backbone, as it is or compiled, and head, under autocast where the recipe asks for it."""
 
     def forward(x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        with bfloat16.autocast(x.device, recipe.precision == "bfloat16"):
             features = backbone(x)
             return features, net.head(features)
 
