@@ -93,7 +93,7 @@ def test_run_recipes_verify(call):
     assert first.exit_code == 0, first.output
     rows = json.loads(first.stdout)
     assert [(row["recipe"], row["seed"], row["loaded"]) for row in rows] == [("ce", 0, False), ("l2", 0, False)]
-    assert "made at tiny: 2 runs, 0 stored, 2 to do, about 0.0 minutes with 1 at a time" in first.stderr
+    assert "made at tiny: 2 runs, 0 stored, 2 to do, about 0.0 minutes on two CPU cores" in first.stderr
     again = call("run", "made", "--seeds", 1, "--jobs", 1)
     assert "2 stored, 0 to do" in again.stderr
     assert "True" in again.stdout

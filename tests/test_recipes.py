@@ -175,11 +175,12 @@ def test_unknown_page_or_scale(page, scale):
 def test_a_recipe_can_train_like_another_and_share_its_run(made):
     page = changed(far=["photos"])
     page["scales"]["tiny"]["optimiser"]["lr"] = 0.3  # the page's own settings do not touch it
+    page["scales"]["tiny"]["minutes"] = 9
     page["recipes"] = {"mine": {"title": "mine", "same_as": "made/l2"}}
     (recipes.FOLDER / "other.yml").write_text(yaml.safe_dump(page))
     mine, theirs = recipes.load("other", "tiny")["mine"], recipes.load("made", "tiny")["l2"]
     assert mine.train_key(0, "d") == theirs.train_key(0, "d")
-    assert (mine.title, mine.evaluate.far) == ("mine", ("photos",))
+    assert (mine.title, mine.evaluate.far, mine.minutes) == ("mine", ("photos",), theirs.minutes)
     for wrong, message in (("made/l3", "is 'l3'"), ("nowhere/l2", "page is 'nowhere'")):
         page["recipes"]["mine"]["same_as"] = wrong
         (recipes.FOLDER / "wrong.yml").write_text(yaml.safe_dump(page))

@@ -8,7 +8,7 @@ import click
 
 from .. import data, models
 from ..recipes import Recipe
-from ..study import DEVICES, duration
+from ..study import DEVICES
 from .options import PAGE, PAGES, SCALE, as_json, network, show
 from .planning import Outlook, asked, planned
 
@@ -62,7 +62,7 @@ def plan_command(
         + (f" ({shared} more are shared)" if shared else "")
         + f": {whole.stored} stored, {whole.to_measure} to measure, {whole.to_train} to train"
         + whole.of_them_recorded
-        + (f", about {duration(whole.minutes)} on {DEVICES[scale]}" if whole.to_train else ""),
+        + whole.expected,
         err=True,
     )
 

@@ -47,6 +47,13 @@ class Outlook:
         """How many of the runs to train have results in the repository, "" for none."""
         return f", {self.recorded} of them recorded in book/results/{self.scale}" if self.recorded else ""
 
+    @property
+    def expected(self) -> str:
+        """How long the runs to train take, "" where there are none."""
+        if not self.to_train:
+            return ""
+        return f", about {study.duration(self.minutes)} on {study.DEVICES[self.scale]}"
+
 
 def asked(named: Iterable[str | None], every: bool, scale: str, only: Collection[str] = ()) -> list[str]:
     """The pages named, each once, or with --all every page of the scale; exactly one of the two.

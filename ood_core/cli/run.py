@@ -14,7 +14,6 @@ import click
 from tqdm import tqdm
 
 from .. import parallel, study
-from ..study import duration
 from ..train import InterruptedTraining, TrainingError
 from . import tensorboard
 from .options import PAGE, PAGES, SCALE, as_json, page_seeds, show
@@ -79,7 +78,7 @@ def run_command(
         workers = jobs or (1 if on.type == "cuda" or parallel.size() > 1 else os.cpu_count() or 1)
         own = {name: {"page": name, "seeds": seeds or page_seeds(name, scale)} for name in names}
         requests = [request.model_copy(update={**own[name], "jobs": workers}) for name in names]
-        with _Bars(f"{', '.join(names)} at {scale}", workers) as bars, _graceful_stop() as stop:
+        with _Bars(f"{', '.join(names)} at {scale}") as bars, _graceful_stop() as stop:
             found = study.run_or_load_all(requests, only=only, unrecorded=unrecorded, progress=bars, stop=stop)
         if parallel.rank() > 0:
             return
@@ -111,8 +110,8 @@ def _told() -> Iterator[None]:
 class _Bars(study.Progress):
     """A line before; a bar over all runs and one for each in work, where stderr is a terminal and in one process."""
 
-    def __init__(self, names: str, jobs: int) -> None:
-        self.names, self.jobs = names, jobs
+    def __init__(self, names: str) -> None:
+        self.names = names
         self.overall: tqdm[Any] | None = None
         self.current: dict[str, tqdm[Any]] = {}
 
@@ -125,12 +124,11 @@ class _Bars(study.Progress):
 
     def begin(self, planned: Sequence[study.Planned]) -> None:
         outlook = Outlook.of(planned)
-        minutes = outlook.minutes / min(self.jobs, max(1, outlook.to_do))
         if parallel.rank() == 0:
             click.echo(
                 f"{self.names}: {outlook.runs} runs, {outlook.stored} stored, {outlook.to_do} to do"
                 + outlook.of_them_recorded
-                + (f", about {duration(minutes)} with {self.jobs} at a time" if minutes else ""),
+                + outlook.expected,
                 err=True,
             )
         self.overall = tqdm(total=outlook.to_do, unit="run", disable=True if parallel.rank() else None, desc="all runs")

@@ -101,12 +101,12 @@ def load(name: str, scale: str) -> dict[str, Recipe]:
 
 
 def _trained_like(text: str, scale: str, where: str) -> dict[str, Any]:
-    """Training fields of the recipe that `page/recipe` names, at one scale."""
+    """Training fields and minutes of the recipe that `page/recipe` names, at one scale."""
     page_name, _, recipe_id = text.partition("/")
     if "same_as" in page(page_name).recipes[choice(f"same_as of {where}: recipe", recipe_id, page(page_name).recipes)]:
         raise InputError(f"same_as of {where} is {text!r}, expected a recipe with settings of its own.\nName that one.")
     others = load(page_name, scale)
-    return others[recipe_id].model_dump(mode="json", include=TRAINING)
+    return others[recipe_id].model_dump(mode="json", include=TRAINING | {"minutes"})
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
