@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-from . import stats
+from . import data, stats
 from .checks import InputError
 from .comparison import final
 
@@ -25,6 +25,7 @@ COMBINATION = ["training", "scorer", "layer", "params"]
 TESTED = ("near", "far")
 RANKED = ("cluster", "mahalanobis", "ssd")
 LEAKY = "cluster_leaky"
+CLUSTERS = {"single": 0, "half": 0.5, "two": 2, "five": 5}  # k-means clusters for each class, at least one
 CONTRASTIVE = ("supcon", "simclr")
 RELEVANT = 0.003  # a difference of AUROC that counts as a sign
 IRRELEVANT = 0.002  # a regret that counts as none
@@ -141,7 +142,8 @@ def derived(rows: pd.DataFrame) -> pd.DataFrame:
     regret: mean over blocks of what the best fixed combination loses against the best of each block, both chosen on
     the *other* seeds, so that noise wins nothing. regret_or_rank: at least 0.002 where the best mean rank is not
     clearly better than all others.
-    kmeans_* (K as many as classes, minus class means) and threshold_* (a threshold a cluster, minus a global one):
+    kmeans_* (k-means minus class means, K as many as classes; under a protocol of `CLUSTERS`, as many as that says) and
+    threshold_* (a threshold a cluster, minus a global one):
     smaller_sign, the smaller of the shares of cells that gain or lose 0.003 or more; one_sign, the share of the more
     frequent sign; one_sign_if_clear, at most 0.9 where the mean difference over cells is not clear over seeds; mean.
     chosen: protocol ce or contrast, mean AUROC over test sets of the detector in `chosen`; chosen_gap: ce minus
@@ -162,9 +164,11 @@ def derived(rows: pd.DataFrame) -> pd.DataFrame:
         for seed, lost in regrets({seed: table.to_numpy(dtype=float) for seed, table in tables.items()}).items():
             numbers[seed]["regret", ""] = lost
             numbers[seed]["regret_or_rank", ""] = lost if fixed.clear else max(lost, IRRELEVANT)
-    for name, gains in (("kmeans", _kmeans(tables)), ("threshold", _threshold(tables))):
-        for seed, found in signs(gains).items():
-            numbers[seed] |= {(f"{name}_{key}", ""): value for key, value in found.items()}
+    gains = {("kmeans", ""): _kmeans(tables, 0), ("threshold", ""): _threshold(tables)}
+    gains |= {("kmeans", name): _kmeans(tables, count) for name, count in _counts(common).items()}
+    for (name, protocol), by_seed in gains.items():
+        for seed, found in signs(by_seed).items():
+            numbers[seed] |= {(f"{name}_{key}", protocol): value for key, value in found.items()}
     for seed, picked in _chosen(common, seeds).items():
         numbers[seed] |= picked
     lines = [
@@ -224,9 +228,19 @@ def settings(params: str) -> dict[str, object]:
     return defaults | {name: value for name, value in given.items() if name in defaults}
 
 
-def _kmeans(tables: dict[int, pd.DataFrame]) -> dict[int, Array]:
-    """k-means with as many clusters as classes, minus class means: same training, distance and global threshold."""
-    return _gains(tables, {"centres": "kmeans", "clusters": 0, "threshold": "global"}, {"centres": "class_means"})
+def _counts(rows: pd.DataFrame) -> dict[str, int]:
+    """Clusters by protocol; none where the classes of the ID set are not registered."""
+    name = rows["id_set"].iloc[0]
+    if name not in data.names():
+        return {}
+    classes = len(data.entry(name)["classes"])
+    return {protocol: max(1, int(classes * share)) for protocol, share in CLUSTERS.items()}
+
+
+def _kmeans(tables: dict[int, pd.DataFrame], clusters: int) -> dict[int, Array]:
+    """k-means (0: as many clusters as classes) minus class means: same training, distance and global threshold."""
+    what = {"centres": "kmeans", "clusters": clusters, "threshold": "global"}
+    return _gains(tables, what, {"centres": "class_means", "clusters": 0})
 
 
 def _threshold(tables: dict[int, pd.DataFrame]) -> dict[int, Array]:
@@ -244,6 +258,8 @@ def _gains(tables: dict[int, pd.DataFrame], what: dict[str, object], other: dict
         partner = columns.get((training, json.dumps(asked | other, sort_keys=True)))
         if what.items() <= asked.items() and partner is not None:
             pairs.append((name, partner))
+    if not pairs:
+        return {}
     return {
         seed: np.concatenate([(table[a] - table[b]).to_numpy(dtype=float) for a, b in pairs])
         for seed, table in tables.items()

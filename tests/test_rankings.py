@@ -13,6 +13,7 @@ from ood_core.checks import InputError
 from ood_core.measure import COLUMNS
 
 SETS = {"near-set": "near", "far-a": "far", "far-b": "far"}
+PARAMS = ({}, {"centres": "kmeans"}, {"threshold": "cluster"}, *({"centres": "kmeans", "clusters": k} for k in (1, 16)))
 
 
 def auroc(recipe, seed, ood_set, value, scorer="cluster", group=None, layer="unit", **params):
@@ -48,7 +49,7 @@ def made(value, seeds=3, networks=("", "-second")):
         for network in networks:
             for seed in range(seeds):
                 for name in SETS:
-                    for params in ({}, {"centres": "kmeans"}, {"threshold": "cluster"}):
+                    for params in PARAMS:
                         found = value(training, network, seed, name, params)
                         lines.append(auroc(training + network, seed, name, found, **params))
     return frame(lines)
@@ -143,13 +144,16 @@ def test_signs_of_kmeans_and_thresholds():
 
     def value(training, network, seed, name, params):
         if "centres" in params:
-            return 0.8 + gain[name]
+            return 0.8 + gain[name] * (1 + params.get("clusters", 0))
         return 0.8 - (0.01 + 0.001 * seed if "threshold" in params else 0)
 
     found = rankings.derived(made(value))
     assert of(found, "kmeans_smaller_sign") == pytest.approx([1 / 3] * 3)
     assert of(found, "kmeans_one_sign") == pytest.approx([2 / 3] * 3)
     assert of(found, "kmeans_mean") == pytest.approx([0.001 / 3] * 3)
+    assert of(found, "kmeans_mean", "single") == pytest.approx([0.002 / 3] * 3)
+    assert of(found, "kmeans_mean", "two") == pytest.approx([0.017 / 3] * 3)  # digits have eight classes
+    assert of(found, "kmeans_mean", "five") == []
     assert of(found, "threshold_smaller_sign") == [0, 0, 0]
     assert of(found, "threshold_one_sign_if_clear") == [1, 1, 1]
     unclear = rankings.signs({0: np.array([0.1, 0.1]), 1: np.array([-0.1, -0.1]), 2: np.array([0.01, 0.02])})
