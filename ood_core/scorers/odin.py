@@ -128,7 +128,7 @@ class ODIN(Scorer):
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         output = model(images)
         output = getattr(output, "logits", output)
-        logits = output[0] if isinstance(output, list | tuple) else output
+        logits = output[0] if isinstance(output, list | tuple) and output else output
         if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise InputError(

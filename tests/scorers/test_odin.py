@@ -76,6 +76,16 @@ def test_leaves_the_network_and_the_images_as_they_were(training):
     assert not x.requires_grad
 
 
+@pytest.mark.parametrize(("given", "said"), [((), "tuple"), ({}, "dict"), ((None,), "NoneType")])
+def test_a_network_without_logits_is_named_as_one(given, said):
+    class Other(nn.Module):
+        def forward(self, _):
+            return given
+
+    with pytest.raises(InputError, match=rf"odin's model returned {said}, expected logits"):
+        scorers.make("odin", model=Other()).fit(outputs(images()))
+
+
 def test_a_failing_network_gets_its_modes_back():
     net = nn.Sequential(nn.Flatten(1), nn.Dropout()).train()
     scorer = scorers.make("odin", model=net).fit(outputs(images()))
