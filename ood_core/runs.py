@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import lru_cache
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from . import bfloat16, data, parallel, paths, recipes, train
-from .checks import InputError
+from . import data, parallel, provenance, train
 from .measure import COLUMNS, SLOT, Job, Passed, Seen, Sets, jobs, ood_sets, rows
 from .networks import network
 from .recipes import Recipe
@@ -157,7 +149,8 @@ def run(
             info = {**stored.info, "digests": digests}
         else:
             kept, late = store.checkpoints(key), []
-            info = _provenance(planned, digests, device)  # before the hours: what fails here costs nothing
+            # before the hours: what fails here costs nothing
+            info = provenance.training(key, planned.recipe, seed, digests, device)
             parallel.tell(key)
             trained = train.fit(
                 recipe,
@@ -173,7 +166,7 @@ def run(
             weights, history = trained.network.state_dict(), pd.DataFrame(trained.history)
             early = {epoch: kept.recorded(epoch) for epoch in recipe.kept_epochs() if epoch < recipe.epochs}
             todo = _todo(planned.recipes, lambda one: {epoch: jobs(one, epoch) for epoch in one.recorded_epochs()})
-            info |= _spent(trained, info["hardware"])
+            info |= provenance.spent(trained, info["hardware"])
         started = time.perf_counter()
         net = network(recipe, sets[0].train, seed, device).eval()
         found: list[dict[str, Any]] = []
@@ -187,7 +180,7 @@ def run(
                     found += rows(seen, missing, key)
                     scores |= seen.scores
             frame = pd.DataFrame(found, columns=KEYED)
-            info["measured"] = [*info.get("measured", ()), _measuring(frame, started, device, late)]
+            info["measured"] = [*info.get("measured", ()), provenance.measuring(frame, started, device, late)]
         return store.put(info, frame if before is None else _merged(before, frame), history, scores, weights, early)
 
 
@@ -259,110 +252,9 @@ def _digests(stored: Run | None, sets: Iterable[Sets]) -> dict[str, str]:
     return known | {name: digest for one in sets for name, digest in one.digests.items()}
 
 
-def _provenance(planned: Planned, digests: dict[str, str], device: torch.device) -> dict[str, Any]:
-    """What `run.json` says beside the checksums of its files and what training took."""
-    return {
-        "key": planned.key,
-        "recipe": planned.recipe.model_dump(mode="json"),
-        "training": planned.recipe.training(),
-        "seed": planned.seed,
-        "digests": digests,
-        "versions": {name: _version(name) for name in ("torch", "numpy", "scikit-learn")}
-        | {"ood-core": own_version(), "python": platform.python_version()},
-        "train_version": recipes.TRAIN_VERSION,
-        "hardware": _hardware(device) | _products(planned.recipe, device),
-        "commit": _commit(),
-    }
-
-
-def _products(recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    """How a processor multiplied bfloat16 in training, where it did."""
-    if recipe.precision != "bfloat16" or device.type != "cpu":
-        return {}
-    return {"bfloat16": "native" if bfloat16.native() else "float32 kernels"}
-
-
-def own_version() -> str:
-    """The version of this package; `not installed` where it runs from a checkout alone."""
-    return _version("ood-core")
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _spent(trained: train.Trained, hardware: dict[str, Any]) -> dict[str, Any]:
-    """When training ended and what it took; and that it was compiled, where some of it was."""
-    seconds = {"train": trained.seconds, "train_cpu": trained.cpu_seconds}
-    if trained.compile_seconds is not None:
-        seconds, hardware = seconds | {"compile": trained.compile_seconds}, hardware | {"compiled": True}
-    return {"created": _now(), "seconds": seconds, "hardware": hardware}
-
-
-def _measuring(frame: pd.DataFrame, started: float, device: torch.device, late: Sequence[str]) -> dict[str, Any]:
-    """What `run.json` says of one pass of measuring; a run that several pages share has several.
-
-    Args:
-        late: sets of which there were rows before this pass, and no digest.
-    """
-    return {
-        **({"digests": list(late)} if late else {}),
-        "at": _now(),
-        "commit": _commit(),
-        "hardware": _hardware(device),
-        "numbers": len(frame),
-        "seconds": time.perf_counter() - started,
-        "torch": _version("torch"),
-    }
-
-
 def _merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Old rows without those that new ones replace, then the new ones."""
     if new.empty:  # its columns have no types, which those of both would then take
         return old
     replaced = pd.MultiIndex.from_frame(old[SLOT]).isin(pd.MultiIndex.from_frame(new[SLOT]))
     return pd.concat([old[~replaced], new], ignore_index=True)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _hardware(device: torch.device) -> dict[str, Any]:
-    on_gpu = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if on_gpu else _processor()
-    several: dict[str, Any] = {"processes": parallel.size()} if parallel.size() > 1 else {}
-    if on_gpu:
-        several["tf32"] = torch.backends.cudnn.allow_tf32  # in convolutions of float32
-    return {
-        "device": device.type,
-        "name": name,
-        "threads": torch.get_num_threads(),
-        "system": platform.system(),
-        **several,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-@lru_cache
-def _commit() -> str:
-    """The checkout's commit, with `+` where it has uncommitted changes; outside git `$OOD_COMMIT`, or "unknown".
-
-    Taken once, when this process first asks: what it has imported is of then.
-    """
-    try:
-        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        done = subprocess.run(command, cwd=paths.repository(), capture_output=True, text=True, check=True)  # noqa: S603
-        return done.stdout.strip()
-    except (OSError, subprocess.CalledProcessError, InputError):
-        return os.environ.get("OOD_COMMIT", "unknown")

@@ -58,7 +58,7 @@ class _Group(click.Group):
 
 
 def _version() -> str:
-    """As `runs.own_version` has it, which brings in all of training."""
+    """As a run's record has it; the module for that brings in all of training."""
     try:
         return metadata.version("ood-core")
     except metadata.PackageNotFoundError:
