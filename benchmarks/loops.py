@@ -219,6 +219,7 @@ def _bare(net: str, device: str, size: float) -> dict[str, Prepare]:
     import torch
     from torch.nn import functional as F
 
+    from ood_core import bfloat16
     from ood_core.features.batches import default_size
     from ood_core.networks import network
 
@@ -234,7 +235,7 @@ def _bare(net: str, device: str, size: float) -> dict[str, Prepare]:
 
         def run() -> None:
             for _ in range(asked.epochs * len(images) // batch):
-                with torch.autocast(device, torch.bfloat16, enabled=asked.precision == "bfloat16"):
+                with bfloat16.autocast(on, asked.precision == "bfloat16"):
                     loss = F.cross_entropy(module(x), y)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
