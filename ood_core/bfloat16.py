@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from . import precision
 
 
 @contextmanager
@@ -22,21 +23,9 @@ def autocast(device: torch.device, enabled: bool = True) -> Iterator[None]:
     order of its sums. Measured on one thread, ResNet-8 of width 32 at batches of 128: 1.5 times faster than the kernels
     of an Intel processor with AVX-512 BF16 but no AMX; single convolutions 10 to 15 times where AVX2 is all there is.
     """
-    widened = enabled and device.type == "cpu" and not native()
+    widened = enabled and device.type == "cpu" and not precision.fast_bfloat16()
     with torch.autocast(device.type, torch.bfloat16, enabled=enabled), _Float32Kernels() if widened else nullcontext():
         yield
-
-
-@cache
-def native() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32: AMX, or AVX-512 BF16 of AMD's.
-
-    Intel's AVX-512 BF16 starts one product a cycle where float32 starts two. Other processors are counted as slow:
-    they then lose at most what float32 costs.
-    """
-    has = torch.cpu.get_capabilities()
-    amd = "AMD" in str(has.get("cpu_name", ""))
-    return bool(has.get("amx_bf16")) or (amd and bool(has.get("avx512_bf16")))
 
 
 class _Float32Kernels(TorchFunctionMode):

@@ -1,7 +1,8 @@
-"""The widest floating-point type at hand: everything is summed in float64, which not every device has."""
+"""The types of floating-point numbers that there are on a device, and which of them are worth their while."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -35,3 +36,15 @@ def at_least_float32(x: Placed) -> torch.dtype:
 def widened(x: Tensor) -> Tensor:
     """Values in `working_dtype`; x itself where it has that type."""
     return x.to(working_dtype(x))
+
+
+@cache
+def fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32: AMX, or AVX-512 BF16 of AMD's.
+
+    Intel's AVX-512 BF16 starts one product a cycle where float32 starts two. Other processors are counted as slow:
+    they then lose at most what float32 costs.
+    """
+    has = torch.cpu.get_capabilities()
+    amd = "AMD" in str(has.get("cpu_name", ""))
+    return bool(has.get("amx_bf16")) or (amd and bool(has.get("avx512_bf16")))

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from . import bfloat16, parallel, paths, recipes
+from . import parallel, paths, precision, recipes
 from .checks import InputError
 from .recipes import Recipe
 from .train import Trained
@@ -82,7 +82,7 @@ def _products(recipe: Recipe, device: torch.device) -> dict[str, Any]:
     """How a processor multiplied bfloat16 in training, where it did."""
     if recipe.precision != "bfloat16" or device.type != "cpu":
         return {}
-    return {"bfloat16": "native" if bfloat16.native() else "float32 kernels"}
+    return {"bfloat16": "native" if precision.fast_bfloat16() else "float32 kernels"}
 
 
 def _processor() -> str:

@@ -1,12 +1,10 @@
 """Products of bfloat16 by float32 kernels: what the rounded operands give in float64, and nothing else touched."""
 
-from types import MappingProxyType
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from ood_core import bfloat16, study, train
+from ood_core import bfloat16, precision, study, train
 from tests.made_page import changed
 from tests.spine import images, recipe
 
@@ -16,7 +14,7 @@ ULP = 2.0**-8  # two neighbours differ by at most this share
 
 @pytest.fixture
 def slow(monkeypatch):
-    monkeypatch.setattr(bfloat16, "native", lambda: False)
+    monkeypatch.setattr(precision, "fast_bfloat16", lambda: False)
 
 
 def drawn(*shape):
@@ -69,31 +67,16 @@ def test_what_asks_for_its_own_precision_keeps_it():
 
 def test_fast_processors_use_their_own(monkeypatch):
     monkeypatch.setattr(bfloat16, "_Float32Kernels", None)  # would fail if entered
-    monkeypatch.setattr(bfloat16, "native", lambda: True)
+    monkeypatch.setattr(precision, "fast_bfloat16", lambda: True)
     with bfloat16.autocast(CPU):
         assert F.linear(drawn(4, 30), drawn(3, 30)).dtype == torch.bfloat16
-
-
-@pytest.mark.parametrize(
-    ("has", "fast"),
-    [
-        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, True),
-        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, False),
-        ({"cpu_name": "AMD EPYC", "avx512_bf16": True, "amx_bf16": False}, True),
-        ({"cpu_name": "AMD Ryzen", "avx512_bf16": False, "avx2": True}, False),
-        ({"architecture": "aarch64", "neon": True}, False),
-    ],
-)
-def test_which_processors_are_fast(monkeypatch, has, fast):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: MappingProxyType(has))
-    assert bfloat16.native.__wrapped__() is fast
 
 
 def test_training_is_the_same_up_to_rounding(monkeypatch):
     losses, taken, rounded = {}, [], bfloat16._rounded
     monkeypatch.setattr(bfloat16, "_rounded", lambda value: (taken.append(value), rounded(value))[1])
     for native in (True, False):
-        monkeypatch.setattr(bfloat16, "native", lambda native=native: native)
+        monkeypatch.setattr(precision, "fast_bfloat16", lambda native=native: native)
         made = train.fit(recipe(precision="bfloat16", schedule={"epochs": 2}), 0, images(200))
         losses[native] = [row["loss"] for row in made.history]
         assert bool(taken) is not native
@@ -102,7 +85,7 @@ def test_training_is_the_same_up_to_rounding(monkeypatch):
 
 @pytest.mark.parametrize("native", [True, False])
 def test_the_record_says_which(made, monkeypatch, native):
-    monkeypatch.setattr(bfloat16, "native", lambda: native)
+    monkeypatch.setattr(precision, "fast_bfloat16", lambda: native)
     page = changed(record=[])
     page["scales"]["tiny"]["precision"] = "bfloat16"
     made(page)

@@ -8,12 +8,13 @@ bar is looked at again. A bound on what bfloat16 does to a value then tells how 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from .. import precision
 
 COLUMNS = 4096  # rows of the bank in a block
 QUERIES = 512  # that meet a block at once: their products stay in a shared cache
@@ -38,9 +39,8 @@ def at_once(columns: int, k: int, memory: int) -> int:
 
 
 def fast() -> bool:
-    """Whether oneDNN has bfloat16 instructions to use: it sums in float32 and rounds the sum once."""
-    instructions: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(torch.backends.mkldnn.enabled) and bool(instructions.get("avx512_bf16"))
+    """Whether oneDNN has fast bfloat16 instructions to use: it sums in float32 and rounds the sum once."""
+    return bool(torch.backends.mkldnn.enabled) and precision.fast_bfloat16()
 
 
 def _wanted(k: int) -> int:

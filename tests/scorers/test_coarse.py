@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ood_core import scorers
+from ood_core import precision, scorers
 from ood_core.outputs import Outputs, unit
 from ood_core.scorers import coarse
 from ood_core.scorers import nearest as search
@@ -117,12 +117,12 @@ def test_small_searches_and_other_processors_do_without(reason, stages, monkeypa
         memory = coarse.MEMORY - 1
     if reason == "processor":
         monkeypatch.undo()
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
+        monkeypatch.setattr(precision, "fast_bfloat16", lambda: False)
         assert not coarse.fast()
         return
     if reason == "oneDNN":
         monkeypatch.undo()
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+        monkeypatch.setattr(precision, "fast_bfloat16", lambda: True)
         assert coarse.fast()
         before = torch._C._get_mkldnn_enabled()
         torch._C._set_mkldnn_enabled(False)
