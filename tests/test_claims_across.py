@@ -73,6 +73,16 @@ def test_each_set_is_judged_on_its_own():
     assert verdict.parts[1].parts[1].estimate == pytest.approx(0.2)
 
 
+def test_a_set_can_be_left_out_of_a_mean():
+    made = auroc("l2", [0.9] * 5, ood_set="x") + auroc("l2", [0.5] * 5, ood_set="noise")
+    whole, less = (one(part(a={"recipe": "l2", "metric": "auroc", **how}), made) for how in ({}, {"without": ["noise"]}))
+    assert (whole.estimate, whole.sets) == (pytest.approx(0.7), ("noise", "x"))
+    assert (less.estimate, less.sets) == (pytest.approx(0.9), ("x",))
+    for names in (["nise"], ["noise", "x"]):  # a slip of the pen is not a mean over all sets
+        found = one(part(a={"recipe": "l2", "metric": "auroc", "without": names}), made)
+        assert (found.word, "nothing is left out by" in found.note) == ("not run", True)
+
+
 def test_recipes_scored_on_other_sets_are_refused():
     made = rows() + auroc("wide", [0.5] * 5, ood_set="near-2")
     with pytest.raises(InputError, match="scored on different OOD sets"):
@@ -88,6 +98,8 @@ def test_recipes_scored_on_other_sets_are_refused():
         (several("median"), "across is 'median', expected one of mean, slope, range"),
         (several("mean", epoch="all"), "one epoch"),
         ({"recipe": "wide", "across": "mean"}, "with a list of recipes"),
+        ({"recipe": "wide", "without": "noise"}, "without is 'noise', expected a list"),
+        ({"recipe": "wide", "without": []}, "expected a list of OOD sets"),
     ],
 )
 def test_a_wrong_list_is_refused(selector, message):

@@ -101,7 +101,8 @@ def test_where_the_papers_are_right():
     assert {v.claim.id: v.word for v in verdicts} == {f"I{i}": "holds" for i in range(1, 11)}
     for verdict in verdicts:  # every selector of every part finds the rows that the recipes make
         for _, part in claims.walk(verdict.parts):
-            assert part.word != "not run", (verdict.claim.id, part.name, part.note)
+            there = not part.name.startswith("SVHN")  # which is no set at this scale
+            assert (part.word != "not run") is there, (verdict.claim.id, part.name, part.note)
 
 
 def with_(base, **where):

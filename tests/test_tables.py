@@ -248,6 +248,10 @@ def test_a_claim_that_fails_in_part_says_how_many_parts_hold():
     stated = claim(part(), part(name="q", a={"recipe": "ce", "metric": "auroc"}))
     box = Page(tables.verdict_box({"tiny": claims.judge([stated], rows)}).html).body
     assert box[0]["cells"][2]["text"] == "✗ does not hold1 of 2 parts hold"
+    waits = part(name="r", a={"recipe": "deep", "metric": "auroc"})
+    three = claim(part(), part(name="q", a={"recipe": "ce", "metric": "auroc"}), waits)
+    box = Page(tables.verdict_box({"tiny": claims.judge([three], rows)}).html).body
+    assert box[0]["cells"][2]["text"] == "✗ does not hold1 of 2 parts hold, 1 not run"
 
 
 def test_metrics_are_mean_and_sd_at_the_last_epoch():

@@ -34,11 +34,19 @@ def _recipes(value: dict[str, Any]) -> None:
         raise ValueError(f"across is {across!r}, expected one of {', '.join(ACROSS)}, with a list of recipes")
 
 
+def _left_out(value: dict[str, Any]) -> None:
+    """Several OOD sets less some of them."""
+    names = value.get("without", ["none"])
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"without is {names!r}, expected a list of OOD sets")
+
+
 def _selector(value: dict[str, Any]) -> dict[str, Any]:
     _recipes(value)
+    _left_out(value)
     taken: dict[str, Any] = {key: value[key] for key in ("form", "minus") if key in value}
     for column, wanted in value.items():
-        if column == "across" or (column == "recipe" and isinstance(wanted, list)):
+        if column in ("across", "without") or (column == "recipe" and isinstance(wanted, list)):
             continue
         if column in taken:
             continue

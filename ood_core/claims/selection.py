@@ -18,7 +18,8 @@ NEEDED = (
     *("recipe", "scale", "seed", "id_set", "ood_set", "ood_group", "split", "epoch", "layer", "scorer"),
     *("params", "protocol", "class", "metric", "value", "n"),
 )
-NO_COLUMNS = ("recipe", "across", "epoch", "form", "minus")  # entries of a selector that do not choose rows by equality
+# entries of a selector that do not choose rows by equality
+NO_COLUMNS = ("recipe", "across", "epoch", "form", "minus", "without")
 FIXED = ("id_set", "ood_group", "split", "layer", "scorer", "params", "protocol", "class", "metric")
 
 
@@ -90,7 +91,16 @@ class Table:
                 shown = ", ".join(have[:8]) + (", ..." if len(have) > 8 else "")
                 raise NotRecorded(f"nothing is recorded with {column} {wanted!r}; there is: {shown}")
             at = narrower
-        return at
+        return self._without(at, selector["without"]) if "without" in selector else at
+
+    def _without(self, at: np.ndarray, names: list[str]) -> np.ndarray:
+        """Places of other OOD sets than those named, of which there must be one, and another."""
+        codes, sets = self._text["ood_set"]
+        left = at[~np.isin(codes[at], [code for code, name in enumerate(sets) if name in names])]
+        if len(left) in (0, len(at)):
+            have = ", ".join(sorted(self.values("ood_set", at)))
+            raise NotRecorded(f"nothing is left out by {', '.join(names)}, or all is; there is: {have}")
+        return left
 
 
 def pick(rows: Table, selector: Mapping[str, Any]) -> Series:
@@ -98,7 +108,8 @@ def pick(rows: Table, selector: Mapping[str, Any]) -> Series:
 
     `form` takes of that mean x its natural `log`, its `logit` log(x / (1 - x)), or the `log_area`: the area under log x
     over epochs, from the first recorded to the last, divided by their distance. A share of exactly 0 or 1 of n images
-    counts as half an image away from it. `minus: other` subtracts what that recipe gives, by seed.
+    counts as half an image away from it. `minus: other` subtracts what that recipe gives, by seed. `without` names OOD
+    sets that are left out.
 
     Of several recipes, `across` takes by seed their `mean`, their `range` (largest minus smallest), or the `slope` of
     the line through their numbers in the listed order, one step a recipe.

@@ -74,7 +74,7 @@ def _told(record: dict[str, Any] | None) -> str:
     if record is None:
         return badge(NOT_RUN)
     seeds = f"{record['n']} seed{'' if record['n'] == 1 else 's'}" if record["n"] else ""
-    holm = "" if record["stands"] else f"after Holm: {'open' if record['holm'] == NOT_RUN else record['holm']}"
+    holm = "" if record["stands"] else f"after Holm: {'inconclusive' if record['holm'] == NOT_RUN else record['holm']}"
     says = record.get("says", "")
     told = "; ".join(filter(None, [says if says != record["answer"] else "", record["numbers"], seeds, holm]))
     return badge(record["verdict"], record["answer"]) + (f" ({escape(told)})" if told else "")

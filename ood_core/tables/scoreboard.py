@@ -11,7 +11,7 @@ import pandas as pd
 
 from .claim_table import printed_value
 from .html import PLURALS, SYMBOLS, Html, badge, cell, interval, mark, row, small, table
-from .verdicts import NOT_RUN, PARTLY, Card, Entry, Scales, marked, partly, span
+from .verdicts import NOT_RUN, PARTLY, Card, Entry, Scales, lost_to_holm, marked, partly, span
 
 NOT_AFTER_HOLM = "† not after Holm's correction over the page"
 OWN = {"paper": "the papers' own scale"}
@@ -56,8 +56,9 @@ def scoreboard(
         beside = {(entry["claim"], entry["part"]): entry for entry in printed if entry["part"]}
         cells.append(cell(_answer(found, records[page], card, beside)))
         words = {scale: Counter(top["verdict"] for top in here) for scale, here in found.items()}
+        lost = {scale: lost_to_holm(here) for scale, here in found.items()}
         counts += [{"page": page, "scale": scale, **{word: words[scale][word] for word in SYMBOLS}} for scale in scales]
-        cells += [cell(_tally(words[scale]), words[scale]["holds"], css="tally") for scale in ran]
+        cells += [cell(_tally(words[scale], lost[scale]), words[scale]["holds"], css="tally") for scale in ran]
         lines.append(row(cells))
     grid = table(["paper", "what was measured", *ran], lines, "Scoreboard of claims by paper and scale", "scoreboard")
     left = [scale for scale in scales if scale not in ran]
@@ -93,11 +94,13 @@ def _answer(
         numbers = NOT_RUN if waits else numbers
         lines.append(f"<li>{escape(line.says)}: {numbers}</li>")
     headline = f'<ul class="headline">{"".join(lines)}</ul>' if lines else ""
-    signs = "".join(marked(top) for top in here) + headline
-    notes = "".join(small(text) for text in (NOT_AFTER_HOLM, REVISED) if text[0] in signs)
+    inside, outside = "".join(marked(top) for top in here), headline
+    notes = [
+        "".join(small(text) for text in (NOT_AFTER_HOLM, REVISED) if text[0] in signs) for signs in (inside, outside)
+    ]
     total = sum(top["verdict"] != NOT_RUN for top in here)
-    folded = f"<details><summary>{total} of {len(here)} claims judged</summary>{_by_verdict(here)}</details>"
-    return f"At {escape(scale)}, {span(here)}:{headline}{folded}{notes}"
+    folded = f"<details><summary>{total} of {len(here)} claims judged</summary>{_by_verdict(here)}{notes[0]}</details>"
+    return f"At {escape(scale)}, {span(here)}:{headline}{notes[1]}{folded}"
 
 
 def _number(label: str, part: dict[str, Any] | None, paper: dict[str, Any] | None) -> str:
@@ -122,15 +125,18 @@ def _by_verdict(here: list[dict[str, Any]]) -> str:
     return f"<ul>{''.join(lines)}</ul>"
 
 
-def _tally(words: Counter[str]) -> str:
-    """A symbol and a count for each verdict; its words are read out, and shown on pointing."""
+def _tally(words: Counter[str], lost: Counter[str]) -> str:
+    """A symbol and a count for each verdict, and how many of them Holm's correction takes; words on pointing."""
     if not words or set(words) == {NOT_RUN}:
         return badge(NOT_RUN)
     shown = []
     for word in (word for word in SYMBOLS if words[word]):
         name = word if words[word] == 1 else PLURALS.get(word, word)
+        less = f", {lost[word]} of them not after Holm" if lost[word] else ""
+        sign = f'<span aria-hidden="true"> (†{lost[word]})</span>' if lost[word] else ""
         shown.append(
-            f'<span class="verdict verdict-{word.replace(" ", "-")}" title="{words[word]} {name}">'
-            f'<span aria-hidden="true">{SYMBOLS[word]}</span>{words[word]}<span class="read-out"> {name}</span></span>'
+            f'<span class="verdict verdict-{word.replace(" ", "-")}" title="{words[word]} {name}{less}">'
+            f'<span aria-hidden="true">{SYMBOLS[word]}</span>{words[word]}{sign}'
+            f'<span class="read-out"> {name}{less}</span></span>'
         )
     return " ".join(shown)

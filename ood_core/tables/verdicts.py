@@ -95,7 +95,7 @@ def after_holm(record: dict[str, Any]) -> str:
     """What the correction makes of a verdict, "" where it changes nothing; parts that have not run leave it open."""
     if record["stands"]:
         return ""
-    return small(f"† after Holm: {'open' if record['holm'] == NOT_RUN else record['holm']}")
+    return small(f"† after Holm: {'inconclusive' if record['holm'] == NOT_RUN else record['holm']}")
 
 
 def revised(record: dict[str, Any]) -> str:
@@ -125,7 +125,14 @@ def sentence(tops: list[dict[str, Any]]) -> str:
     if not tops or set(words) == {NOT_RUN}:
         reasons = {top["note"] for top in tops}
         return escape(f"not run: {reasons.pop()}." if len(reasons) == 1 else "not run.")
-    return escape(f"{tally_text(words, 'claim')}; {span(tops)}.")
+    lost = sum(lost_to_holm(tops).values())
+    less = f"; {lost} of these no longer after Holm's correction" if lost else ""
+    return escape(f"{tally_text(words, 'claim')}{less}; {span(tops)}.")
+
+
+def lost_to_holm(tops: list[dict[str, Any]]) -> Counter[str]:
+    """How many verdicts of each word the correction for the number of tests takes away."""
+    return Counter(top["verdict"] for top in tops if not top["stands"])
 
 
 def span(tops: list[dict[str, Any]]) -> str:
@@ -145,9 +152,11 @@ def top_records(found: Iterable[Judged] | None) -> list[dict[str, Any]]:
 def partly(top: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
     """The claim's record; it says if it waits for some of its parts alone, and what its parts say if they differ."""
     counted = [part for part in parts if part["counts"] and part["level"] == 1]
-    held = sum(part["verdict"] == "holds" for part in counted)
+    ran = [part for part in counted if part["verdict"] != NOT_RUN]
+    held = sum(part["verdict"] == "holds" for part in ran)
     if top["verdict"] == "does not hold" and held:
-        return {**top, "says": f"{held} of {len(counted)} parts hold"}
+        left = f", {len(counted) - len(ran)} not run" if len(ran) < len(counted) else ""
+        return {**top, "says": f"{held} of {len(ran)} parts hold{left}"}
     if top["verdict"] == NOT_RUN and any(part["verdict"] != NOT_RUN for part in counted):
         return {**top, "answer": PARTLY}
     if top["answer"] == "mixed":
