@@ -53,7 +53,7 @@ def training_seconds(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str,
         runs: recipe and provenance (`run.info`) of each run.
     """
     every = list(runs)
-    kinds = [(info["hardware"]["device"], info["hardware"]["name"]) for _, info in every]
+    kinds = [tuple(info["hardware"].get(name) for name in ("device", "name", "bfloat16")) for _, info in every]
     most = Counter(kinds).most_common(1)
     found: dict[str, list[float]] = {}
     for kind, (recipe, info) in zip(kinds, every, strict=True):
@@ -75,11 +75,12 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
     Returns:
         the detector, near, far, both, low, high (NaN for one seed), n, fit_seconds, score_microseconds (means over
         seeds), train_seconds, accuracy (on ID test images, of the network's own decisions, mean over seeds), each NaN
-        where it is not known, other_layer as in `by_seed`.
+        where it is not known, other_layer as in `by_seed`, and `level`: whether the detector is not clearly worse than
+        the first, paired by seed, at 5 % after Holm's correction over all of them. The first is.
     """
-    last = final(rows)
+    last, seeds = final(rows), by_seed(rows, metric)
     lines = []
-    for key, part in by_seed(rows, metric).groupby(DETECTOR, sort=False):
+    for key, part in seeds.groupby(DETECTOR, sort=False):
         found = stats.t_interval(part["both"].to_numpy(copy=True))
         means = part[["near", "far", "both"]].mean().to_dict()
         lines.append(
@@ -92,7 +93,11 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
     own = last[(last["metric"] == "accuracy") & (last["split"] == "test") & (last["protocol"] == "")]
     table["train_seconds"] = table["recipe"].map(dict(training or {})).astype(float)
     table["accuracy"] = table["recipe"].map(own.groupby("recipe")["value"].mean()).astype(float)
-    return _with_other_layer(table.sort_values("both", ascending=False, kind="stable", ignore_index=True))
+    table = table.sort_values("both", ascending=False, kind="stable", ignore_index=True)
+    first = (seeds[DETECTOR] == table.loc[0, DETECTOR]).all(axis=1)
+    worse = _paired(seeds[~first], seeds[first]).query("p_holm < 0.05 and difference < 0")
+    table["level"] = ~pd.MultiIndex.from_frame(table[DETECTOR]).isin(pd.MultiIndex.from_frame(worse[DETECTOR]))
+    return _with_other_layer(table)
 
 
 def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc") -> pd.DataFrame:
@@ -107,11 +112,19 @@ def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc")
     """
     seeds = by_seed(rows, metric)
     at = (seeds["recipe"] == recipe) & (seeds["scorer"] == scorer) & (seeds["params"] + seeds["other_layer"] == "")
-    base = seeds[at].set_index("seed")["both"]
-    if base.empty or base.index.has_duplicates:
+    base = seeds.loc[at, "seed"]
+    if base.empty or base.duplicated().any():
         raise InputError(f"{recipe}/{scorer} is there {len(base)} times a seed, expected once.\nName another baseline.")
-    lines: list[dict[str, Any]] = []
-    for key, part in seeds[~at].groupby(DETECTOR, sort=False):
+    table = _paired(seeds[~at], seeds[at])
+    better = np.where(table["difference"] > 0, "wins", "loses")
+    table["outcome"] = np.where(table["p_holm"] < 0.05, better, "open")
+    return table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
+
+
+def _paired(others: pd.DataFrame, one: pd.DataFrame) -> pd.DataFrame:
+    """Each of some detectors minus one, by seed: mean, 95 % t interval, p, and p after Holm's correction over all."""
+    base, lines = one.set_index("seed")["both"], []
+    for key, part in others.groupby(DETECTOR, sort=False):
         pair = part.set_index("seed")["both"].to_frame("own").join(base.rename("base"), how="inner")
         found = stats.paired(pair["own"].to_numpy(copy=True), pair["base"].to_numpy(copy=True)) if len(pair) else None
         if found is not None and found.n > 1:
@@ -125,22 +138,21 @@ def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc")
             lines.append(dict(zip(DETECTOR, key, strict=True)) | own)
     table = pd.DataFrame(lines, columns=[*DETECTOR, "difference", "low", "high", "n", "p"])
     table["p_holm"] = stats.holm(table["p"].to_numpy(copy=True)) if len(table) else []
-    better = np.where(table["difference"] > 0, "wins", "loses")
-    table["outcome"] = np.where(table["p_holm"] < 0.05, better, "open")
-    return table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
+    return table
 
 
 def with_collapse(rows: pd.DataFrame, collapse: Sequence[str] = COLLAPSE, layer: str = "features") -> pd.DataFrame:
     """Rank correlation of collapse metrics with `both`, scorer by scorer, over trained networks.
 
     `within` is the mean over objectives of the correlation over seeds, where there are at least three; `objectives`
-    counts them. `pooled` is over all networks at once. They can differ in sign: objectives differ in both numbers at
+    counts them, and `chance` is its standard deviation if nothing were correlated, sqrt(sum 1 / (n - 1)) / objectives.
+    `pooled` is over all networks at once. They can differ in sign: objectives differ in both numbers at
     once (Simpson's paradox), so that only `within` speaks of collapse itself. An association, not a cause. A network
     counts where it has both numbers: one without a last layer has no nc3.
 
     Returns:
-        one row a metric and scorer: collapse, scorer, layer, params, within, objectives, pooled, networks, and
-        other_layer as in `by_seed`.
+        one row a metric and scorer: collapse, scorer, layer, params, within, chance, objectives, pooled, networks,
+        and other_layer as in `by_seed`.
     """
     last, seeds, lines = final(rows), by_seed(rows), []
     own = last[(last["layer"] == layer) & (last["split"] == "train")]
@@ -148,14 +160,16 @@ def with_collapse(rows: pd.DataFrame, collapse: Sequence[str] = COLLAPSE, layer:
         per_network = own[own["metric"] == metric].groupby(["recipe", "seed"])["value"].mean().rename("collapse")
         known = seeds.join(per_network, on=["recipe", "seed"]).dropna(subset=["collapse"])
         for key, part in known.groupby([*DETECTOR[1:], "other_layer"], sort=False):
-            each = [_spearman(group) for _, group in part.groupby("recipe") if len(group) >= 3]
-            finite = [value for value in each if not np.isnan(value)]
+            each = [(_spearman(group), len(group)) for _, group in part.groupby("recipe") if len(group) >= 3]
+            finite = [value for value, _ in each if not np.isnan(value)]
+            free = [1 / (n - 1) for value, n in each if not np.isnan(value)]
             lines.append(
                 {"collapse": metric, **dict(zip([*DETECTOR[1:], "other_layer"], key, strict=True))}
                 | {"within": float(np.mean(finite)) if finite else np.nan, "objectives": len(finite)}
+                | {"chance": float(np.sqrt(sum(free))) / len(free) if free else np.nan}
                 | {"pooled": _spearman(part) if len(part) >= 3 else np.nan, "networks": len(part)}
             )
-    columns = ["collapse", *DETECTOR[1:], "within", "objectives", "pooled", "networks", "other_layer"]
+    columns = ["collapse", *DETECTOR[1:], "within", "chance", "objectives", "pooled", "networks", "other_layer"]
     return pd.DataFrame(lines, columns=columns)
 
 

@@ -75,7 +75,9 @@ def test_each_set_is_judged_on_its_own():
 
 def test_a_set_can_be_left_out_of_a_mean():
     made = auroc("l2", [0.9] * 5, ood_set="x") + auroc("l2", [0.5] * 5, ood_set="noise")
-    whole, less = (one(part(a={"recipe": "l2", "metric": "auroc", **how}), made) for how in ({}, {"without": ["noise"]}))
+    whole, less = (
+        one(part(a={"recipe": "l2", "metric": "auroc", **how}), made) for how in ({}, {"without": ["noise"]})
+    )
     assert (whole.estimate, whole.sets) == (pytest.approx(0.7), ("noise", "x"))
     assert (less.estimate, less.sets) == (pytest.approx(0.9), ("x",))
     for names in (["nise"], ["noise", "x"]):  # a slip of the pen is not a mean over all sets

@@ -76,7 +76,25 @@ def test_seconds_of_training_are_those_of_the_processor_where_they_are_known():
     assert comparison.training_seconds([("l2", run("cuda", train=7.0, train_cpu=9.0))]) == {"l2": 7.0}
     others = [("ce", run(name="slower", train_cpu=99.0, train=99.0)), ("l2", run("cuda", train=7.0))]
     assert comparison.training_seconds([*others, *mine]) == {"ce": 15.0}, "two kinds of machine do not compare"
+    kernels = [("l2", {"hardware": {"device": "cpu", "name": "this", "bfloat16": "native"}, "seconds": {"train": 1.0}})]
+    assert comparison.training_seconds([*kernels, *mine]) == {"ce": 15.0}, "nor do two kinds of kernels"
     assert comparison.training_seconds([]) == {}
+
+
+def test_which_detectors_the_best_is_not_clearly_better_than():
+    """Intervals of single detectors would all overlap: seeds differ far more than detectors do by seed."""
+    seeds, made = np.array([0.6, 0.7, 0.8, 0.9, 0.95]), []
+    below = {"knn": np.zeros(5), "ssd": 0.01 + around(0, 0.001), "vim": 0.01 * np.array([1, -1, 2, -1, 0.5])}
+    for scorer, less in below.items():
+        for group in ("near", "far"):
+            made += auroc(
+                "ce", seeds - less, scorer=scorer, layer=OWN.get(scorer, "features"), ood_set=group, ood_group=group
+            )
+    table = comparison.summary(pd.DataFrame(made))
+    assert table["scorer"].tolist() == ["knn", "vim", "ssd"]
+    assert table["level"].tolist() == [True, True, False]
+    against = comparison.against(pd.DataFrame(made), "ce", "knn")
+    assert "1 of the other 2 is not clearly worse" in tables.guide(table, against).html
 
 
 def test_what_an_objective_costs_and_how_well_it_classifies_stand_beside_its_detectors(rows):
@@ -98,7 +116,7 @@ def test_what_an_objective_costs_and_how_well_it_classifies_stand_beside_its_det
     assert ">training (s)<" in shown
     assert shown.count(">1,234<") == 2
     text = tables.guide(table.reset_index(), comparison.against(known, "ce", "msp")).html
-    assert "<li>Seconds to train one network: ce 1,234.</li>" in text
+    assert "one network: ce 1,234. On another kind of machine, which does not compare: l2.</li>" in text
 
 
 def collapse(recipe, values, metric="nc1"):
@@ -120,6 +138,9 @@ def test_a_paradox_of_simpson_shows():
     assert (table["objectives"], table["networks"]) == (2, 8)
     shown = tables.with_collapse({"tiny": comparison.with_collapse(pd.DataFrame(found))}, {"msp": "MSP"})
     assert f">+1.00 / {table['pooled']:+.2f} <strong>turns</strong>".replace("-", "−") in shown.html
+    assert table["chance"] == pytest.approx(np.sqrt(1 / 3 + 1 / 3) / 2)
+    noise = comparison.with_collapse(pd.DataFrame(found)).assign(within=0.8)
+    assert "turns" not in tables.with_collapse({"tiny": noise}, {"msp": "MSP"}).html, "as much comes by chance"
     assert "8 networks, 2 objectives" in shown.html
 
 
@@ -184,10 +205,12 @@ def test_tables_say_what_the_frames_hold(rows):
     assert "p=<wbr>1" in tables.duels(against, "MSP", names).html
     text = tables.guide(summary, against, names).html
     assert "Best mean over near and far: cross-entropy &lt;b&gt; with <code>knn</code>, 90.0 % [89.0, 91.0]." in text
-    assert "1 of 4 detectors have an interval that reaches as far" in text
-    assert "Against the baseline, after Holm's correction: 1 better, 1 worse, 1 open" in text
+    assert "[89.0, 91.0]. All others are clearly worse (paired by seed, Holm).</li>" in text
+    assert "Against the baseline, after Holm's correction: 1 better, 1 worse, 1 not clear" in text
+    linked = tables.guide(summary, against, names, about="scorers.html#scorer-").html
+    assert 'with <a href="scorers.html#scorer-knn"><code>knn</code></a>' in linked
     fewer = tables.guide(summary.assign(n=[2, *summary["n"][1:]]), against, names).html
-    assert "90.0 % [89.0, 91.0] over 2 seeds. 1 of 4" in fewer, "where detectors differ in seeds"
+    assert "90.0 % [89.0, 91.0] over 2 seeds. All others" in fewer, "where detectors differ in seeds"
     with pytest.raises(InputError, match="the summary is empty"):
         tables.guide(summary.iloc[:0], against)
 

@@ -171,61 +171,72 @@ def _networks(found: Mapping[Any, Any]) -> str:
 
 
 def _associated(found: Mapping[Any, Any] | None, said: str) -> str:
-    """Correlation within / over all, whether the sign turns between them, and of what networks unless that is said."""
+    """Correlation within / over all, whether a clear sign turns between them, of what networks unless that is said."""
     if found is None:
         return cell("", "")
     counts = _networks(found) if _networks(found) != said else ""
     if pd.isna(found["pooled"]):
         return cell(small(f"constant, or too few{': ' if counts else ''}{counts}"), "")
     within = "none" if pd.isna(found["within"]) else f"{found['within']:+.2f}"
-    turned = " <strong>turns</strong>" if found["within"] * found["pooled"] < 0 else ""
+    clear = abs(found["within"]) > 2 * found["chance"]
+    turned = " <strong>turns</strong>" if clear and found["within"] * found["pooled"] < 0 else ""
     return cell(f"{within} / {found['pooled']:+.2f}".replace("-", "−") + turned + small(counts), found["within"])
 
 
-def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = None) -> Html:
+def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = None, about: str = "") -> Html:
     """What the measured table alone supports, in sentences: the best, those that cannot be told from it, the cheap.
 
     Args:
         summary, against: as `comparison.summary` and `comparison.against` give them.
+        names: recipe -> how to call it.
+        about: address that says what a scorer is when its name is added; "" for none.
     Raises:
         InputError: nothing was measured.
     """
     if summary.empty:
         raise InputError("the summary is empty, expected at least one detector.\nRun the page first.")
     best = summary.iloc[0].to_dict()
-    tied = summary[summary["high"] >= best["low"]] if _finite(best["low"]) is not None else summary.iloc[:1]
     own = summary.groupby("recipe", sort=False).head(1)
     wins = against[against["outcome"] == "wins"]
     loses = against[against["outcome"] == "loses"]
     over = "" if len(set(summary["n"])) == 1 else f" over {counted([best['n']])}"
+    others = int(summary["level"].sum()) - 1
+    rest = f"{others} of the other {len(summary) - 1} {'is' if others == 1 else 'are'} not"
+    level = f"{rest if others else 'All others are'} clearly worse (paired by seed, Holm)"
+
+    def called(found: Mapping[Any, Any]) -> str:
+        return _called(found, names, about)
+
     items = [
-        f"Best mean over near and far: {_called(best, names)}, "
+        f"Best mean over near and far: {called(best)}, "
         f"{escape(interval(best['both'], _finite(best['low']), _finite(best['high']), 'percent'))}{over}. "
-        f"{len(tied)} of {len(summary)} detectors have an interval that reaches as far.",
+        f"{level}.",
         "Best scorer of each objective: "
-        + "; ".join(f"{_called(found, names)} ({100 * found['both']:.1f})" for found in own.to_dict("records"))
+        + "; ".join(f"{called(found)} ({100 * found['both']:.1f})" for found in own.to_dict("records"))
         + ".",
         f"Against the baseline, after Holm's correction: {len(wins)} better, {len(loses)} worse, "
-        f"{len(against) - len(wins) - len(loses)} open.",
+        f"{len(against) - len(wins) - len(loses)} not clear.",
+        *_training(own, names),
     ]
-    free = summary[summary["fit_seconds"].fillna(0) < 0.05]
-    if len(free):
-        items.append(
-            f"Best of those that fit in under 0.05 s: {_called(free.iloc[0].to_dict(), names)} "
-            f"({100 * free.iloc[0]['both']:.1f})."
-        )
-    cost = own.dropna(subset=["train_seconds"]).sort_values("train_seconds")
-    if len(cost):
-        each = (f"{_objective(found, names)} {_seconds(found['train_seconds'])}" for found in cost.to_dict("records"))
-        items.append(f"Seconds to train one network: {'; '.join(each)}.")
     far_best = summary.sort_values("far", ascending=False).iloc[0].to_dict()
     near_best = summary.sort_values("near", ascending=False).iloc[0].to_dict()
     items.append(
-        f"Best on near sets alone: {_called(near_best, names)} ({100 * near_best['near']:.1f}); on far sets alone: "
-        f"{_called(far_best, names)} ({100 * far_best['far']:.1f})."
+        f"Best on near sets alone: {called(near_best)} ({100 * near_best['near']:.1f}); on far sets alone: "
+        f"{called(far_best)} ({100 * far_best['far']:.1f})."
     )
     text = "".join(f"<li>{item}</li>" for item in items)
     return Html(f'<ul class="guide">{text}</ul>', summary)
+
+
+def _training(own: pd.DataFrame, names: Names | None) -> list[str]:
+    """What training took, in one sentence, which names those of which that is not known on the same machine."""
+    known = own.dropna(subset=["train_seconds"]).sort_values("train_seconds").to_dict("records")
+    if not known:
+        return []
+    each = "; ".join(f"{_objective(found, names)} {_seconds(found['train_seconds'])}" for found in known)
+    rest = [_objective(found, names) for found in own[own["train_seconds"].isna()].to_dict("records")]
+    left = f". On another kind of machine, which does not compare: {', '.join(rest)}" if rest else ""
+    return [f"Seconds to train one network: {each}{left}."]
 
 
 def _detector(found: Mapping[Any, Any], names: Names | None, alike: bool) -> list[str]:
@@ -239,11 +250,12 @@ def _objective(found: Mapping[Any, Any], names: Names | None) -> str:
     return escape((names or {}).get(found["recipe"], found["recipe"]))
 
 
-def _called(found: Mapping[Any, Any], names: Names | None) -> str:
-    about = ", ".join(text for text in (_layer(found["other_layer"]), settings(found["params"])) if text)
-    return f"{_objective(found, names)} with <code>{escape(found['scorer'])}</code>" + (
-        f" ({escape(about)})" if about else ""
-    )
+def _called(found: Mapping[Any, Any], names: Names | None, about: str = "") -> str:
+    how = ", ".join(text for text in (_layer(found["other_layer"]), settings(found["params"])) if text)
+    name = f"<code>{escape(found['scorer'])}</code>"
+    if about:
+        name = f'<a href="{escape(about + found["scorer"])}">{name}</a>'
+    return f"{_objective(found, names)} with {name}" + (f" ({escape(how)})" if how else "")
 
 
 def _layer(name: str) -> str:
