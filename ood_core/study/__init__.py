@@ -3,6 +3,7 @@
 from ..comparison import final
 from ..runs import Planned, merged, setup
 from ..workers import Progress
+from .beside import both
 from .downloads import export
 from .judged import verdicts
 from .minutes import DEVICES, duration
@@ -19,6 +20,7 @@ __all__ = [
     "Recorded",
     "Request",
     "Results",
+    "both",
     "duration",
     "export",
     "final",

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from .. import recipes, recorded
+from .. import data, recipes, recorded
 from ..checks import InputError, choice
 from ..measure import COLUMNS, detection, parse_score_name
 from ..runs import train_key
@@ -71,7 +71,17 @@ class Recorded(Shown):
     """What was recorded of a page at one scale, in the form in which `run_or_load` gives what it ran."""
 
     def __init__(self, page: str, scale: str) -> None:
-        self.page, self.scale = page, scale
+        self.page, self._scale = page, scale
+
+    @property
+    def scale(self) -> str:
+        """tiny, small or paper."""
+        return self._scale
+
+    @property
+    def where(self) -> str:
+        """The ID set and the scale, as a sentence for the beginning of a caption."""
+        return f"{data.entry(self.rows['id_set'].iloc[0])['title']} at {self.scale}, from recorded runs. "
 
     @cached_property
     def rows(self) -> pd.DataFrame:

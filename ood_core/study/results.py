@@ -33,6 +33,16 @@ class Results(Shown):
     stored: dict[tuple[str, int], Run]
     fresh: frozenset[tuple[str, int]]
 
+    @property
+    def scale(self) -> str:
+        """tiny, small or paper."""
+        return self.request.scale
+
+    @property
+    def where(self) -> str:
+        """The scale, as a sentence for the beginning of a caption."""
+        return f"At {self.scale}, run with this page. "
+
     @cached_property
     def rows(self) -> pd.DataFrame:
         """Tidy rows of this page's recipes, `recipe` first."""

@@ -21,6 +21,16 @@ class Shown(ABC):
 
     @property
     @abstractmethod
+    def scale(self) -> str:
+        """tiny, small or paper."""
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """The ID set and the scale, as a sentence for the beginning of a caption."""
+
+    @property
+    @abstractmethod
     def rows(self) -> pd.DataFrame:
         """Tidy rows of this page's recipes, `recipe` first."""
 
