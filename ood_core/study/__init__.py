@@ -7,7 +7,7 @@ from .beside import both
 from .downloads import export
 from .judged import verdicts
 from .minutes import DEVICES, duration
-from .overview import scoreboard, status
+from .overview import headline, scoreboard, status
 from .records import Recorded, record, recorded_rows, recorded_runs
 from .request import Request
 from .results import Results
@@ -24,6 +24,7 @@ __all__ = [
     "duration",
     "export",
     "final",
+    "headline",
     "merged",
     "plan",
     "record",

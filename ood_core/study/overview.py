@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -31,6 +32,11 @@ def scoreboard() -> tables.Html:
     links = {page: f"papers/{page}.html" for page in papers if (written / f"{page}.ipynb").is_file()}
     cards, reported = {page: claims.page(page) for page in papers}, {page: claims.reported(page) for page in papers}
     return tables.scoreboard(found, cards, links, reported)
+
+
+def headline(page: str, verdicts: Mapping[str, Sequence[claims.Verdict] | None]) -> tables.Html:
+    """What the front page says of one paper, for the top of its own page."""
+    return tables.headline(verdicts, claims.page(page), claims.reported(page))
 
 
 def status() -> pd.DataFrame:

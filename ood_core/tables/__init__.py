@@ -8,7 +8,7 @@ from .outcomes import outcomes
 from .printed import printed
 from .reference import definition_table, entries, facts_table, network_table, picture, scorer_table, set_table
 from .results import metrics_table, provenance_table
-from .scoreboard import scoreboard
+from .scoreboard import headline, scoreboard
 from .verdicts import verdict_box
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "entries",
     "facts_table",
     "guide",
+    "headline",
     "metrics_table",
     "network_table",
     "outcomes",

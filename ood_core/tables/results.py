@@ -24,10 +24,10 @@ def metrics_table(
         rows: tidy rows of one scale with a `recipe` column.
         metric: a fraction that has an OOD set, such as auroc or fpr_at_tpr.
         names: recipe -> how to call it.
-        name: of the CSV file, the metric's if left out.
+        name: of the CSV file, that of the metric and the scale if left out.
     Returns:
-        the table, which says once above it how many seeds there are where all rows have as many; `frame` has a row per
-        recipe, scorer and set with mean, sd (n - 1), n as fractions.
+        the table, best mean over the sets first, which says once above it how many seeds there are where all rows have
+        as many; `frame` has a row per recipe, scorer and set with mean, sd (n - 1), n as fractions.
     Raises:
         InputError: nothing recorded, or a number that is there twice for one seed.
     """
@@ -48,7 +48,10 @@ def metrics_table(
     frame = grouped.agg(mean="mean", sd="std", n="size").reset_index()
     sets = found[["ood_group", "ood_set"]].drop_duplicates().sort_values("ood_group", ascending=False, kind="stable")
     alike, lines = len(set(frame["n"])) == 1, []
-    for (recipe, scorer, layer, params), part in frame.groupby(keys[:4], sort=False):
+    means = frame.groupby(keys[:4], sort=False)["mean"].mean().sort_values(ascending=metric.startswith("fpr"))
+    parts = dict(iter(frame.groupby(keys[:4], sort=False)))
+    for recipe, scorer, layer, params in means.index:
+        part = parts[recipe, scorer, layer, params]
         by_set = part.set_index("ood_set")
         called, about = (names or {}).get(str(recipe), str(recipe)), f"{layer} {settings(str(params))}".strip()
         own = "" if alike else counted(part["n"])
@@ -60,7 +63,8 @@ def metrics_table(
     label = f"{metric} in per cent, mean ± standard deviation over seeds"
     grid = table(headers, lines, label, "compact detectors")
     said = [f"Each number is over {counted(frame['n'])}"]
-    return Html(f"<div>{folded(grid, len(lines), said)}{csv_link(frame, name or metric)}</div>", frame)
+    file = name or f"{metric}-{rows['scale'].iloc[0]}"
+    return Html(f"<div>{folded(grid, len(lines), said)}{csv_link(frame, file)}</div>", frame)
 
 
 def provenance_table(runs: pd.DataFrame) -> Html:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from .claim_table import printed_value
 from .html import PLURALS, SYMBOLS, Html, badge, cell, interval, mark, row, small, table
-from .verdicts import NOT_RUN, PARTLY, Card, Entry, Scales, lost_to_holm, marked, partly, span
+from .verdicts import NOT_RUN, PARTLY, Card, Entry, Scales, lost_to_holm, marked, partly, span, tally_text
 
 NOT_AFTER_HOLM = "† not after Holm's correction over the page"
 OWN = {"paper": "the papers' own scale"}
@@ -37,10 +37,7 @@ def scoreboard(
     """
     lines, counts = [], []
     scales = list(dict.fromkeys(scale for found in pages.values() for scale in found))
-    records = {
-        page: {scale: [verdict.records() for verdict in found.get(scale) or ()] for scale in scales}
-        for page, found in pages.items()
-    }
+    records = {page: _records({scale: found.get(scale) for scale in scales}) for page, found in pages.items()}
     judged = {
         page: {scale: [partly(top, parts) for top, *parts in here] for scale, here in found.items()}
         for page, found in records.items()
@@ -52,9 +49,7 @@ def scoreboard(
         link = (links or {}).get(page)
         head = f'<a href="{escape(link)}">{title}</a>' if link else title
         cells = [cell(head + small(card.paper if card else ""), card.title if card else page, "th")]
-        printed = [entry.model_dump() for entry in (reported or {}).get(page, ())]
-        beside = {(entry["claim"], entry["part"]): entry for entry in printed if entry["part"]}
-        cells.append(cell(_answer(found, records[page], card, beside)))
+        cells.append(cell(_answer(found, records[page], card, _beside((reported or {}).get(page, ())))))
         words = {scale: Counter(top["verdict"] for top in here) for scale, here in found.items()}
         lost = {scale: lost_to_holm(here) for scale, here in found.items()}
         counts += [{"page": page, "scale": scale, **{word: words[scale][word] for word in SYMBOLS}} for scale in scales]
@@ -71,21 +66,46 @@ def _ran(found: list[dict[str, Any]]) -> bool:
     return any(top["verdict"] != NOT_RUN for top in found)
 
 
-def _answer(
-    found: dict[str, list[dict[str, Any]]],
-    records: dict[str, list[list[dict[str, Any]]]],
-    card: Card | None,
-    beside: dict[tuple[str, str], Any],
-) -> str:
-    """The headline and all claims, at the largest scale that decides some; failing that, the largest that has run."""
+def headline(verdicts: Scales, card: Card, reported: Iterable[Entry] = ()) -> Html:
+    """The numbers of one paper's row on the front page, at the largest scale that decides.
+
+    Args:
+        verdicts: scale -> verdicts, or None where nothing has run.
+        card: its claims and headline.
+        reported: what its paper printed.
+    """
+    records = _records(verdicts)
+    found = {scale: [partly(top, parts) for top, *parts in here] for scale, here in records.items()}
+    scale = _telling(found)
+    if not scale:
+        return Html(f"<p>Not run yet: {len(card.claims)} claims stated.</p>", pd.DataFrame())
+    lines, notes = _headline(records[scale], card, _beside(reported))
+    judged = tally_text(Counter(top["verdict"] for top in found[scale]), "claim")
+    told = f"<p><strong>At {escape(scale)}</strong>, {span(found[scale])}, {escape(judged)}.</p>"
+    return Html(f'<div class="first-answer">{told}{lines}{notes}</div>', pd.DataFrame())
+
+
+def _records(found: Scales) -> dict[str, list[list[dict[str, Any]]]]:
+    return {scale: [verdict.records() for verdict in judged or ()] for scale, judged in found.items()}
+
+
+def _beside(reported: Iterable[Entry]) -> dict[tuple[str, str], Any]:
+    printed = [entry.model_dump() for entry in reported]
+    return {(entry["claim"], entry["part"]): entry for entry in printed if entry["part"]}
+
+
+def _telling(found: dict[str, list[dict[str, Any]]]) -> str:
+    """The largest scale that decides some claim; failing that, the largest that has run; "" for none."""
     ran = [scale for scale, here in found.items() if _ran(here)]
     ran = [s for s in ran if any(top["verdict"] not in (NOT_RUN, "descriptive") for top in found[s])] or ran
-    if not ran:
-        stated = len(card.claims) if card else 0
-        return f"Not run yet: {stated} claims stated." if stated else "Not run yet."
-    scale = ran[-1]
-    here = found[scale]
-    parts = {(part["claim"], part["part"]): part for _, *each in records[scale] for part in each}
+    return ran[-1] if ran else ""
+
+
+def _headline(
+    here: list[list[dict[str, Any]]], card: Card | None, beside: dict[tuple[str, str], Any]
+) -> tuple[str, str]:
+    """The numbers of a card at one scale, a line each, and what their marks mean."""
+    parts = {(part["claim"], part["part"]): part for _, *each in here for part in each}
     lines = []
     for line in card.headline if card else ():
         asked = [(number.label, (number.claim, number.part)) for number in line.numbers]
@@ -93,14 +113,31 @@ def _answer(
         numbers = "; ".join(_number(label, parts.get(place), beside.get(place)) for label, place in asked)
         numbers = NOT_RUN if waits else numbers
         lines.append(f"<li>{escape(line.says)}: {numbers}</li>")
-    headline = f'<ul class="headline">{"".join(lines)}</ul>' if lines else ""
-    inside, outside = "".join(marked(top) for top in here), headline
-    notes = [
-        "".join(small(text) for text in (NOT_AFTER_HOLM, REVISED) if text[0] in signs) for signs in (inside, outside)
-    ]
+    whole = f'<ul class="headline">{"".join(lines)}</ul>' if lines else ""
+    return whole, _notes(whole)
+
+
+def _notes(signs: str) -> str:
+    return "".join(small(text) for text in (NOT_AFTER_HOLM, REVISED) if text[0] in signs)
+
+
+def _answer(
+    found: dict[str, list[dict[str, Any]]],
+    records: dict[str, list[list[dict[str, Any]]]],
+    card: Card | None,
+    beside: dict[tuple[str, str], Any],
+) -> str:
+    """The headline and all claims, at the largest scale that decides some; failing that, the largest that has run."""
+    scale = _telling(found)
+    if not scale:
+        stated = len(card.claims) if card else 0
+        return f"Not run yet: {stated} claims stated." if stated else "Not run yet."
+    here = found[scale]
+    lines, notes = _headline(records[scale], card, beside)
+    inside = _notes("".join(marked(top) for top in here))
     total = sum(top["verdict"] != NOT_RUN for top in here)
-    folded = f"<details><summary>{total} of {len(here)} claims judged</summary>{_by_verdict(here)}{notes[0]}</details>"
-    return f"At {escape(scale)}, {span(here)}:{headline}{notes[1]}{folded}"
+    folded = f"<details><summary>{total} of {len(here)} claims judged</summary>{_by_verdict(here)}{inside}</details>"
+    return f"At {escape(scale)}, {span(here)}:{lines}{notes}{folded}"
 
 
 def _number(label: str, part: dict[str, Any] | None, paper: dict[str, Any] | None) -> str:
