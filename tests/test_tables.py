@@ -279,6 +279,33 @@ def test_metrics_are_mean_and_sd_at_the_last_epoch():
         tables.metrics_table(pd.DataFrame([{**BLANK, "recipe": "a", "metric": "m", "seed": 0, "value": 0.0}]), "aurocc")
 
 
+def test_the_best_mean_over_the_sets_comes_first():
+    def ranked(metric):
+        rows = [auroc(name, [value] * 2, ood_set="a", metric=metric) for name, value in (("ce", 0.6), ("l2", 0.8))]
+        shown = tables.metrics_table(pd.DataFrame([row for part in rows for row in part]), metric)
+        return [line["cells"][0]["text"] for line in Page(shown.html).body], shown.html
+
+    assert ranked("auroc")[0] == ["l2", "ce"]
+    assert ranked("fpr_at_tpr")[0] == ["ce", "l2"], "where less is better"
+    assert 'download="auroc-tiny.csv"' in ranked("auroc")[1]
+
+
+def test_a_page_opens_with_what_the_front_page_says_of_it():
+    rows = pd.DataFrame([*auroc("l2", around(0.9, 0.01)), *auroc("ce", around(0.4, 0.01))])
+    stated = claim(part(), part(name="q", a={"recipe": "ce", "metric": "auroc"}, counts=False))
+    lines = [{"says": "Length <b>", "numbers": [{"label": "near", "claim": "T1", "part": "p"}]}]
+    card = claims.Page(page="made", title="t", paper="p", claims=(stated,), headline=lines)
+    verdicts = {"tiny": None, "small": claims.judge([stated], rows)}
+    html = tables.headline(verdicts, card).html
+    assert "<strong>At small</strong>, 5 seeds, 1 claim: 1 holds.</p>" in html
+    assert "<li>Length &lt;b&gt;: " in html
+    assert "90.0 % [89.0, 91.0]" in html
+    board = tables.scoreboard({"made": verdicts}, {"made": card}).html
+    (shown,) = html.split("<li>")[1:]
+    assert shown.split("</li>")[0] in board, "the same words in both places"
+    assert tables.headline({"tiny": None}, card).html == "<p>Not run yet: 1 claims stated.</p>"
+
+
 def test_seeds_that_are_the_same_in_every_row_are_said_once():
     rows = auroc("l2", [0.9] * 3, ood_set="a") + auroc("ce", [0.8] * 3, ood_set="a")
     shown = tables.metrics_table(pd.DataFrame(rows))
