@@ -170,7 +170,7 @@ def _tally(words: Counter[str], lost: Counter[str]) -> str:
     for word in (word for word in SYMBOLS if words[word]):
         name = word if words[word] == 1 else PLURALS.get(word, word)
         less = f", {lost[word]} of them not after Holm" if lost[word] else ""
-        sign = f'<span aria-hidden="true"> (†{lost[word]})</span>' if lost[word] else ""
+        sign = f'<span aria-hidden="true">&nbsp;(†{lost[word]})</span>' if lost[word] else ""
         shown.append(
             f'<span class="verdict verdict-{word.replace(" ", "-")}" title="{words[word]} {name}{less}">'
             f'<span aria-hidden="true">{SYMBOLS[word]}</span>{words[word]}{sign}'
