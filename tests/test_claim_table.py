@@ -122,7 +122,7 @@ def test_a_verdict_that_holm_takes_back_says_so():
     answer = Page(tables.scoreboard({"p": {"tiny": verdicts}}).html).body[0]["cells"][1]["text"]
     assert answer == "At tiny, 5 seeds:1 of 1 claims judged✓ holds: t\u00a0†† not after Holm's correction over the page"
     tally = Page(tables.scoreboard({"p": {"tiny": verdicts}}).html).body[0]["cells"][2]["text"]
-    assert tally == "✓1 (†1) holds, 1 of them not after Holm"
+    assert tally == "✓1\u00a0(†1) holds, 1 of them not after Holm"
     box = tables.verdict_box({"tiny": verdicts}).html
     assert "1 claim: 1 holds; 1 of these no longer after Holm&#x27;s correction; 5 seeds." in box
 
@@ -235,10 +235,38 @@ def test_parts_that_wait_share_one_row():
         "q; rno run of recipe ce is recorded",
     ]
     assert page.body[-1]["cells"][4]["text"] == "– not run"
-    listed = claim(part(counts=False), part(name="q", counts=False), combine="listed")
+    listed = claim(part(counts=False), part(name="q", counts=False, margin=0.7), combine="listed")
     assert len(Page(tables.claims_table(claims.judge([listed], rows)).html).body) == 3, "none of its parts decides"
     none = claims.judge([stated.model_copy(update={"parts": stated.parts[1:]})], rows)
     assert len(Page(tables.claims_table(none).html).body) == 1
+
+
+def test_parts_in_a_row_that_say_the_same_share_one():
+    rows = pd.DataFrame([*auroc("l2", around(0.9, 0.01)), *auroc("ce", around(0.8, 0.01))])
+    other = {"recipe": "ce", "metric": "auroc"}
+    names = [("p", {}), ("q", {}), ("r", {"a": other}), ("s", {}), ("t", {"counts": False}), ("u", {"counts": False})]
+    verdicts = claims.judge([claim(*(part(name=name, **how) for name, how in names))], rows)
+    page = Page(tables.claims_table(verdicts).html)
+    assert [row["cells"][1]["text"].partition("one")[0].removesuffix("same test") for row in page.body[1:]] == [
+        *("p; q", "r", "s", "t; u")
+    ]
+    assert page.body[0]["cells"][3]["text"].startswith("4 parts: 4 hold"), "each of them counts"
+    about = {"claim": "T1", "quantity": "q", "status": "verified", "value": 1.0, "unit": "%", "where": "w", "read": "r"}
+    printed = Page(tables.claims_table(verdicts, [claims.Reported(part="q", **about)]).html)
+    assert printed.body[1]["cells"][1]["text"].startswith("p"), "a printed number has a row of its own"
+    assert len(printed.body) == len(page.body) + 1
+
+
+def test_a_claim_that_waits_says_what_for_and_no_more():
+    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
+    for recipe, said in (("ce", "no run of recipe ce is recorded"), ("l2", "how it is read")):
+        stated = claim(
+            part(a={"recipe": recipe, "metric": "auroc"}),
+            part(name="q", a={"recipe": recipe, "metric": "auroc"}),
+            note="how it is read",
+        )
+        text = Page(tables.claims_table(claims.judge([stated], rows)).html).body[0]["cells"][1]["text"]
+        assert f"here{said}Not reported." in text
 
 
 def test_a_list_of_sets_is_written_out_once_in_a_claim():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby
@@ -109,7 +109,9 @@ def _claim_rows(place: int, top: Record, parts: list[Record], entries: list[Reco
     key[3] = "" if alone is None or alone["estimate"] is None else alone["estimate"]
     stated = f"<strong>{escape(top['title'])}</strong> {escape(top['statement'])}"
     origin = "the paper's" if top["origin"] == "P" else "our question"
-    stated += small(f"{origin}: {top['source']}") + small(top["note"])
+    decides = [part for part in parts if part["counts"]] or parts
+    waits = all(part["verdict"] == NOT_RUN for part in decides)
+    stated += small(f"{origin}: {top['source']}") + small(top["why"] if waits and top["why"] else top["note"])
     stated += small(f"Means are over {above.sets}." if above.sets else "") + revised(top)
     ours = _numbers(alone) + small(_remark(alone)) if alone else escape(_counted(parts)) + _seeds(top["n"])
     claim, verdict = escape(top["claim"]), _verdict(partly(top, parts))
@@ -118,15 +120,32 @@ def _claim_rows(place: int, top: Record, parts: list[Record], entries: list[Reco
     else:
         asked = _whole(stated + _listed(values, "" if beside else "Not reported."), key)
     lines = [_row(claim, key, asked, ours, verdict, "claim")]
-    decides = [part for part in parts if part["counts"]] or parts
-    if all(part["verdict"] == NOT_RUN for part in decides):  # its note says what it waits for
+    if waits:  # its note says what for
         return lines
     if alone is None:
-        ran = [index for index, part in enumerate(parts) if part["verdict"] != NOT_RUN]
-        lines += [_part_row(claim, key, parts, index, beside.get(parts[index]["part"]), above) for index in ran]
+        shown = _merged(parts, beside.keys())
+        ran = [index for index, part in enumerate(shown) if part["verdict"] != NOT_RUN]
+        lines += [_part_row(claim, key, shown, index, beside.get(shown[index]["part"]), above) for index in ran]
         waiting = [part for part in parts if part["verdict"] == NOT_RUN and part["level"] == 1]
         lines += _waiting(claim, key, [part for part in waiting if part["counts"] or part["shown"]])
     return lines
+
+
+def _merged(parts: list[Record], printed: Collection[str]) -> list[Record]:
+    """Parts, those in a row as one that ask the same and came out the same as far as it is shown, with all names."""
+
+    def shown(index: int) -> tuple[Any, ...]:
+        part = parts[index]
+        apart = part["part"] in printed or part["level"] > 1 or bool(_below(parts, index)) or part["verdict"] == NOT_RUN
+        said = (part["counts"], part["shown"], _numbers(part), _verdict(part), _remark(part))
+        return (index,) if apart else said
+
+    found = []
+    for _, together in groupby(range(len(parts)), key=shown):
+        first, *others = together
+        names = [parts[index]["part"] for index in (first, *others)]
+        found.append({**parts[first], "part": "; ".join(names)} if others else parts[first])
+    return found
 
 
 def _part_row(

@@ -14,6 +14,7 @@ from .results import settings
 
 Names = Mapping[str, str]
 DETECTOR = ["recipe", "scorer", "layer", "params"]
+OUTCOMES = {"wins": "better", "loses": "worse", "open": "not clear"}
 COLLAPSE = {
     "nc1": "NC1",
     "nc2_norm_means": "NC2, lengths of class means",
@@ -125,7 +126,7 @@ def duels(against: pd.DataFrame, baseline: str, names: Names | None = None, name
         shown = interval(found["difference"], found["low"], found["high"], "points")
         p = "< 0.001" if found["p_holm"] < 0.001 else f"{found['p_holm']:.3f}"
         cells = [*_detector(found, names, alike), cell(stacked(shown), found["difference"], css="number")]
-        cells += [cell(p, found["p_holm"], css="number"), cell(found["outcome"])]
+        cells += [cell(p, found["p_holm"], css="number"), cell(OUTCOMES[found["outcome"]])]
         lines.append(row(cells))
     headers = ["objective", "scorer", "difference", "p after Holm", "outcome"]
     grid = table(headers, lines, f"Detectors against {baseline}, paired by seed", "compact detectors")

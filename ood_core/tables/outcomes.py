@@ -77,4 +77,6 @@ def _told(record: dict[str, Any] | None) -> str:
     holm = "" if record["stands"] else f"after Holm: {'inconclusive' if record['holm'] == NOT_RUN else record['holm']}"
     says = record.get("says", "")
     told = "; ".join(filter(None, [says if says != record["answer"] else "", record["numbers"], seeds, holm]))
+    if record.get("unit") == "percent" and record["verdict"] in ("answered", "descriptive"):
+        return escape(told)  # a share, which is on no side of anything
     return badge(record["verdict"], record["answer"]) + (f" ({escape(told)})" if told else "")
