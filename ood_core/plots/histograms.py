@@ -93,9 +93,10 @@ def score_histograms(
     }
     found = _wrong_ways(columns, measured, calls)
     ends = "" if alike else "Each column has an axis of its own, which spans 99.8 % of its numbers."
+    area = "All areas are the same, so that each panel has a height of its own."
     low = len(sets) > 4  # rows
     heights = (1.0 + (0.8 if low else 1.05) * len(sets), 1.3 + (1.1 if low else 1.25) * len(sets))
-    return figure(draw, heights, (alt, "Medians. " + numbers(medians)), (caption, ends, found))
+    return figure(draw, heights, (alt, "Medians. " + numbers(medians)), (caption, ends, area, found))
 
 
 def _edges(columns: Iterable[Mapping[str, ArrayLike]], beyond: float) -> list[float]:
