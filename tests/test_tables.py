@@ -288,6 +288,12 @@ def test_the_best_mean_over_the_sets_comes_first():
     assert ranked("auroc")[0] == ["l2", "ce"]
     assert ranked("fpr_at_tpr")[0] == ["ce", "l2"], "where less is better"
     assert 'download="auroc-tiny.csv"' in ranked("auroc")[1]
+    chosen = [
+        auroc(name, [value] * 2, ood_set="v", ood_group="validation") for name, value in (("ce", 0.9), ("l2", 0.1))
+    ]
+    rows = [auroc(name, [value] * 2, ood_set="a") for name, value in (("ce", 0.6), ("l2", 0.8))]
+    shown = tables.metrics_table(pd.DataFrame([row for part in rows + chosen for row in part]))
+    assert [line["cells"][0]["text"] for line in Page(shown.html).body] == ["l2", "ce"], "validation is in no mean"
 
 
 def test_a_page_opens_with_what_the_front_page_says_of_it():

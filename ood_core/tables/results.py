@@ -26,8 +26,8 @@ def metrics_table(
         names: recipe -> how to call it.
         name: of the CSV file, that of the metric and the scale if left out.
     Returns:
-        the table, best mean over the sets first, which says once above it how many seeds there are where all rows have
-        as many; `frame` has a row per recipe, scorer and set with mean, sd (n - 1), n as fractions.
+        the table, best mean over near and far sets first, which says once above it how many seeds there are where all
+        rows have as many; `frame` has a row per recipe, scorer and set with mean, sd (n - 1), n as fractions.
     Raises:
         InputError: nothing recorded, or a number that is there twice for one seed.
     """
@@ -48,7 +48,8 @@ def metrics_table(
     frame = grouped.agg(mean="mean", sd="std", n="size").reset_index()
     sets = found[["ood_group", "ood_set"]].drop_duplicates().sort_values("ood_group", ascending=False, kind="stable")
     alike, lines = len(set(frame["n"])) == 1, []
-    means = frame.groupby(keys[:4], sort=False)["mean"].mean().sort_values(ascending=metric.startswith("fpr"))
+    tested = frame.assign(mean=frame["mean"].where(frame["ood_group"] != "validation"))
+    means = tested.groupby(keys[:4], sort=False)["mean"].mean().sort_values(ascending=metric.startswith("fpr"))
     parts = dict(iter(frame.groupby(keys[:4], sort=False)))
     for recipe, scorer, layer, params in means.index:
         part = parts[recipe, scorer, layer, params]
