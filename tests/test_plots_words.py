@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 
-from ood_core import plots
 from ood_core.plots import words
 
 GROUPS = {"ce": "without L2", "l2": "with L2", "long": "with L2, long"}
@@ -82,16 +81,3 @@ def test_the_line_of_chance(sides, text):
 @pytest.mark.parametrize(("value", "text"), [(0.01234, "0.0123"), (48800.0, "4.88e4"), (-0.5, "−0.5"), (1e10, "1e10")])
 def test_digits(value, text):
     assert words.digits(value) == text
-
-
-def test_a_comparison_waits_for_its_second_group():
-    rows, names, drawn = pd.DataFrame({"recipe": ["ce", "other"]}), {"ce": "cross-entropy", "supcon": "SupCon"}, []
-    waits = plots.compared(rows, names, "small", lambda: drawn.append(1))
-    assert waits.text == "At small only cross-entropy has run; the comparison is open."
-    assert waits._repr_html_() == f"<p>{waits.text}</p>"
-    assert (
-        plots.compared(None, names, "small", lambda: 1).text == "At small none of them has run; the comparison is open."
-    )
-    assert drawn == []
-    both = pd.DataFrame({"recipe": ["ce", "supcon"]})
-    assert plots.compared(both, names, "small", lambda: "figure") == "figure"

@@ -3,7 +3,6 @@
 from .against import against
 from .bounds import bounded
 from .by_seed import by_seed
-from .contrast import Waiting, compared
 from .conventions import fpr_conventions
 from .drawings import auroc_by_seed, through_training
 from .histograms import score_histograms
@@ -14,12 +13,10 @@ from .svg import Figure
 
 __all__ = [
     "Figure",
-    "Waiting",
     "against",
     "auroc_by_seed",
     "bounded",
     "by_seed",
-    "compared",
     "fpr_conventions",
     "paths",
     "plane",
