@@ -27,7 +27,7 @@ def test_ranks_in_order_with_their_numbers():
     text = made._repr_html_()
     assert text.index("SupCon") < text.index(">ce<")
     assert "k-means, K = 4" in text
-    assert "each cluster" in text
+    assert "k-means, K = 4; cosine; a threshold each" in text
     assert ">87.5<" in text  # the mean of .8 and .95
     assert ">5.0<" in text  # its regret: a tenth in one of two blocks
     assert "simclr" not in text.split("</table>")[0]

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..checks import InputError
-from .html import Html, cell, csv_link, row, table
+from .html import Html, cell, csv_link, row, small, table
 
 Names = Mapping[str, str]
 CENTRES = {"class_means": "class means", "kmeans": "k-means"}
@@ -35,15 +35,14 @@ def rank_table(
     frame = ranks.reset_index()
     lines = []
     for place, found in enumerate(frame.to_dict("records")[:top], 1):
-        called = (names or {}).get(str(found["training"]), str(found["training"]))
-        cells = [cell(str(place), place, "th"), cell(escape(called)), *map(cell, _described(found))]
+        cells = [cell(str(place), place), _combination(found, names)]
         cells += [cell(f"{found['rank']:.1f}", found["rank"], css="number")]
         shown = ((name, 100 * found[name]) for name in ("won", "mean", "regret"))
         cells += [
             cell(f"{value:.0f}" if name == "won" else f"{value:.1f}", value, css="number") for name, value in shown
         ]
         lines.append(row(cells))
-    headers = ["", "training", "centres", "distance", "threshold", "mean rank", "won", "AUROC", "regret"]
+    headers = ["place", "combination", "mean rank", "won (%)", "AUROC (%)", "regret"]
     grid = table(headers, lines, "Combinations by mean rank over blocks", "compact ranks")
     texts = [f"{len(frame)} combinations."]
     texts += [] if isnan(p) else [f"Friedman's test that all are equal: p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}."]
@@ -61,10 +60,9 @@ def chosen_table(chosen: pd.DataFrame, names: Names | None = None) -> Html:
     """
     lines = []
     for found in chosen.to_dict("records"):
-        called = (names or {}).get(str(found["training"]), str(found["training"]))
-        cells = [cell(escape(called)), cell(escape(str(found["layer"]))), *map(cell, _described(found))]
+        cells = [_combination(found, names, f"{found['layer']}, ")]
         lines.append(row([*cells, cell(f"{100 * found['validation']:.1f}", found["validation"], css="number")]))
-    headers = ["training", "layer", "centres", "distance", "threshold", "AUROC, validation"]
+    headers = ["detector", "AUROC (%), validation"]
     grid = table(headers, lines, "Detectors chosen on shuffled ID validation images", "compact chosen")
     return Html(f"<div>{grid}{csv_link(chosen, 'chosen')}</div>", chosen)
 
@@ -84,32 +82,38 @@ def winners_table(values: pd.DataFrame, names: Names | None = None, networks: Na
     kinds = [str(name) for name in values.columns.names]
     for (network, ood_set), numbers in zip(values.index, values.to_numpy(dtype=float), strict=True):
         best = dict(zip(kinds, values.columns[int(numbers.argmax())], strict=True))
-        called = (names or {}).get(str(best["training"]), str(best["training"]))
         record: dict[str, Any] = {"network": network, "ood_set": ood_set, **best}
         record |= {"auroc": numbers.max(), "best_on_average": numbers[average]}
         records.append(record)
         cells = [cell(escape((networks or {}).get(str(network), str(network)))), cell(escape(str(ood_set)))]
-        cells += [cell(escape(called)), *map(cell, _described(best))]
+        cells += [_combination(best, names)]
         cells += [
             cell(f"{100 * record[name]:.1f}", record[name], css="number") for name in ("auroc", "best_on_average")
         ]
         lines.append(row(cells))
-    headers = ["network", "OOD set", "training", "centres", "distance", "threshold", "AUROC", "best on average"]
+    headers = ["network", "OOD set", "combination", "AUROC (%)", "best on average (%)"]
     frame = pd.DataFrame(records)
     grid = table(headers, lines, "The best combination of each block", "compact winners")
     return Html(f"<div>{grid}{csv_link(frame, 'winners')}</div>", frame)
 
 
+def _combination(found: Mapping[Any, Any], names: Names | None, layer: str = "") -> str:
+    """A cell: the training, and below it centres, distance and threshold in words."""
+    called = (names or {}).get(str(found["training"]), str(found["training"]))
+    about = layer + "; ".join(_described(found))
+    return cell(f"<strong>{escape(called)}</strong>" + small(about), f"{called} {about}", "th")
+
+
 def _described(found: Mapping[Any, Any]) -> list[str]:
-    """Centres, distance and threshold of a scorer in words, escaped."""
+    """Centres, distance and threshold of a scorer in words."""
     given = json.loads(found["params"]) if found["params"] else {}
     scorer = str(found["scorer"])
     if scorer == "ssd":
-        return ["one", "Mahalanobis", "global"]
+        return ["one centre", "Mahalanobis", "one threshold"]
     if scorer == "mahalanobis":
-        return ["class means", "Mahalanobis, shared", "global"]
+        return ["class means", "Mahalanobis, shared", "one threshold"]
     centres = CENTRES.get(str(given.get("centres", "class_means")), str(given.get("centres")))
     if given.get("centres") == "kmeans":
         centres += f", K = {given['clusters']}" if given.get("clusters") else ", K = C"
     distance = str(given.get("distance", "euclidean")).replace("euclidean", "Euclidean").replace("maha", "Maha")
-    return [escape(text) for text in (centres, distance, "each cluster" if "threshold" in given else "global")]
+    return [centres, distance, "a threshold each" if "threshold" in given else "one threshold"]
