@@ -121,8 +121,8 @@ def test_a_verdict_that_holm_takes_back_says_so():
     )
     answer = Page(tables.scoreboard({"p": {"tiny": verdicts}}).html).body[0]["cells"][1]["text"]
     assert answer == "At tiny, 5 seeds:1 of 1 claims judged✓ holds: t\u00a0†† not after Holm's correction over the page"
-    tally = Page(tables.scoreboard({"p": {"tiny": verdicts}}).html).body[0]["cells"][2]["text"]
-    assert tally == "✓1\u00a0(†1) holds, 1 of them not after Holm"
+    head = Page(tables.scoreboard({"p": {"tiny": verdicts}}).html).body[0]["cells"][0]["text"]
+    assert head == "ptiny: ✓1\u00a0(†1) holds, 1 of them not after Holm"
     box = tables.verdict_box({"tiny": verdicts}).html
     assert "1 claim: 1 holds; 1 of these no longer after Holm&#x27;s correction; 5 seeds." in box
 

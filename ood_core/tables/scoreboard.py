@@ -32,8 +32,8 @@ def scoreboard(
         links: page -> address of its page, for those that have one.
         reported: page -> what its paper printed; stands behind our numbers where a part measures the same.
     Returns:
-        the table, with a column of counts for each scale at which any paper has run, the largest first, and a sentence
-        on the scales at which none has; `frame` has a row per page and scale with the counts.
+        the table, with counts for each scale at which any paper has run, the largest first, and a sentence on the scales
+        at which none has; `frame` has a row per page and scale with the counts.
     """
     lines, counts = [], []
     scales = list(dict.fromkeys(scale for found in pages.values() for scale in found))
@@ -48,14 +48,16 @@ def scoreboard(
         title = escape(card.title if card else page)
         link = (links or {}).get(page)
         head = f'<a href="{escape(link)}">{title}</a>' if link else title
-        cells = [cell(head + small(card.paper if card else ""), card.title if card else page, "th")]
-        cells.append(cell(_answer(found, records[page], card, _beside((reported or {}).get(page, ())))))
         words = {scale: Counter(top["verdict"] for top in here) for scale, here in found.items()}
-        lost = {scale: lost_to_holm(here) for scale, here in found.items()}
         counts += [{"page": page, "scale": scale, **{word: words[scale][word] for word in SYMBOLS}} for scale in scales]
-        cells += [cell(_tally(words[scale], lost[scale]), words[scale]["holds"], css="tally") for scale in ran]
-        lines.append(row(cells))
-    grid = table(["paper", "what was measured", *ran], lines, "Scoreboard of claims by paper and scale", "scoreboard")
+        tallies = "".join(
+            f'<span class="tally">{escape(scale)}: {_tally(words[scale], lost_to_holm(found[scale]))}</span>'
+            for scale in ran
+        )
+        answer = _answer(found, records[page], card, _beside((reported or {}).get(page, ())))
+        about = head + small(card.paper if card else "") + tallies
+        lines.append(row([cell(about, card.title if card else page, "th"), cell(answer)]))
+    grid = table(["paper", "what was measured"], lines, "Scoreboard of claims by paper and scale", "scoreboard")
     left = [scale for scale in scales if scale not in ran]
     named = escape(" or ".join(OWN.get(scale, f"scale {scale}") for scale in left))
     never = f"<p><strong>Nothing has been run at {named} yet.</strong></p>" if left else ""
