@@ -83,7 +83,7 @@ def ranks(values: pd.DataFrame) -> Ranks:
         },
         index=values.columns,
     )
-    enough = count >= 3 and blocks >= 2 and np.ptp(numbers) > 0
+    enough = count >= 3 and blocks >= 2 and bool(np.ptp(numbers, axis=1).any())
     p = float(scipy_stats.friedmanchisquare(*numbers.T).pvalue) if enough else math.nan
     point = float(scipy_stats.studentized_range.ppf(0.95, count, np.inf)) if count > 1 else math.inf
     critical = point / math.sqrt(2) * math.sqrt(count * (count + 1) / (6 * blocks))

@@ -128,8 +128,8 @@ def _verify_recorded(run: Recorded, recipe: Recipe, again: bool) -> Finding:
             f"{r.scorer} on {r.ood_set}: {r.metric} is {r.value}, not {r.value_again}"
             for r in found[apart].itertuples()
         ]
-        if count < len(last):
-            wrong.append(f"{len(last) - count} of {len(last)} numbers were not measured again")
+        if len(found) < len(last):
+            wrong.append(f"{len(last) - len(found)} of {len(last)} numbers were not measured again")
     return Finding(run.key, recipe.id, seed, count, _few(wrong))
 
 

@@ -199,3 +199,15 @@ def test_grey_images_stay_grey_levels_without_jitter():
 def test_two_crops_at_once_are_refused():
     with pytest.raises(ValueError, match="crop_padding is 4 with colour, expected 0"):
         Data(id_set="x", colour=True, crop_padding=4)
+
+
+def test_crops_reach_every_edge_and_shapes_and_strengths_are_fair():
+    made = contrastive(torch.zeros(4000, 32, 32, 3, dtype=torch.uint8))
+    top, left, height, width = made.drawn[0].T[:4]
+    assert bool(((top + height == 32) & (height < 32)).any())
+    assert bool(((left + width == 32) & (width < 32)).any())
+    assert abs(float((width.double() / height).log().mean())) < 0.01
+    strengths = made.colours[0][:, :3]
+    apart = torch.corrcoef(strengths[(strengths != 1).all(dim=1)].T)
+    assert float(apart.fill_diagonal_(0).abs().max()) < 0.1
+    assert not torch.equal(made.colours[0], made.colours[1])

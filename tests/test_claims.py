@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from statsmodels.stats.multitest import multipletests
 
 from ood_core import claims
@@ -241,3 +242,122 @@ def test_summary_and_frame_hold_every_claim_and_part():
     assert table["level"].tolist() == [0, 1, 0, 1]
     assert table["estimate"].tolist()[1] == verdicts[0].parts[0].estimate
     assert table["asks"].tolist()[1] == "one sample: > 50 %"
+
+
+A = {"recipe": "l2", "metric": "auroc"}
+CLOSE = 0.5101  # with a half of .01: p just under .05, gone as soon as there is a second test
+
+
+def test_one_test_under_two_names_counts_once_in_the_correction():
+    page = [claim(part()), claim(part(name="again"), id="T2")]
+    first, second = claims.judge(page, pd.DataFrame(auroc("l2", around(CLOSE, 0.01))))
+    assert first.parts[0].p_holm == second.parts[0].p_holm == first.parts[0].p
+
+
+def test_tests_without_a_verdict_and_listed_ones_are_not_in_the_family():
+    rows = auroc("l2", around(CLOSE, 0.01)) + auroc("few", [0.4, 0.6, 0.62])
+    page = [claim(part(), part(name="listed", counts=False)), claim(part(a={**A, "recipe": "few"}), id="T2")]
+    first, second = claims.judge(page, pd.DataFrame(rows))
+    assert second.word == "descriptive"
+    assert first.parts[0].p_holm == first.parts[0].p
+    assert first.parts[1].p_holm is None
+
+
+def test_sets_of_a_repeated_part_are_corrected_one_by_one():
+    rows = auroc("l2", around(CLOSE, 0.01), ood_set="x") + auroc("l2", around(CLOSE, 0.01), ood_set="y")
+    found = one(part(each="ood_set", at_least=1), rows)
+    assert [r.p_holm for r in found.parts] == [pytest.approx(2 * r.p) for r in found.parts]
+    assert (found.word, found.holm, found.stands) == ("holds", ("inconclusive", ""), False)
+
+
+def test_a_question_that_loses_its_answer_does_not_stand():
+    asked = [part(name=str(i), direction="two_sided", margin=0.5 - i / 1e6) for i in range(3)]
+    (found,) = claims.judge([claim(*asked)], pd.DataFrame(auroc("l2", around(CLOSE, 0.01))))
+    assert (found.word, found.stands, found.parts[0].stands) == ("answered", False, False)
+
+
+@pytest.mark.parametrize("sizes", [("ood_set", "x", "y"), ("epoch", 0, 12)])
+def test_half_an_image_is_that_of_the_smallest_set(sizes):
+    column, *places = sizes
+    rows = [
+        {**row, "n": n}
+        for at, n in zip(places, (100, 1000), strict=True)
+        for row in auroc("l2", [0.0] * 5, **{column: at})
+    ]
+    form = "log" if column == "ood_set" else "log_area"
+    assert one(part(a={**A, "form": form}, margin=0.0, unit="number"), rows).estimate == pytest.approx(
+        math.log(0.5 / 100)
+    )
+
+
+def test_a_logarithm_of_negative_numbers_is_not_made_up():
+    found = one(part(a={**A, "form": "log"}, margin=0.0, unit="number"), auroc("l2", [-0.1] * 5))
+    assert (found.word, "-0.1 is among the numbers, which has no log" in found.note) == ("not run", True)
+
+
+def test_an_area_is_divided_by_the_distance_of_its_epochs():
+    rows = [row for epoch in (4, 12) for row in auroc("l2", [0.5] * 5, epoch=epoch)]
+    assert one(part(a={**A, "form": "log_area"}, margin=0.0, unit="number"), rows).estimate == pytest.approx(
+        math.log(0.5)
+    )
+    rows = [row for epoch in (0, 6, 12) for row in auroc("l2", [0.5] * (4 if epoch == 6 else 5), epoch=epoch)]
+    assert one(part(a={**A, "form": "log_area"}, margin=0.0, unit="number"), rows).note.startswith("an area needs")
+
+
+def test_another_detector_with_more_parameters_is_not_taken():
+    rows = auroc("l2", [0.9] * 5, params='{"k":2,"which":"mean"}')
+    assert one(part(a={**A, "params": {"k": 2}}), rows).word == "not run"
+
+
+def test_a_fraction_is_of_the_last_epoch_of_the_run():
+    rows = [row for epoch in (0, 6) for row in auroc("l2", [0.5 + epoch / 100] * 5, epoch=epoch)]
+    rows += auroc("l2", [0.1] * 5, metric="accuracy", epoch=12)
+    assert one(part(a={**A, "epoch": 0.4}), rows).estimate == pytest.approx(0.56)
+
+
+def test_two_epochs_are_no_rank_correlation_and_lost_seeds_are_named():
+    rows = [
+        row
+        for e in (6, 12)
+        for name in ("l2", "ce")
+        for row in auroc(name, [0.5, 0.6, 0.7, 0.8, 0.9 + e / 99], epoch=e)
+    ]
+    both = {key: {"recipe": name, "metric": "auroc", "epoch": "all"} for key, name in (("a", "l2"), ("b", "ce"))}
+    found = one(part(rule="correlation", margin=None, over="epochs", unit="number", **both), rows)
+    assert (found.word, found.note) == ("not run", "2 epochs are recorded for both, a rank correlation needs three")
+    rows = auroc("l2", around(0.9, 0.01, 6)) + auroc("ce", around(0.8, 0.01, 5))
+    assert "left out, a number is missing: 5" in one(part(a={**A, "minus": "ce"}, margin=0.0), rows).note
+
+
+def test_our_own_note_stands_behind_the_verdict():
+    (found,) = claims.judge([claim(part(), note="ours")], pd.DataFrame(auroc("l2", around(0.9, 0.01))))
+    assert found.records()[0]["note"] == "ours"
+
+
+@pytest.mark.parametrize(
+    ("message", "parts", "fields"),
+    [
+        ("margin is -0.01, expected a size", [{**PAIR, "margin": -0.01}], {}),
+        ("expected more than 0", [{"rule": "equivalent", "direction": None, "margin": 0.0, "b": PAIR["b"]}], {}),
+        ("'two_sided', expected greater", [{"rule": "non_inferior", "direction": "two_sided", "b": PAIR["b"]}], {}),
+        ("hold_at is", [{"rule": "threshold", "margin": None, "hold_at": 0.4, "fail_at": 0.5}], {}),
+        ("epoch is", [{"a": {**A, "epoch": "all"}}], {}),
+        ("two_sided stands beside", [{}, {"name": "q", "direction": "two_sided"}], {}),
+        ("'p' stand twice", [{}, {}], {}),
+        ("answers are given", [{}], {"answers": {"higher": "x"}}),
+        ("groups are", [{}], {"groups": {"g": "all"}}),
+    ],
+)
+def test_a_claim_that_contradicts_itself_is_refused(message, parts, fields):
+    with pytest.raises(ValidationError, match=message):
+        claim(*(part(**one_) for one_ in parts), **fields)
+
+
+def test_what_a_part_asks_is_written_with_its_sign():
+    def asks(**fields):
+        return claim(part(**fields)).parts[0].asks
+
+    assert asks(**{**PAIR, "direction": "less", "margin": 0.01}) == "paired: < −1 points, band ±0.5 points"
+    worse = {"rule": "non_inferior", "b": PAIR["b"], "margin": 0.01, "unit": "points"}
+    assert asks(**worse) == "non-inferior: > −1 points"
+    assert asks(**worse, direction="less") == "non-inferior: < 1 points"

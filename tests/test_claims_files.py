@@ -227,3 +227,13 @@ def test_pages_come_in_the_order_of_the_contents(tmp_path):
     parts = [{"chapters": [{"file": f"papers/{name}"} for name in names]} for names in (("l2-norm", "norm"), ("a",))]
     (tmp_path / "_toc.yml").write_text(yaml.safe_dump({"root": "index", "parts": parts}), encoding="utf-8")
     assert claims.pages(tmp_path) == ["l2-norm", "norm", "a", "draft"]
+
+
+def test_a_printed_nought_is_a_value_that_nothing_is_divided_by(tmp_path):
+    write(tmp_path, GOOD)
+    nought = ENTRY + SECOND.replace("value: 0.6", "value: 0.0") + BETWEEN
+    write(tmp_path, nought, "reported")
+    assert claims.reported("p", tmp_path)[-1].value == pytest.approx(0.9)
+    write(tmp_path, nought.replace("minus", "over"), "reported")
+    with pytest.raises(InputError, match="divides by other, which is 0"):
+        claims.reported("p", tmp_path)

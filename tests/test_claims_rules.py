@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from ood_core import stats
 from ood_core.claims import rules
 
 from .made_up import around
@@ -219,3 +220,54 @@ def test_reaches_finds_the_first_epoch_at_or_below_the_others_end():
     assert (found.word, found.estimate) == ("descriptive", 3.5)
     assert "2 of 3 seeds, of 12 epochs" in found.note
     assert rules.reaches(a[2:], b[2:], over="epochs", epochs=epochs).estimate is None
+
+
+def p_at(numbers, bound):
+    return pytest.approx(stats.p_of_mean(stats.t_interval(numbers), bound))
+
+
+@pytest.mark.parametrize(
+    ("rule", "numbers", "how", "word", "bound"),
+    [
+        (
+            rules.paired,
+            around(-0.0095, 0.002),
+            {"direction": "two_sided", "margin": 0.01, "band": 0},
+            "answered",
+            -0.01,
+        ),
+        (rules.paired, around(-0.02, 0.002), {"direction": "two_sided", "margin": 0.01}, "answered", -0.01),
+        (rules.paired, around(0.0095, 0.002), {"direction": "two_sided", "margin": 0.01, "band": 0}, "answered", 0.01),
+        (rules.equivalent, around(-0.03, 0.01), {"margin": 0.01}, "does not hold", -0.01),
+        (rules.equivalent, around(0.03, 0.01), {"margin": 0.01}, "does not hold", 0.01),
+        (
+            rules.threshold,
+            around(0.4, 0.05),
+            {"direction": "greater", "hold_at": 0.6, "fail_at": 0.5},
+            "does not hold",
+            0.5,
+        ),
+        (rules.threshold, around(0.7, 0.05), {"direction": "greater", "hold_at": 0.6, "fail_at": 0.5}, "holds", 0.6),
+    ],
+)
+def test_p_is_that_of_the_bound_behind_the_word(rule, numbers, how, word, bound):
+    """It goes into Holm's correction: that of a farther bound would be far too small."""
+    found = rule(numbers, *([] if rule is rules.threshold else [0 * numbers]), **how)
+    assert (found.word, found.p) == (word, p_at(numbers, bound))
+
+
+def test_no_violation_at_all_holds():
+    assert rules.always(np.zeros(2), at_most=0.0).word == "holds"
+
+
+def test_an_interval_without_width_on_the_edge_of_the_band_is_not_inside():
+    found = rules.paired(np.full(5, 0.625), np.full(5, 0.5), direction="greater", band=0.125)
+    assert (found.word, found.note) == ("holds", "")
+
+
+def test_weak_rank_correlations_over_epochs_are_not_called_none():
+    """They have no band of no relevant effect."""
+    rng, epochs = np.random.default_rng(0), np.arange(200.0)
+    shuffled = np.array([rng.permutation(epochs) for _ in range(8)])
+    found = rules.correlation(np.tile(epochs, (8, 1)), shuffled, direction="greater", over="epochs")
+    assert found.word == "inconclusive"

@@ -207,3 +207,64 @@ def test_derived_rows_are_not_derived_from():
     found = rankings.derived(rows)
     again = rankings.derived(pd.concat([rows, found], ignore_index=True))
     pd.testing.assert_frame_equal(again, found)
+
+
+def shuffled(value, recipes=("ce", "supcon", "simclr"), seeds=3, **columns):
+    return [
+        auroc(name, seed, "shuffled", value, group="validation", **columns) for name in recipes for seed in range(seeds)
+    ]
+
+
+def test_every_seed_has_numbers_of_its_own():
+    def value(training, network, seed, name, params):
+        wins = training == ("ce", "supcon", "simclr")[seed] and not params
+        return 0.9 + 0.001 * len(name) if wins else 0.5 + 0.01 * len(name) + 0.001 * seed * bool(params.get("centres"))
+
+    found = rankings.derived(made(value))
+    assert of(found, "share_won") == [1, 1, 1]
+    assert max(of(found, "share_won_by_means")) < 0.5
+    assert len(set(of(found, "kmeans_mean"))) == 3
+    assert set(found["epoch"]) == {12}
+
+
+def test_only_the_last_epoch_and_unit_features_compete():
+    rows = made(lambda *_: 0.8)
+    more = pd.concat([rows.assign(value=0.1, epoch=2), rows, rows.assign(layer="features")], ignore_index=True)
+    assert set(rankings.cells(more)["value"]) == {0.8}
+    assert set(rankings.blocks(more).columns.get_level_values("layer")) == {"unit"}
+
+
+def test_the_detector_is_chosen_on_the_first_network_from_either_contrast():
+    other = shuffled(0.99, ("ce-second",), centres="kmeans")
+    picked = rankings.chosen(frame([*shuffled(0.6, ("ce", "supcon")), *shuffled(0.7, ("simclr",)), *other]))
+    assert picked.set_index("family")["params"].to_dict() == {"ce": "", "contrast": ""}
+    assert picked.set_index("family").loc["contrast", "training"] == "simclr"
+
+
+def test_what_the_chosen_detector_comes_to_is_that_of_its_seed_and_network():
+    rows = made(lambda training, network, seed, name, params: 0.7 + 0.01 * seed + 0.1 * bool(network))
+    found = rankings.derived(pd.concat([rows, frame(shuffled(0.6))], ignore_index=True))
+    assert of(found, "chosen", "ce") == pytest.approx([0.7, 0.71, 0.72])
+
+
+def test_a_gain_below_three_tenths_of_a_point_is_no_sign():
+    found = rankings.signs({0: np.array([0.005, 0.001, 0.001, -0.005]), 1: np.array([0.003, -0.002, -0.003, 0.003])})
+    assert [one["smaller_sign"] for one in found.values()] == [0.25, 0.25]
+
+
+def test_a_combination_that_some_block_lacks_is_left_out_and_no_block_is():
+    extra = frame([auroc("ce", seed, "near-set", 0.99, scorer="ssd") for seed in range(3)])
+    found = rankings.derived(pd.concat([made(lambda *_: 0.8), extra], ignore_index=True))
+    assert set(found["n"]) == {6}
+
+
+def test_ties_and_pairs_have_no_test_of_ranks():
+    assert math.isnan(rankings.ranks(pd.DataFrame([[0.9, 0.8], [0.7, 0.6]])).p)
+    assert math.isnan(rankings.ranks(pd.DataFrame([[0.5] * 3, [0.6] * 3])).p)
+
+
+def test_without_partners_there_are_no_signs():
+    rows = made(lambda *_: 0.8)
+    found = rankings.derived(rows[~rows["params"].str.contains("threshold")])
+    assert of(found, "threshold_mean") == []
+    assert len(of(found, "kmeans_mean")) == 3

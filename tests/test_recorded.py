@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from ood_core import cli, measure, metrics, recipes, recorded, study
 from ood_core.checks import ArtifactError, InputError
 from ood_core.measure import COLUMNS
+from ood_core.runs import measured
 from ood_core.store import Store
 from ood_core.verify import verify_index, verify_recorded
 from tests.made_page import changed
@@ -379,3 +380,14 @@ def test_a_page_without_that_scale_has_nothing_recorded(made):
     assert study.recorded_rows("made", "paper") is None
     assert study.recorded_rows("no-such-page", "small") is None
     assert verify_recorded("made", "paper") == []
+
+
+def test_weights_that_give_nothing_again_are_a_finding(made, tmp_path, monkeypatch):
+    """Scores that were recorded give as many numbers and stand in for none of the weights."""
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    made(changed(measures=[], scores=[{"scorer": "feature_norm", "through_training": True}]))
+    study.run_or_load("made", seeds=1)
+    study.record("made", "tiny", 1)
+    monkeypatch.setattr("ood_core.verify.measured", lambda *given: measured(*given).iloc[:0])
+    found = verify_recorded("made", "tiny", again=True)
+    assert all("numbers were not measured again" in f.problem for f in found)

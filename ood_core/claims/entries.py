@@ -75,7 +75,8 @@ class ReportedPage(Strict):
 
     def taken(self, asked: Difference) -> Reported:
         """The entry that a difference stands for."""
-        values = {entry.quantity: entry for entry in self.reported if entry.claim == asked.claim and entry.value}
+        values = {entry.quantity: entry for entry in self.reported if entry.claim == asked.claim}
+        values = {name: entry for name, entry in values.items() if entry.value is not None}
         pair = [values.get(name) for name in (asked.quantity, asked.minus or asked.over)]
         if None in pair:
             raise ValueError(f"{asked.claim} {asked.part!r} names a quantity without a value, expected: {list(values)}")
@@ -84,6 +85,8 @@ class ReportedPage(Strict):
             raise ValueError(f"{asked.claim} {asked.part!r} mixes {first.where} and {second.where}, expected one place")
         assert first.value is not None
         assert second.value is not None
+        if asked.over and second.value == 0:
+            raise ValueError(f"{asked.claim} {asked.part!r} divides by {second.quantity}, which is 0, expected another")
         made = first.value - second.value if asked.minus else first.value / second.value
         return Reported(
             claim=asked.claim,

@@ -235,6 +235,8 @@ def _formed(values: np.ndarray, form: str, n: float) -> np.ndarray:
     """`values` in the form a selector asks for; shares of exactly 0 or 1 as half of one of `n` away from it."""
     if not form:
         return values
+    if (values < 0).any():
+        raise NotRecorded(f"{values.min():g} is among the numbers, which has no {form.removesuffix('_area')}")
     values = np.where(values > 0, values, 0.5 / n)
     if form == "logit":
         values = np.where(values < 1, values, 1 - 0.5 / n)

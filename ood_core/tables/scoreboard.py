@@ -32,8 +32,8 @@ def scoreboard(
         links: page -> address of its page, for those that have one.
         reported: page -> what its paper printed; stands behind our numbers where a part measures the same.
     Returns:
-        the table, with counts for each scale at which any paper has run, the largest first, and a sentence on the scales
-        at which none has; `frame` has a row per page and scale with the counts.
+        the table, with counts for each scale at which any paper has run, the largest first, and a sentence on those at
+        which none has; `frame` has a row per page and scale with the counts.
     """
     lines, counts = [], []
     scales = list(dict.fromkeys(scale for found in pages.values() for scale in found))
