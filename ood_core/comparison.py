@@ -76,7 +76,8 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
         the detector, near, far, both, low, high (NaN for one seed), n, fit_seconds, score_microseconds (means over
         seeds), train_seconds, accuracy (on ID test images, of the network's own decisions, mean over seeds), each NaN
         where it is not known, other_layer as in `by_seed`, and `level`: whether the detector is not clearly worse than
-        the first, paired by seed, at 5 % after Holm's correction over all of them. The first is.
+        the first, paired by seed, at 5 % after Holm's correction over all of them; missing where they share fewer than
+        two seeds. The first is.
     """
     last, seeds = final(rows), by_seed(rows, metric)
     lines = []
@@ -95,8 +96,10 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
     table["accuracy"] = table["recipe"].map(own.groupby("recipe")["value"].mean()).astype(float)
     table = table.sort_values("both", ascending=False, kind="stable", ignore_index=True)
     first = (seeds[DETECTOR] == table.loc[0, DETECTOR]).all(axis=1)
-    worse = _paired(seeds[~first], seeds[first]).query("p_holm < 0.05 and difference < 0")
-    table["level"] = ~pd.MultiIndex.from_frame(table[DETECTOR]).isin(pd.MultiIndex.from_frame(worse[DETECTOR]))
+    others = _paired(seeds[~first], seeds[first]).set_index(DETECTOR)
+    level = (others["p_holm"] >= 0.05) | (others["difference"] > 0)
+    table = table.join(level.rename("level").astype("boolean"), on=DETECTOR)
+    table.loc[0, "level"] = True
     return _with_other_layer(table)
 
 

@@ -19,13 +19,14 @@ from scipy import stats as scipy_stats
 from . import data, stats
 from .checks import InputError
 from .comparison import final
+from .measure.clusters import PER_CLASS
 
 ALL = "all"  # recipe of rows that belong to no single run
 COMBINATION = ["training", "scorer", "layer", "params"]
 TESTED = ("near", "far")
 RANKED = ("cluster", "mahalanobis", "ssd")
 LEAKY = "cluster_leaky"
-CLUSTERS = {"single": 0, "half": 0.5, "two": 2, "five": 5}  # k-means clusters for each class, at least one
+CLUSTERS = {"single": 0, **PER_CLASS}  # k-means clusters for each class, at least one
 CONTRASTIVE = ("supcon", "simclr")
 RELEVANT = 0.003  # a difference of AUROC that counts as a sign
 IRRELEVANT = 0.002  # a regret that counts as none

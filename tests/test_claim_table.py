@@ -278,3 +278,13 @@ def test_a_list_of_sets_is_written_out_once_in_a_claim():
     shown = Page(tables.claims_table(claims.judge([claim(hidden, *parts)], rows)).html).body[1:]
     said = [row["cells"][1]["text"].rpartition("; ")[2] for row in shown]
     assert said == ["mean of a, b", "mean of a, b", "mean of c, d, e", "mean of these 2 sets", "mean of these 3 sets"]
+
+
+def test_a_page_opens_the_scale_that_the_front_page_tells_of():
+    """The larger one has one seed and describes; the smaller one decides."""
+    few, many = (claims.judge([claim(part())], pd.DataFrame(auroc("l2", around(0.9, 0.01, n)))) for n in (2, 5))
+    made = {"tiny": many, "small": few, "paper": None}
+    html = tables.claims_by_scale(made, "tiny").html
+    assert '<details class="scale"><summary><strong>small</strong>' in html
+    assert "<p><strong>tiny</strong>" in html
+    assert "At tiny, 5 seeds:" in tables.scoreboard({"p": made}).html

@@ -93,8 +93,11 @@ def test_which_detectors_the_best_is_not_clearly_better_than():
     table = comparison.summary(pd.DataFrame(made))
     assert table["scorer"].tolist() == ["knn", "vim", "ssd"]
     assert table["level"].tolist() == [True, True, False]
+    once = pd.DataFrame([{**row, "recipe": "few"} for row in made if row["seed"] == 0 and row["scorer"] == "vim"])
+    more = comparison.summary(pd.concat([pd.DataFrame(made), once]))
+    assert more.set_index(["recipe", "scorer"])["level"].isna().to_dict()["few", "vim"], "one seed tells nothing"
     against = comparison.against(pd.DataFrame(made), "ce", "knn")
-    assert "1 of the other 2 is not clearly worse" in tables.guide(table, against).html
+    assert "1 of 2 others is not clearly worse (paired by seed, Holm).<" in tables.guide(table, against).html
 
 
 def test_what_an_objective_costs_and_how_well_it_classifies_stand_beside_its_detectors(rows):

@@ -80,3 +80,10 @@ def test_text_is_escaped():
     assert "&lt;i&gt;" in shown
     assert "&lt;b&gt;" in shown
     assert "&lt;u&gt;" in shown
+
+
+def test_a_share_is_on_no_side_of_anything():
+    rows = pd.DataFrame(auroc("l2", [0.8] * 5))
+    (line,) = text(tables.outcomes({"tiny": claims.judge([claim(part(direction="two_sided"))], rows)}, ["T1: p"]))
+    assert "higher" not in line
+    assert "80.0 %" in line

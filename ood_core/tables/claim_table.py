@@ -24,6 +24,7 @@ from .verdicts import (
     revised,
     sentence,
     tally_text,
+    telling,
     top_records,
     with_verdicts,
 )
@@ -70,7 +71,7 @@ def claims_by_scale(verdicts: Scales, live: str, reported: Iterable[Entry] = (),
     entries, texts = list(reported), []
     frames: list[pd.DataFrame] = []
     tops = {scale: top_records(found) for scale, found in reversed(list(verdicts.items()))}
-    opened = [*with_verdicts(tops), ""][0]
+    opened = telling({scale: tops[scale] for scale in verdicts}) or [*with_verdicts(tops), ""][0]
     for scale, found in reversed(list(verdicts.items())):
         about = f"<strong>{escape(scale)}</strong> ({manner(scale, live)}): {sentence(tops[scale])}"
         if found is None:

@@ -201,9 +201,11 @@ def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = No
     wins = against[against["outcome"] == "wins"]
     loses = against[against["outcome"] == "loses"]
     over = "" if len(set(summary["n"])) == 1 else f" over {counted([best['n']])}"
-    others = int(summary["level"].sum()) - 1
-    rest = f"{others} of the other {len(summary) - 1} {'is' if others == 1 else 'are'} not"
+    known = summary["level"].iloc[1:].dropna()
+    others, untold = int(known.sum()), len(summary) - 1 - len(known)
+    rest = f"{others} of {len(known)} others {'is' if others == 1 else 'are'} not"
     level = f"{rest if others else 'All others are'} clearly worse (paired by seed, Holm)"
+    level += f"; {untold} more share too few seeds with it to tell" if untold else ""
 
     def called(found: Mapping[Any, Any]) -> str:
         return _called(found, names, about)

@@ -11,7 +11,20 @@ import pandas as pd
 
 from .claim_table import printed_value
 from .html import PLURALS, SYMBOLS, Html, badge, cell, interval, mark, row, small, table
-from .verdicts import NOT_RUN, PARTLY, Card, Entry, Scales, lost_to_holm, marked, partly, span, tally_text
+from .verdicts import (
+    NOT_RUN,
+    PARTLY,
+    Card,
+    Entry,
+    Scales,
+    has_run,
+    lost_to_holm,
+    marked,
+    partly,
+    span,
+    tally_text,
+    telling,
+)
 
 NOT_AFTER_HOLM = "† not after Holm's correction over the page"
 OWN = {"paper": "the papers' own scale"}
@@ -42,7 +55,7 @@ def scoreboard(
         page: {scale: [partly(top, parts) for top, *parts in here] for scale, here in found.items()}
         for page, found in records.items()
     }
-    ran = [scale for scale in reversed(scales) if any(_ran(found[scale]) for found in judged.values())]
+    ran = [scale for scale in reversed(scales) if any(has_run(found[scale]) for found in judged.values())]
     for page, found in judged.items():
         card = (cards or {}).get(page)
         title = escape(card.title if card else page)
@@ -64,10 +77,6 @@ def scoreboard(
     return Html(f'<div class="scoreboard-box">{never}{grid}</div>', pd.DataFrame(counts))
 
 
-def _ran(found: list[dict[str, Any]]) -> bool:
-    return any(top["verdict"] != NOT_RUN for top in found)
-
-
 def headline(verdicts: Scales, card: Card, reported: Iterable[Entry] = ()) -> Html:
     """The numbers of one paper's row on the front page, at the largest scale that decides.
 
@@ -78,7 +87,7 @@ def headline(verdicts: Scales, card: Card, reported: Iterable[Entry] = ()) -> Ht
     """
     records = _records(verdicts)
     found = {scale: [partly(top, parts) for top, *parts in here] for scale, here in records.items()}
-    scale = _telling(found)
+    scale = telling(found)
     if not scale:
         return Html(f"<p>Not run yet: {len(card.claims)} claims stated.</p>", pd.DataFrame())
     lines, notes = _headline(records[scale], card, _beside(reported))
@@ -94,13 +103,6 @@ def _records(found: Scales) -> dict[str, list[list[dict[str, Any]]]]:
 def _beside(reported: Iterable[Entry]) -> dict[tuple[str, str], Any]:
     printed = [entry.model_dump() for entry in reported]
     return {(entry["claim"], entry["part"]): entry for entry in printed if entry["part"]}
-
-
-def _telling(found: dict[str, list[dict[str, Any]]]) -> str:
-    """The largest scale that decides some claim; failing that, the largest that has run; "" for none."""
-    ran = [scale for scale, here in found.items() if _ran(here)]
-    ran = [s for s in ran if any(top["verdict"] not in (NOT_RUN, "descriptive") for top in found[s])] or ran
-    return ran[-1] if ran else ""
 
 
 def _headline(
@@ -130,7 +132,7 @@ def _answer(
     beside: dict[tuple[str, str], Any],
 ) -> str:
     """The headline and all claims, at the largest scale that decides some; failing that, the largest that has run."""
-    scale = _telling(found)
+    scale = telling(found)
     if not scale:
         stated = len(card.claims) if card else 0
         return f"Not run yet: {stated} claims stated." if stated else "Not run yet."

@@ -171,6 +171,18 @@ def with_verdicts(scales: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     return further or [scale for scale, tops in scales.items() if tops]
 
 
+def has_run(tops: list[dict[str, Any]]) -> bool:
+    """Whether some claim of a scale has numbers."""
+    return any(top["verdict"] != NOT_RUN for top in tops)
+
+
+def telling(scales: Mapping[str, list[dict[str, Any]]]) -> str:
+    """Of scales from small to large, the largest that decides some claim; failing that, that has run; "" for none."""
+    ran = [scale for scale, tops in scales.items() if has_run(tops)]
+    decided = [s for s in ran if any(top["verdict"] not in (NOT_RUN, "descriptive") for top in scales[s])]
+    return [*ran, *decided][-1] if ran else ""
+
+
 def manner(scale: str, live: str = LIVE) -> str:
     """Whether a scale's runs were made for the page, or are recorded."""
     return "live" if scale == live else "recorded"
