@@ -34,12 +34,15 @@ CASES = {"convolution": (convolution, (8, 6, 9, 9), (5, 6, 3, 3)), "linear": (li
 
 @pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("case", CASES)
-def test_values_and_gradients_are_those_of_rounded_operands(case):
+def test_values_and_gradients_are_those_of_rounded_operands(case, monkeypatch):
     product, *shapes = CASES[case]
+    taken, rounded = [], bfloat16._rounded
+    monkeypatch.setattr(bfloat16, "_rounded", lambda value: (taken.append(value), rounded(value))[1])
     operands = [drawn(*shape).requires_grad_() for shape in shapes]
     exact = [x.detach().bfloat16().double().requires_grad_() for x in operands]
     with bfloat16.autocast(CPU):
         made = product(*operands)
+    assert taken, "else these are the kernels of bfloat16"
     expected = product(*exact)
     onward = drawn(*made.shape).bfloat16()
     made.backward(onward)
@@ -70,6 +73,9 @@ def test_fast_processors_use_their_own(monkeypatch):
     monkeypatch.setattr(precision, "fast_bfloat16", lambda: True)
     with bfloat16.autocast(CPU):
         assert F.linear(drawn(4, 30), drawn(3, 30)).dtype == torch.bfloat16
+    monkeypatch.setattr(precision, "fast_bfloat16", lambda: False)
+    with bfloat16.autocast(CPU, enabled=False):  # nor does float32 pay for being watched
+        assert F.linear(drawn(4, 30), drawn(3, 30)).dtype == torch.float32
 
 
 def test_training_is_the_same_up_to_rounding(monkeypatch):
