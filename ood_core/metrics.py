@@ -7,8 +7,8 @@ Scores are ranked as given, never rescaled: a sigmoid would tie large float32 sc
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from . import checks
 from .checks import InputError
+from .cuts import Groups, Sorted, fewest, groups
 
 Array = NDArray[Any]
 
@@ -36,20 +37,6 @@ __all__ = [
 ]
 
 
-class _Merged(NamedTuple):
-    """All scores (N + M,), ascending, and which of them are ID rows; in a group of ties these come first."""
-
-    scores: Array
-    is_id: NDArray[np.bool_]
-
-
-class _Cuts(NamedTuple):
-    """Rejected rows at each cut between the K distinct scores, from "accept all" to "reject all"; int64 (K + 1,)."""
-
-    id: NDArray[np.int64]
-    ood: NDArray[np.int64]
-
-
 def auroc(id_scores: Any, ood_scores: Any) -> float:
     """Area under the ROC curve.
 
@@ -67,7 +54,7 @@ def auroc(id_scores: Any, ood_scores: Any) -> float:
         >>> round(metrics.auroc([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
         0.8333
     """
-    return _auroc(_merged(id_scores, ood_scores))
+    return _auroc(_sorted(id_scores, ood_scores))
 
 
 def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
@@ -87,7 +74,7 @@ def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
         >>> metrics.fpr_at_tpr([0.9, 0.8, 0.4], [0.5, 0.1])
         0.5
     """
-    return _fpr_at_tpr(_cuts(_merged(id_scores, ood_scores)), checks.share("tpr", tpr))
+    return _fpr_at_tpr(_sorted(id_scores, ood_scores), checks.share("tpr", tpr))
 
 
 def tnr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
@@ -116,7 +103,7 @@ def fpr_ood_positive(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> floa
         >>> round(metrics.fpr_ood_positive([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
         0.3333
     """
-    return _fpr_ood_positive(_cuts(_merged(id_scores, ood_scores)), checks.share("tpr", tpr))
+    return _fpr_ood_positive(_sorted(id_scores, ood_scores), checks.share("tpr", tpr))
 
 
 def aupr_in(id_scores: Any, ood_scores: Any) -> float:
@@ -134,7 +121,8 @@ def aupr_in(id_scores: Any, ood_scores: Any) -> float:
         >>> round(metrics.aupr_in([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
         0.9167
     """
-    return _aupr_in(_cuts(_merged(id_scores, ood_scores)))
+    rows = _sorted(id_scores, ood_scores)
+    return _share((_precision_in(rows, found) for found in groups(rows)), rows.id)
 
 
 def aupr_out(id_scores: Any, ood_scores: Any) -> float:
@@ -145,7 +133,8 @@ def aupr_out(id_scores: Any, ood_scores: Any) -> float:
         >>> round(metrics.aupr_out([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
         0.8333
     """
-    return _aupr_out(_cuts(_merged(id_scores, ood_scores)))
+    rows = _sorted(id_scores, ood_scores)
+    return _share(map(_precision_out, groups(rows)), rows.ood)
 
 
 def detection_accuracy(id_scores: Any, ood_scores: Any) -> float:
@@ -156,7 +145,8 @@ def detection_accuracy(id_scores: Any, ood_scores: Any) -> float:
         >>> round(metrics.detection_accuracy([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
         0.8333
     """
-    return _detection_accuracy(_cuts(_merged(id_scores, ood_scores)))
+    rows = _sorted(id_scores, ood_scores)
+    return _best(_balanced(rows, found) for found in groups(rows))
 
 
 def oscr(id_scores: Any, ood_scores: Any, correct: Any) -> float:
@@ -185,7 +175,7 @@ def _oscr(id_values: Array, ood_values: Array, correct: Any) -> float:
             "Pass one flag for each ID row, for example logits.argmax(1) == labels."
         )
     hits = np.sort(id_values[right])
-    return _auroc(_merge(hits, ood_values)) * (len(hits) / len(right)) if len(hits) else 0.0
+    return _auroc(Sorted(hits, ood_values)) * (len(hits) / len(right)) if len(hits) else 0.0
 
 
 def evaluate(id_scores: Any, ood_scores: Any, correct: Any = None, tpr: float = 0.95) -> dict[str, float]:
@@ -204,17 +194,18 @@ def evaluate(id_scores: Any, ood_scores: Any, correct: Any = None, tpr: float = 
     """
     share = checks.share("tpr", tpr)
     id_values, ood_values = _values("id_scores", id_scores), np.sort(_values("ood_scores", ood_scores))
-    merged = _merge(np.sort(id_values), ood_values)
-    cuts = _cuts(merged)
-    false_positives = _fpr_at_tpr(cuts, share)
+    rows = Sorted(np.sort(id_values), ood_values)
+    sums = ((_pairs(at), _precision_in(rows, at), _precision_out(at), _balanced(rows, at)) for at in groups(rows))
+    pairs, precision_in, precision_out, balanced = zip(*sums, strict=True)  # one pass over the merged rows for all
+    false_positives = _fpr_at_tpr(rows, share)
     result = {
-        "auroc": _auroc(merged),
-        "aupr_in": _aupr_in(cuts),
-        "aupr_out": _aupr_out(cuts),
+        "auroc": _area(pairs, rows),
+        "aupr_in": _share(precision_in, rows.id),
+        "aupr_out": _share(precision_out, rows.ood),
         "fpr_at_tpr": false_positives,
-        "fpr_ood_positive": _fpr_ood_positive(cuts, share),
+        "fpr_ood_positive": _fpr_ood_positive(rows, share),
         "tnr_at_tpr": 1 - false_positives,
-        "detection_accuracy": _detection_accuracy(cuts),
+        "detection_accuracy": _best(balanced),
     }
     if correct is not None:
         result["oscr"] = _oscr(id_values, ood_values, correct)
@@ -331,64 +322,53 @@ def _values(name: str, scores: Any) -> Array:
     return values.cpu().numpy()
 
 
-def _merged(id_scores: Any, ood_scores: Any) -> _Merged:
-    return _merge(np.sort(_values("id_scores", id_scores)), np.sort(_values("ood_scores", ood_scores)))
+def _sorted(id_scores: Any, ood_scores: Any) -> Sorted:
+    return Sorted(np.sort(_values("id_scores", id_scores)), np.sort(_values("ood_scores", ood_scores)))
 
 
-def _merge(id_sorted: Array, ood_sorted: Array) -> _Merged:
-    """From two sorted arrays: numpy's stable argsort finds two ascending runs and merges them in one linear pass."""
-    both = np.concatenate([id_sorted, ood_sorted])
-    order = np.argsort(both, kind="stable")
-    return _Merged(both[order], order < len(id_sorted))
+def _auroc(rows: Sorted) -> float:
+    return _area(map(_pairs, groups(rows)), rows)
 
 
-def _cuts(merged: _Merged) -> _Cuts:
-    """Counts at each distinct score."""
-    scores, is_id = merged
-    last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)  # where each group of ties ends
-    of_id = np.cumsum(is_id)[last]
-    return _Cuts(np.append(0, of_id), np.append(0, last + 1 - of_id))
+def _area(pairs: Iterable[int], rows: Sorted) -> float:
+    return sum(pairs) / (2 * len(rows.id) * len(rows.ood))
 
 
-def _auroc(merged: _Merged) -> float:
-    # Twice the area in pairs, in integers: each ID row beats the OOD rows below it and half of those it ties with.
-    # Below it lie all rows before it less its fellows, as ID rows come first among ties; ties of both kinds are few,
-    # or few groups, and are looked up: the counts of every cut, which the other metrics need, take twice as long.
-    scores, is_id = merged
-    ranks = np.flatnonzero(is_id)
-    n, m = len(ranks), len(scores) - len(ranks)
-    beaten = int(ranks.sum()) - n * (n - 1) // 2
-    tied = np.flatnonzero((scores[1:] == scores[:-1]) & (is_id[:-1] > is_id[1:]))  # the last ID row of such a group
-    of_id = tied + 1 - np.searchsorted(scores, scores[tied], "left")
-    of_ood = np.searchsorted(scores, scores[tied], "right") - tied - 1
-    return (2 * beaten + int(np.dot(of_id, of_ood))) / (2 * n * m)
+def _share(sums: Iterable[float], rows: Array) -> float:
+    return min(1.0, math.fsum(sums) / len(rows))
 
 
-def _fpr_at_tpr(cuts: _Cuts, tpr: float) -> float:
-    n, m = int(cuts.id[-1]), int(cuts.ood[-1])
-    # Counts are divided before they are compared: tpr * n can round past a whole number.
-    cut = int(np.count_nonzero((n - cuts.id) / n >= tpr)) - 1
-    return (m - int(cuts.ood[cut])) / m
+def _best(balanced: Iterable[float]) -> float:
+    return max(1.0, *balanced) / 2  # 1: all rows accepted
 
 
-def _fpr_ood_positive(cuts: _Cuts, tpr: float) -> float:
-    cut = int(np.argmax(cuts.ood / cuts.ood[-1] >= tpr))
-    return int(cuts.id[cut]) / int(cuts.id[-1])
+def _pairs(found: Groups) -> int:
+    """Twice the pairs that ID rows win, in integers: all with OOD rows below, and half of those with OOD rows tied."""
+    return int(np.dot(found.id, 2 * found.ood_up_to - found.ood))
 
 
-def _aupr_in(cuts: _Cuts) -> float:
-    accepted_id, accepted_ood = cuts.id[-1] - cuts.id[:-1], cuts.ood[-1] - cuts.ood[:-1]
-    return _average(np.diff(cuts.id), accepted_id / (accepted_id + accepted_ood))
+def _fpr_at_tpr(rows: Sorted, tpr: float) -> float:
+    threshold = rows.id[-fewest(len(rows.id), tpr)]
+    return (len(rows.ood) - int(np.searchsorted(rows.ood, threshold, "left"))) / len(rows.ood)
 
 
-def _aupr_out(cuts: _Cuts) -> float:
-    return _average(np.diff(cuts.ood), cuts.ood[1:] / (cuts.id[1:] + cuts.ood[1:]))
+def _fpr_ood_positive(rows: Sorted, tpr: float) -> float:
+    threshold = rows.ood[fewest(len(rows.ood), tpr) - 1]
+    return int(np.searchsorted(rows.id, threshold, "right")) / len(rows.id)
 
 
-def _average(gained: Array, precision: Array) -> float:
-    return min(1.0, float(np.sum(gained * precision) / np.sum(gained)))
+def _precision_in(rows: Sorted, found: Groups) -> float:
+    """Sum over ID rows of the share of ID among all rows that score at least as high."""
+    of_id = len(rows.id) - found.id_up_to + found.id
+    of_ood = len(rows.ood) - found.ood_up_to + found.ood
+    return float(np.dot(found.id, of_id / (of_id + of_ood)))
 
 
-def _detection_accuracy(cuts: _Cuts) -> float:
-    n, m = cuts.id[-1], cuts.ood[-1]
-    return float(np.max((n - cuts.id) / n + cuts.ood / m)) / 2
+def _precision_out(found: Groups) -> float:
+    """Sum over OOD rows of the share of OOD among all rows that score at most as high."""
+    return float(np.dot(found.ood, found.ood_up_to / (found.id_up_to + found.ood_up_to)))
+
+
+def _balanced(rows: Sorted, found: Groups) -> float:
+    """The largest sum of the share of ID above a group and the share of OOD in it or below."""
+    return float(np.max((len(rows.id) - found.id_up_to) / len(rows.id) + found.ood_up_to / len(rows.ood)))

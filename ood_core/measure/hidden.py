@@ -85,8 +85,8 @@ def layers(seen: Seen, name: str, images: ImageSet) -> dict[str, list[Layer]]:
         signs = torch.randint(0, 2, c.shape[-2:], generator=draw).to(a) * 2 - 1
         for protocol, coefficients in (("", c), (RANDOM, signs)):
             blocks[protocol].setdefault(layer, []).append(_layer(layer, a, coefficients, labels))
-    order = sorted(blocks[""])
-    return {protocol: [_joined(found[layer]) for layer in order] for protocol, found in blocks.items()}
+    # `_maps` begins at the last layer
+    return {protocol: [_joined(parts) for parts in reversed(found.values())] for protocol, found in blocks.items()}
 
 
 def _maps(seen: Seen, name: str, images: ImageSet) -> Iterator[tuple[str, Tensor, Tensor, Tensor | None]]:
