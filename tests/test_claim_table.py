@@ -280,6 +280,25 @@ def test_a_list_of_sets_is_written_out_once_in_a_claim():
     assert said == ["mean of a, b", "mean of a, b", "mean of c, d, e", "mean of these 2 sets", "mean of these 3 sets"]
 
 
+def test_the_list_of_all_sets_stands_above_the_table_alone():
+    rows = [row for name in ("x", "y", "z") for row in auroc("l2", around(0.9, 0.01), ood_set=name)]
+    every, two = ({"recipe": "l2", "metric": "auroc", **where} for where in ({}, {"without": ["z"]}))
+    claimed = [claim(part(a=every), part(name="q", a=every, margin=0.6), part(name="r", a=two)), claim(part(a=every))]
+    shown = tables.claims_table(claims.judge(claimed, pd.DataFrame(rows)))
+    above, table = shown.html.split("<table", 1)
+    assert "All sets: x, y, z." in above
+    assert "x, y, z" not in table.split("csv-link")[0]
+    assert [table.count(f"mean of {said}") for said in ("all 3 sets", "these 3 sets", "x, y")] == [2, 1, 1]
+    assert set(shown.frame["sets"].dropna()) == {"x, y, z", "x, y"}, "the file spells them out"
+
+    fourth = pd.DataFrame(rows + auroc("l2", around(0.9, 0.01), ood_set="alone"))
+    three = {**every, "without": ["alone"]}
+    claimed = [
+        claim(part(a=three), part(name="q", a=three, margin=0.6), part(name="r", a={**every, "ood_set": "alone"}))
+    ]
+    assert "All sets" not in tables.claims_table(claims.judge(claimed, fourth)).html
+
+
 def test_a_page_opens_the_scale_that_the_front_page_tells_of():
     """The larger one has one seed and describes; the smaller one decides."""
     few, many = (claims.judge([claim(part())], pd.DataFrame(auroc("l2", around(0.9, 0.01, n)))) for n in (2, 5))

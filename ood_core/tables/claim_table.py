@@ -51,12 +51,25 @@ def claims_table(verdicts: Iterable[Judged], reported: Iterable[Entry] = (), nam
         lines += _claim_rows(place, top, parts, [e for e in entries if e["claim"] == top["claim"]])
     headers = ["id", "claim", "reported", "ours", "verdict"]
     frame = pd.DataFrame(records)
+    body = table(headers, lines, "Claims: reported, ours, interval, verdict", "claims")
+    every = _all_sets(record.get("sets", "") for record in records)
+    if every:  # said once, above: rows can be sorted, so none can refer to another
+        body = body.replace(escape(every), f"all {every.count(',') + 1} sets")
     more = (
         '<p class="how">Ours: mean over seeds [95 % t interval, which can reach past 100 %]. '
+        f"{escape(f'All sets: {every}. ' if every else '')}"
         '<label class="more"><input type="checkbox"> also show the numbers that decide nothing</label></p>'
     )
-    body = table(headers, lines, "Claims: reported, ours, interval, verdict", "claims")
     return Html(f'<div class="claims-table">{more}{body}{csv_link(frame, name)}</div>', frame)
+
+
+def _all_sets(lists: Iterable[str]) -> str:
+    """The names of all sets, where there are more than two and several means are over all of them, else ""."""
+    used = Counter(text for text in lists if text)
+    longest = max(used, key=lambda text: text.count(","), default="")
+    names = longest.split(", ")
+    every = {name for text in used for name in text.split(", ")}
+    return longest if len(names) > 2 and used[longest] > 1 and every == set(names) else ""
 
 
 def claims_by_scale(verdicts: Scales, live: str, reported: Iterable[Entry] = (), name: str = "claims") -> Html:

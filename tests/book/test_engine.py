@@ -138,3 +138,19 @@ def test_trouble_fails_every_build_until_it_is_mended(root: Path, changes: dict[
         run = build(root)
         assert run.returncode != 0
         assert all(message in run.stdout + run.stderr for message in messages), run.stderr
+
+
+def test_a_page_that_fails_says_why_where_pages_are_read_side_by_side(root: Path) -> None:
+    names = [f"page{i}" for i in range(9)]  # with fewer than five pages a build has one process
+    for name in names:
+        (root / "book" / f"{name}.md").write_text(f"# {name}\n")
+    more = "".join(f", {{file: {name}}}" for name in names)
+    toc = root / "_toc.yml"
+    toc.write_text(toc.read_text().replace("{file: plain}", "{file: plain}" + more))
+    (root / "ood_core" / "__init__.py").write_text("LABEL = 'first word'\n")
+    run = build(root)
+    assert run.returncode != 0
+    said = run.stdout + run.stderr
+    assert "demo.ipynb" in said
+    assert "print(ood_core.WORD)" in said
+    assert "has no attribute 'WORD'" in said
