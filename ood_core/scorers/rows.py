@@ -13,8 +13,8 @@ from ..checks import InputError
 from ..outputs import Outputs, unit
 from ..precision import at_least_float32, working_dtype
 
-PIECE = 2**22  # bytes of float64 that are read together: enough for a quick product, and few enough for the cache
-WIDE = 256  # columns from which on half a symmetric product, in four blocks of rows, is quicker than the whole
+PIECE = 2**20  # bytes of float64 that are read together: a product reads them several times, from the cache of one core
+STRIP = 64  # columns of a symmetric product that are made at once, with those left of them: half of all is left out
 
 
 class Made:
@@ -126,11 +126,10 @@ def _centred_products(pieces: Iterable[Tensor], origin: Tensor) -> tuple[Tensor,
     """Lower blocks of sum_i (x_i - origin)(x_i - origin)^T (D, D), sum_i (x_i - origin) (D,), and the rows."""
     columns, count = len(origin), 0
     sums, total = torch.zeros_like(origin), origin.new_zeros(columns, columns)
-    step = -(-columns // 4) if columns >= WIDE else columns
-    stops = [min(start + step, columns) for start in range(0, columns, step)]
     for block in pieces:
         centred = block - origin
-        for stop, start in zip(stops, [0, *stops], strict=False):
+        for start in range(0, columns, STRIP):
+            stop = min(start + STRIP, columns)
             total[start:stop, :stop].addmm_(centred[:, start:stop].T, centred[:, :stop])
         sums += centred.sum(dim=0)
         count += len(block)

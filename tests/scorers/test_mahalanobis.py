@@ -115,7 +115,7 @@ def test_refusals(name):
         fit(name, h.double() * 1e160, y)
 
 
-@pytest.mark.parametrize("columns", [by_rows.WIDE - 1, by_rows.WIDE, by_rows.WIDE + 1, 391])
+@pytest.mark.parametrize("columns", [by_rows.STRIP - 1, by_rows.STRIP, by_rows.STRIP + 1, 391])
 def test_the_scatter_is_the_whole_product(columns):
     x = torch.randn(90, columns, dtype=torch.float64)
     for point in (x.mean(dim=0), x[0]):
