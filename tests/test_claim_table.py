@@ -76,12 +76,13 @@ def test_the_csv_holds_what_the_table_rounds(judged):
 def test_numbers_that_decide_nothing_are_marked_and_can_be_shown(judged):
     shown = tables.claims_table(judged)
     page = Page(shown.html)
-    assert [a["type"] for a in page.all("input")] == ["checkbox"]
+    assert [a["type"] for a in page.all("input")] == ["checkbox", "checkbox"]  # the first on phones alone
     listed = {row["cells"][1]["text"].split("\n")[0] for row in page.body if "listed" in row["class"]}
     assert any(text.startswith("useful, near") for text in listed)
     assert not any(text.startswith("near: AUROC above") for text in listed)
     css = (ROOT / "book" / "_static" / "book.css").read_text(encoding="utf-8")
-    assert ".claims-table:not(:has(.more input:checked)) tr.listed" in css
+    assert ".claims-table:not(:has(.rest input:checked)) tr.listed" in css
+    assert '<label class="more rest"><input type="checkbox">' in shown.html
 
 
 def row_of(shown, start):

@@ -58,7 +58,8 @@ def claims_table(verdicts: Iterable[Judged], reported: Iterable[Entry] = (), nam
     more = (
         '<p class="how">Ours: mean over seeds [95 % t interval, which can reach past 100 %]. '
         f"{escape(f'All sets: {every}. ' if every else '')}"
-        '<label class="more"><input type="checkbox"> also show the numbers that decide nothing</label></p>'
+        '<label class="more each"><input type="checkbox"> show the numbers of every part</label> '
+        '<label class="more rest"><input type="checkbox"> also show the numbers that decide nothing</label></p>'
     )
     return Html(f'<div class="claims-table">{more}{body}{csv_link(frame, name)}</div>', frame)
 

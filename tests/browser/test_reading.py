@@ -101,8 +101,20 @@ def test_a_long_table_unfolds_and_scrolls_under_its_header(visit: Visitor) -> No
 @pytest.mark.parametrize("page", PAPERS)
 def test_verdicts_and_claims_fit_a_phone(visit: Visitor, width: int, page: str) -> None:
     opened = visit.open(page)
+    table = opened.locator(".claims-table:visible").first
+    expect(table.locator("tr.claim").first).to_be_visible()
+    expect(table.locator("tr.part:visible")).to_have_count(0)  # else a claim takes a screen
+    table.locator(".each input").check()
+    expect(table.locator("tr.part:not(.listed)").first).to_be_visible()
+    expect(table.locator("tr.listed:visible")).to_have_count(0)
     for box in opened.locator(".table-scroll:has(> .verdicts, > .claims)").all():
         assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0, box.get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("width", [1366, 390])
+@pytest.mark.parametrize("page", PAPERS)
+def test_a_page_is_not_endless(visit: Visitor, width: int, page: str) -> None:
+    assert visit.open(page).evaluate("document.documentElement.scrollHeight") < {1366: 21_000, 390: 27_000}[width]
 
 
 @pytest.mark.parametrize("width", [1366])
