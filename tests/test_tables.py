@@ -59,7 +59,7 @@ def test_no_text_becomes_markup(kind):
     for _, attributes in Page(made).elements:
         assert set(attributes) <= {
             *("class", "tabindex", "role", "aria-label", "aria-hidden", "scope", "data-sort", "type"),
-            *("colspan", "hidden", "data-scale"),
+            *("colspan", "hidden", "data-scale", "data-column"),
             *("download", "href", "title"),
         }
 
@@ -352,5 +352,7 @@ def test_provenance_shows_short_keys_and_keeps_them_whole():
     shown = tables.provenance_table(runs)
     cells = [cell["text"] for cell in Page(shown.html).body[0]["cells"]]
     assert cells == ["l2", "0", key[:12], "3.1", "torch 2", "yes"]
+    said = [cell["data-column"] for cell in Page(shown.html).all("td")]
+    assert said == ["recipe", "seed", "run", "seconds", "versions", "loaded"], "where a phone hides the header"
     assert Page(shown.html).all("abbr")[0]["title"] == key
     assert [line["run"] for line in csv_of(shown.html)[0]] == [key]

@@ -16,6 +16,8 @@ from .request import Request
 from .results import Results
 from .running import plan, run_or_load
 
+DAY = len("2026-12-31")  # of a moment in ISO 8601
+
 
 def scoreboard() -> tables.Html:
     """All papers with their verdicts by scale: live at `tiny`, recorded at the others, "not run" where neither.
@@ -83,11 +85,11 @@ def _told(infos: list[dict[str, Any]]) -> dict[str, Any]:
     commits = all_of("commit")
     return {
         "runs": len(infos),
-        "training_seconds": float(sum(info["seconds"]["train"] for info in infos)),
+        "training_seconds": round(sum(info["seconds"]["train"] for info in infos)),
         "torch": all_of("versions", "torch"),
         "ood_core": all_of("versions", "ood-core"),
         "hardware": all_of("hardware", "name"),
         "commit": commits if commits.count(", ") < 2 else f"{commits.count(', ') + 1} commits",
-        "first": min(info["created"] for info in infos),
-        "last": max(info["created"] for info in infos),
+        "first": min(info["created"] for info in infos)[:DAY],
+        "last": max(info["created"] for info in infos)[:DAY],
     }

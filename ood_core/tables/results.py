@@ -83,7 +83,7 @@ def provenance_table(runs: pd.DataFrame) -> Html:
     ]
     headers = [_head(column) for column in runs.columns if column not in alike]
     said = [f"{_head(column)} {texts[column].pop()}" for column in alike]
-    grid = table(headers, lines, "Runs behind the numbers", "compact")
+    grid = table(headers, lines, "Runs behind the numbers", "compact provenance")
     grid = folded(grid, len(lines), ["All alike: " + "; ".join(said)] if said else [])
     return Html(f"<div>{grid}{csv_link(runs, 'runs')}</div>", runs.reset_index(drop=True))
 
@@ -112,9 +112,9 @@ def _text(value: Any) -> str:
 
 
 def _provenance(column: Any, value: Any) -> str:
-    text = _text(value)
+    text, said = _text(value), f'data-column="{escape(_head(column))}"'  # on a phone, where there is no header
     if isinstance(value, float):
-        return cell(text, value, css="number")
+        return cell(text, value, css="number", extra=said)
     if column == "run" and len(text) > SHORT:
-        return cell(f'<abbr title="{escape(text)}">{escape(text[:SHORT])}</abbr>', text)
-    return cell(escape(text))
+        return cell(f'<abbr title="{escape(text)}">{escape(text[:SHORT])}</abbr>', text, extra=said)
+    return cell(escape(text), extra=said)

@@ -111,6 +111,19 @@ def test_verdicts_and_claims_fit_a_phone(visit: Visitor, width: int, page: str) 
         assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0, box.get_attribute("aria-label")
 
 
+@pytest.mark.parametrize("width", [390])
+@pytest.mark.parametrize("page", ["compare/status", "papers/l2-norm"])
+def test_runs_are_cards_on_a_phone(visit: Visitor, width: int, page: str) -> None:
+    opened = visit.open(page)
+    for summary in opened.locator("details.hide:has(.provenance) > summary").all():
+        summary.click()
+    (box,) = opened.locator(".table-scroll:has(> .provenance)").all()
+    assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+    expect(box.locator("thead")).to_be_hidden()
+    first = box.locator("tbody td").first
+    assert first.evaluate("cell => getComputedStyle(cell, '::before').content") != "none"
+
+
 @pytest.mark.parametrize("width", [1366, 390])
 @pytest.mark.parametrize("page", PAPERS)
 def test_a_page_is_not_endless(visit: Visitor, width: int, page: str) -> None:

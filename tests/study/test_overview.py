@@ -10,9 +10,10 @@ def test_a_line_says_what_is_behind_a_page(made, monkeypatch, tmp_path):
     results = study.run_or_load("made", seeds=2)
     (line,) = study.status().to_dict("records")
     assert (line["page"], line["scale"], line["runs"]) == ("made", "tiny", 4)
-    assert line["training_seconds"] == sum(run.info["seconds"]["train"] for run in results.stored.values())
+    assert line["training_seconds"] == round(sum(run.info["seconds"]["train"] for run in results.stored.values()))
     assert line["commit"] == results.runs["commit"][0]
-    assert line["first"] <= line["last"]
+    days = results.runs["created"].str[:10]
+    assert (line["first"], line["last"]) == (days.min(), days.max())
     assert line["result"] == "no claims"
 
 
