@@ -13,7 +13,7 @@ from tests.spine import images, recipe
 MEASURES = ["folds", "activity", "depth"]
 
 
-def seen_by(network=None, epoch=None, bright=1, **evaluate):
+def seen_by(network=None, epoch=None, seed=0, **evaluate):
     made = recipe(
         network=network or {"name": "resnet14", "width": 2},
         head={"name": "linear"},
@@ -21,8 +21,8 @@ def seen_by(network=None, epoch=None, bright=1, **evaluate):
     )
     train, test = images(40), images(30, seed=1)
     ood = {"digits-89": images(25, seed=2), "noise": images(20, classes=2, seed=3)}
-    net = networks.network(made, train, 0, torch.device("cpu")).eval()
-    return Seen(net, Sets(train, None, test, ood), made, 0, made.epochs if epoch is None else epoch)
+    net = networks.network(made, train, seed, torch.device("cpu")).eval()
+    return Seen(net, Sets(train, None, test, ood), made, seed, made.epochs if epoch is None else epoch)
 
 
 def rows_of(seen):
@@ -59,13 +59,25 @@ def test_both_folds_against_the_same_ood_images():
     assert gap != 0
 
 
+def test_the_fold_of_training_is_all_of_its_images_and_activity_reads_the_first_ones():
+    seen = seen_by(collapse_images=10)
+    found = rows_of(seen)
+    (fold,) = [r for r in found if (r["metric"], r["split"], r["ood_set"]) == ("norm_auroc", "train", "noise")]
+    (share,) = [r for r in found if (r["metric"], r["split"], r["protocol"]) == ("active_share", "train", "")]
+    assert fold["n"] == 40 + 20
+    assert share["n"] == 10
+
+
 def test_every_set_says_how_many_units_are_on_and_id_how_surely():
     seen = seen_by()
+    with torch.no_grad():
+        seen.net.backbone.stages[2][1].bn2.bias -= 0.5  # about a third of the units are off
     found = rows_of(seen)
     sets = [("", "train", seen.sample), ("", "test", seen.test), ("noise", "test", seen.ood("noise"))]
     for name, split, out in sets:
         share = float((out.features > 0).double().mean())
         assert value(found, metric="active_share", ood_set=name, split=split) == pytest.approx(share)
+        assert 0.5 < share < 0.8
         assert value(found, metric="zero_rows", ood_set=name, split=split) == 0
         if not name:
             q = (out.features > 0).double().mean(dim=0)
@@ -112,14 +124,14 @@ def test_depth_by_layer_and_over_layers():
 
 
 def test_growth_is_measured_from_the_untrained_network():
-    seen = seen_by()
+    seen = seen_by(seed=1)
     found = rows_of(seen)  # untrained, called the last epoch: nothing has grown
     growth = [row["value"] for row in found if row["metric"] == "entropy_growth"]
     assert growth == [0.0] * 6
     assert value(found, metric="entropy_growth_with_depth", layer="", protocol="depth") == 0
     with torch.no_grad():
         seen.net.backbone.stages[2][1].bn2.bias -= 100  # the last block's units go off
-    moved = rows_of(Seen(seen.net, seen.sets, seen.recipe, 0, seen.epoch))
+    moved = rows_of(Seen(seen.net, seen.sets, seen.recipe, 1, seen.epoch))
     last = {"layer": "backbone.stages.2.1", "protocol": "depth"}
     start = value(found, metric="activation_entropy", **last)
     after = value(moved, metric="activation_entropy", **last)

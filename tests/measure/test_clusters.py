@@ -83,6 +83,15 @@ def test_purity_is_fitted_on_training_images_and_scored_on_test_images():
     assert value(rows_of(seen), metric="nmi", protocol="one") != value(found, metric="nmi", protocol="one")
 
 
+def test_clusters_are_those_of_unit_features_half_one_two_and_five_for_each_class_but_two_at_least():
+    seen = seen_by()
+    found = rows_of(seen)
+    unit = [out.features / out.features.norm(dim=1, keepdim=True) for out in (seen.train, seen.test)]
+    for name, count in (("half", 2), ("one", 3), ("two", 6), ("five", 15)):
+        nearest = clusters.nearest_cluster(*unit, count)
+        assert value(found, metric="nmi", protocol=name) == pytest.approx(geometry.nmi(seen.test.labels, nearest))
+
+
 def test_the_probe_minimises_what_it_says():
     """The same labels as a minimum found by another optimiser from the formula, on overlapping classes."""
     rng = np.random.default_rng(0)
@@ -101,6 +110,8 @@ def test_the_probe_minimises_what_it_says():
     fitted, again = clusters.linear_probe((x, y), (x * 1.0, y))
     assert (fitted == expected).all()
     assert (again == fitted).all()
+    some = x[:, 1] > 2  # rows of another mean are standardised by the training rows all the same
+    assert (clusters.linear_probe((x, y), (x[some], y[some]))[1] == fitted[some]).all()
     assert 0.4 < (fitted == y).mean() < 0.9
 
 

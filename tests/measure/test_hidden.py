@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
 from ood_core import geometry, metrics, networks
 from ood_core.measure import Seen, Sets, hidden, jobs, rows
@@ -108,6 +109,37 @@ def test_a_bound_that_fails_is_counted(monkeypatch):
     found = rows_of(seen_by())
     assert value(found, metric="bound_violations", layer="all", ood_set="noise", split="") == 4 * 2
     assert value(found, metric="bound_worst", layer="hidden.2", split="train") == 1e-6
+
+
+def test_the_worst_failure_of_a_layer_is_that_of_all_its_blocks(monkeypatch):
+    right, told = geometry.holder_bound, []
+
+    def failing(a, c):
+        told.append(len(a))
+        return right(a, c)._replace(violation=0.3 if len(told) == 3 else 0.1)
+
+    monkeypatch.setattr(hidden, "BLOCK", 16)
+    monkeypatch.setattr(geometry, "holder_bound", failing)
+    seen = seen_by(network={"name": "resnet8", "width": 2}, head={"name": "linear"})
+    (layer,) = hidden.layers(seen, "train", seen.sets.train)[""]
+    assert told == [16, 16, 16, 16, 8, 8]  # the network's signs and random ones, block by block
+    assert (len(layer.norm), layer.worst) == (40, 0.3)
+
+
+def test_layers_of_a_deep_perceptron_come_from_the_first_to_the_last():
+    seen = seen_by()
+    seen.net.backbone.layers.extend(nn.Linear(9, 9, bias=False) for _ in range(7))
+    for found in hidden.layers(seen, "noise", images(5)).values():
+        assert [layer.name for layer in found] == [f"hidden.{depth}" for depth in range(1, 12)]
+
+
+def test_random_signs_are_drawn_from_the_seed():
+    at = seen_by()
+    first, again, other = (Seen(at.net, at.sets, at.recipe, seed, at.epoch) for seed in (0, 0, 1))
+    first, again, other = (hidden.layers(seen, "noise", images(5))[hidden.RANDOM] for seen in (first, again, other))
+    for a, b, c in zip(first, again, other, strict=True):
+        assert torch.equal(a.logits, b.logits)
+        assert not torch.equal(a.logits, c.logits)
 
 
 def test_last_layer_by_hand_where_zero_counts_as_minus_one():

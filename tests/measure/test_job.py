@@ -6,9 +6,12 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 
-from ood_core import recipes, runs
-from ood_core.measure import SLOT, Job, jobs
+from ood_core import data, networks, recipes, runs
+from ood_core.measure import SLOT, Job, Seen, Sets, jobs
+from ood_core.measure.job import Moment
+from tests import spine
 
 
 def everything(recipe):
@@ -53,6 +56,36 @@ def missing(run, rows, recipe):
 def rows_of(done, key):
     """One row each of some measurements."""
     return pd.DataFrame([(job.key(key), *job.slot) for job in done], columns=["key", *SLOT])
+
+
+def test_scores_depend_on_every_set_that_they_are_made_from(monkeypatch):
+    monkeypatch.setattr(data, "digest", lambda name, split: f"{name}, {split}")
+    made = spine.recipe(evaluate={"far": ["noise"], "validation": ["shuffled/train"], "scores": ["knn"]})
+    found = {job.ood_set: job.reads for job in jobs(made, made.epochs) if job.measure == "ood"}
+    own = ("digits, train", "digits, test")
+    assert found == {"noise": (*own, "noise, test"), "shuffled/train": (*own, "shuffled, train")}
+
+
+def test_how_many_images_are_read_is_part_of_what_is_read():
+    def at(epoch, **evaluate):
+        return Moment(spine.recipe(evaluate={"far": ["noise"], **evaluate}), epoch)
+
+    plain, early, fitted = at(2), at(2, early_images=10), at(2, early_images=10, collapse_images=20)
+    for one, other in ((plain, early), (early, fitted)):
+        assert one.train != other.train
+        assert one.test != other.test
+        assert one.ood != other.ood
+    assert at(4, early_images=10).ood == plain.ood  # after training all images are read
+    assert early.sample == plain.sample != fitted.sample
+
+
+def test_networks_that_share_what_was_passed_each_get_as_many_images_as_they_ask_for():
+    passed = {}
+    train, test = spine.images(40), spine.images(30, seed=1)
+    for count in (10, 20):
+        made = spine.recipe(evaluate={"early_images": count})
+        net = networks.network(made, train, 0, torch.device("cpu")).eval()
+        assert len(Seen(net, Sets(train, None, test, {}), made, 0, 2, passed).test) == count
 
 
 def test_a_newer_row_takes_the_place_of_those_of_its_own_group_alone():

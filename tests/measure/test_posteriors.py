@@ -98,6 +98,12 @@ def test_a_flat_error_takes_the_temperature_of_the_likelihood():
     assert posteriors.by_ece(logits, labels) == pytest.approx(posteriors.by_nll(logits, labels))
 
 
+def test_the_temperature_of_the_likelihood_is_tried_between_those_of_the_grid():
+    """Three of four rows are right, at odds of 3^1.01 to 1: confidence is 3/4 at T = 1.01, which the grid lacks."""
+    logits = torch.tensor([[1.01 * math.log(3), 0.0]] * 4, dtype=torch.float64)
+    assert posteriors.by_ece(logits, torch.tensor([0, 0, 0, 1])) == pytest.approx(1.01, abs=1e-4)
+
+
 def test_the_temperature_is_fitted_on_validation_images_and_the_error_taken_on_test_images():
     seen = seen_by()
     found = {(row["params"], row["metric"]): row for row in rows_of(seen) if row["metric"] in ("ece", "temperature")}
