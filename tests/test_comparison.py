@@ -62,6 +62,13 @@ def test_against_a_baseline_is_paired_and_corrected(rows):
         comparison.against(rows, "ce", "gen")
 
 
+def test_every_objective_is_read_at_its_own_last_epoch(rows):
+    longer = pd.DataFrame(detector("ce-long", "msp", 0.85, 0.95, epoch=70))
+    table = comparison.summary(pd.concat([rows, longer])).set_index(["recipe", "scorer"])
+    assert table.loc[("ce-long", "msp"), "both"] == pytest.approx(0.9)
+    assert table.loc[("ce", "knn"), "both"] == pytest.approx(0.9)
+
+
 def test_seeds_that_only_one_of_them_has_do_not_count(rows):
     few = rows[~((rows["scorer"] == "knn") & (rows["seed"] > 2))]
     assert comparison.against(few, "ce", "msp").set_index("scorer").loc["knn", "n"] == 3
@@ -98,6 +105,9 @@ def test_which_detectors_the_best_is_not_clearly_better_than():
     more = comparison.summary(pd.concat([pd.DataFrame(made), once]))
     assert more.set_index(["recipe", "scorer"])["level"].isna().to_dict()["few", "vim"], "one seed tells nothing"
     against = comparison.against(pd.DataFrame(made), "ce", "knn")
+    close = against.set_index("scorer").loc["nnguide"]
+    assert close["p"] < 0.05 <= close["p_holm"]
+    assert close["outcome"] == "open"
     assert "2 of 3 others are not clearly worse (paired by seed, Holm).<" in tables.guide(table, against).html
 
 
@@ -126,6 +136,27 @@ def test_what_an_objective_costs_and_how_well_it_classifies_stand_beside_its_det
 def collapse(recipe, values, metric="nc1"):
     top = BLANK | {"recipe": recipe, "metric": metric, "split": "train"}
     return [{**top, "seed": seed, "value": value} for seed, value in enumerate(values)]
+
+
+def of_one_objective(values, detection):
+    found = collapse("one", values)
+    for group in ("near", "far"):
+        found += auroc("one", detection, scorer="msp", layer="logits", ood_set=group, ood_group=group)
+    return found
+
+
+@pytest.mark.parametrize("elsewhere", [{"split": "test"}, {"layer": "unit"}, {"epoch": 2}])
+def test_collapse_is_that_of_training_features_after_the_last_epoch(elsewhere):
+    rise = np.array([0.0, 0.01, 0.02, 0.03])
+    turned = [{**row, **elsewhere} for row in collapse("one", 9 - 100 * rise)]
+    rows = pd.DataFrame([*of_one_objective(1 + rise, 0.9 + rise), *turned])
+    assert comparison.with_collapse(rows).loc[0, "within"] == pytest.approx(1)
+
+
+def test_two_seeds_of_an_objective_have_no_correlation():
+    table = comparison.with_collapse(pd.DataFrame(of_one_objective([1.0, 1.1], [0.8, 0.9]))).iloc[0]
+    assert np.isnan(table["within"])
+    assert (table["objectives"], table["networks"]) == (0, 2)
 
 
 def test_a_paradox_of_simpson_shows():
