@@ -41,10 +41,22 @@ def test_global_separation_by_hand():
     assert half.tolist() == [1, 1, 1]
     three = geometry.global_separation(LINE, ON_LINE, 0.75, "euclidean")
     assert three.tolist() == pytest.approx([(5 - 1 / 3) / 5, (5 - 2 / 3) / 5, 1])
+    # Class 0 spreads more than it is apart: own (6 + 12 + 6) 2 / 9, and (6 + 0 + 6) / 3 from class 1 in its middle.
+    wide = torch.tensor([[0.0], [6.0], [12.0], [6.0]])
+    assert geometry.global_separation(wide, torch.tensor([0, 0, 0, 1]), metric="euclidean")[0] == pytest.approx(-1 / 4)
     corners = torch.tensor([[1.0, 0], [3.0, 0], [0, 2.0], [1.0, 1.0]])
     cosine = geometry.global_separation(corners, torch.tensor([0, 0, 1, 1]))
     across, within = (1 + (1 - 2**-0.5)) / 2, (1 - 2**-0.5) / 2
     assert cosine.tolist() == pytest.approx([1, (across - within) / across])
+
+
+def test_a_share_of_the_distances_is_not_lost_to_rounding():
+    # 0.29 of 100 distances are 29, and 28.999999999999996 in floating point. The smallest 29 are 10 of 0, 18 of 1 and
+    # one of 2 within a class; to the other class k of 90 + k up to 7 of 97, and one of 98.
+    line = torch.cat([torch.arange(10.0), torch.arange(100.0, 110.0)])[:, None]
+    own, other = 18 + 2, sum(k * (90 + k) for k in range(1, 8)) + 98
+    got = geometry.global_separation(line, torch.arange(20) // 10, 0.29, "euclidean")
+    assert got.tolist() == pytest.approx([(other - own) / other] * 2)
 
 
 @METRICS
@@ -219,6 +231,15 @@ def test_a_violation_would_show():
     gap = geometry.holder_bound(features, -torch.ones(1, 5)).gap
     bound = geometry.holder_bound(features, torch.where(features > 0, 1.0, -1.0)[:1]).bound
     assert bool((gap > bound).any())
+
+
+def test_the_worst_violation_is_told_wherever_it_lies(monkeypatch):
+    right = hidden._products
+    monkeypatch.setattr(hidden, "_BLOCK", 1)  # a row at a time
+    monkeypatch.setattr(hidden, "_products", lambda rows, signs: (3 if rows[0, 0] == 5 else 1) * right(rows, signs))
+    # Tripled, the logit of the first row is 15 and exceeds its norm, 5, twofold.
+    got = geometry.holder_bound(torch.tensor([[5.0, 0.0], [2.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
+    assert got.violation == 2
 
 
 def test_the_sign_of_the_features_and_a_network_of_two_layers():

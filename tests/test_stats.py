@@ -119,6 +119,9 @@ def test_pitman_morgan_where_a_side_does_not_vary():
     for other in (a, a + 0.1, 1 - a):
         assert (stats.pitman_morgan(a, other).p, stats.pitman_morgan(a, other).wider) == (1.0, 0)
     assert stats.pitman_morgan(np.ones(4), np.ones(4)).p == 1
+    wide, narrow = np.array([1.0, -1.0, 0.5, -0.5, 0.0, 0.3]), np.array([0.1, 0.1, -0.1, -0.1, 0.05, 0.0])
+    small = stats.pitman_morgan(0.99 + 1e-4 * wide, 0.99 + 1e-4 * narrow)  # small is not nothing
+    assert (small.p, small.wider) == (pytest.approx(stats.pitman_morgan(wide, narrow).p), 1)
     flat = stats.pitman_morgan(a, np.full(4, 0.5))
     assert flat.wider == 1
     assert flat.p == pytest.approx(0, abs=1e-6)
@@ -166,6 +169,8 @@ def test_resamples_without_a_rank_correlation_are_left_out_and_counted():
     assert (found.mean, found.low, found.high) == (1, 1, 1)
     assert found.p == pytest.approx(2 / (2001 - found.lost))
     assert stats.spearman_interval([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 3.0]).p > 0.05
+    # As many resamples fall as rise, and those without either count as both.
+    assert stats.spearman_interval([1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 3.0, 1.0, 2.0], resamples=2000).p == 1
     with pytest.raises(InputError, match="a is constant"):
         stats.spearman_interval([1.0, 1.0], [1.0, 2.0])
     with pytest.raises(InputError, match="resamples is 10"):
