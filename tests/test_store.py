@@ -50,6 +50,13 @@ def test_putting_again_replaces(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [KEY]
 
 
+def test_what_training_left_on_its_way_goes_when_the_run_is_there(tmp_path):
+    (tmp_path / f"{KEY}.partial").mkdir()
+    (tmp_path / f"{KEY}.partial" / "state").write_bytes(b"half-way")
+    put(Store(tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == [KEY]
+
+
 def test_a_run_at_hand_stays_readable_when_another_process_replaces_it(tmp_path):
     held = put(Store(tmp_path))
     scores = {**held.scores(), "energy|logits||": np.ones(2)}

@@ -37,3 +37,16 @@ def test_a_length_is_taken_in_single_precision():
     module, h = made({"name": "l2"}), torch.full((2, 64), 300, dtype=torch.float16)
     assert torch.equal(module(h), module(h.float()))
     assert bool(module(h).isfinite().all())
+
+
+@each
+def test_a_formula_stays_as_it_was_when_the_head_trains_on(settings):
+    module, h = made(settings), torch.randn(11, 64, generator=torch.Generator().manual_seed(0))
+    found, before = module.formula(), module(h).detach()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.arange(float(len(parameter))).reshape(-1, *[1] * (parameter.ndim - 1)))
+    assert not torch.allclose(module(h), before)
+    seen = h / h.norm(dim=1, keepdim=True) if found.kind == "unit" else h
+    logits = seen @ found.weight.T + (0 if found.bias is None else found.bias)
+    torch.testing.assert_close(logits, before, rtol=1e-4, atol=1e-4)

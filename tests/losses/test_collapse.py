@@ -132,6 +132,16 @@ def test_gradients_exist_and_are_right(labels):
     assert torch.autograd.gradcheck(loss, (f, w, b))
 
 
+def test_a_batch_of_one_class_has_no_loss_and_a_gradient_of_zero():
+    f, y, w, b = case(labels=[2, 2, 2])
+    f, w = f.requires_grad_(), w.requires_grad_()
+    loss = torch.stack(list(terms(f, y, w, b).values())).sum()
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert torch.equal(f.grad, torch.zeros_like(f))
+    assert torch.equal(w.grad, torch.zeros_like(w))
+
+
 @pytest.mark.parametrize("features", ["equal", "zero"])
 def test_features_without_spread_have_a_finite_gradient(features):
     f, y, w, b = case()

@@ -63,6 +63,12 @@ def test_longer_activations_in_one_direction_are_more_in_distribution():
         assert torch.allclose(scaled, 1e4 * plain, rtol=1e-6)
 
 
+def test_the_floor_of_the_norm_goes_with_the_mean_of_the_training_rows():
+    train = Outputs(features=torch.tensor([[4.0, 0.0], [0.0, 2.0]]))  # NAN 4 and 2; both directions 1 from the origin
+    scorer = scorers.make("knn_nan", k=1).fit(train)
+    assert scorer.score(Outputs(features=torch.zeros(1, 2))).item() == pytest.approx(-1 / (1e-12 * 3))
+
+
 @pytest.mark.parametrize("name", ["knn_nan", "ssd_nan"])
 def test_rows_without_an_active_unit_score_least(name):
     train = rectified()

@@ -49,6 +49,9 @@ def test_kl_matching_by_hand():
     train, labels = [even, third, [LOG3, 0.0]], [0, 0, 1]
     first = 0.5 * math.log(4 / 3) + 0.5 * math.log(4 / 5)
     assert score("kl_matching", [even, [LOG3, 0.0]], train, labels, classes="true") == pytest.approx([-first, 0])
+    fitted = scorers.make("kl_matching", classes="true")
+    fitted.fit(Outputs(torch.ones(3, 1), torch.tensor(train, dtype=torch.float64), torch.tensor(labels)))
+    assert fitted.summary()["rows_per_class"] == [2, 1]
     # By prediction, a tie goes to the first class: (1/2, 1/2) and (3/4, 1/4) have the mean (5/8, 3/8).
     first, second = 0.5 * math.log(4 / 5) + 0.5 * math.log(4 / 3), 0.25 * math.log(1) + 0.75 * math.log(1)
     assert score("kl_matching", [even, third], train) == pytest.approx([-first, -second])

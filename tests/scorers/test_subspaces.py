@@ -84,6 +84,8 @@ def test_columns_without_spread_are_only_centred():
     assert scorer.summary()["rank"] == 2
     off = Outputs(features=torch.tensor([[0.0, 6.0, 0.0]], dtype=torch.float64))
     assert scorer.score(off).item() == pytest.approx(0, abs=1e-12)
+    half = Outputs(features=torch.tensor([[1.0, 6.0, 0.0]], dtype=torch.float64))  # z = (1, 1, 0)
+    assert scorer.score(half).item() == pytest.approx(0.5**0.5)
 
 
 @pytest.mark.parametrize(
