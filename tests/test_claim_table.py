@@ -85,6 +85,14 @@ def test_numbers_that_decide_nothing_are_marked_and_can_be_shown(judged):
     assert '<label class="more rest"><input type="checkbox">' in shown.html
 
 
+def test_a_claim_counts_the_parts_that_decide_it():
+    stated = claim(part(), part(name="q", margin=0.6), part(name="beside", margin=0.7, counts=False))
+    (first, *_) = Page(
+        tables.claims_table(claims.judge([stated], pd.DataFrame(auroc("l2", around(0.9, 0.01))))).html
+    ).body
+    assert first["cells"][3]["text"].startswith("2 parts: 2 hold")
+
+
 def row_of(shown, start):
     (found,) = [
         r for r in Page(shown.html).body if r["cells"][0]["text"] == start[0] and start[1] in r["cells"][1]["text"]

@@ -242,6 +242,11 @@ def test_tables_say_what_the_frames_hold(rows):
     assert "Best mean over near and far: cross-entropy &lt;b&gt; with <code>knn</code>, 90.0 % [89.0, 91.0]." in text
     assert "[89.0, 91.0]. All others are clearly worse (paired by seed, Holm).</li>" in text
     assert "Against the baseline, after Holm's correction: 1 better, 1 worse, 1 not clear" in text
+    far = pd.concat([rows, pd.DataFrame(detector("ce", "gen", 0.82, 0.99, layer="logits"))])
+    more = tables.guide(comparison.summary(far), comparison.against(far, "ce", "msp"), names).html
+    assert "Against the baseline, after Holm's correction: 2 better, 1 worse, 1 not clear" in more
+    assert "Best on near sets alone: cross-entropy &lt;b&gt; with <code>knn</code> (86.0); " in more
+    assert "on far sets alone: cross-entropy &lt;b&gt; with <code>gen</code> (99.0)." in more
     linked = tables.guide(summary, against, names, about="scorers.html#scorer-").html
     assert 'with <a href="scorers.html#scorer-knn"><code>knn</code></a>' in linked
     fewer = tables.guide(summary.assign(n=[2, *summary["n"][1:]]), against, names).html
@@ -278,7 +283,8 @@ def test_an_anchor_stands_beside_ours(rows):
         [("msp", "near", 88.0), ("msp", "far", 91.0), ("vim", "near", 89.0), ("vim", "far", 93.0)],
         columns=["score", "column", "value"],
     )
-    shown = tables.anchor(printed, "a <document>", comparison.summary(rows), "ce")
+    tuned = pd.DataFrame(detector("ce", "msp", 0.99, 0.99, params='{"temperature":2.0}'))  # not the default
+    shown = tables.anchor(printed, "a <document>", comparison.summary(pd.concat([rows, tuned])), "ce")
     first, second = shown.frame.to_dict("records")
     assert (first["near_printed"], first["near_ours"]) == pytest.approx((88.0, 80.0))
     assert (first["far_printed"], first["far_ours"]) == pytest.approx((91.0, 90.0))

@@ -25,6 +25,7 @@ def test_the_set_table_has_every_registered_split():
     row = csv_of(made.html)[0][0]
     assert (row["images"], row["digest"]) == ("959", data.digest("digits", "train"))
     assert "train 959test 484" in page.body[0]["cells"][1]["text"]
+    assert page.body[0]["cells"][1]["sort"] == str(959 + 484)
     assert "not seen yet" in made.html, "the training part of svhn has no digest in the registry"
 
 

@@ -38,6 +38,13 @@ def test_a_part_is_named_as_in_the_table_of_claims():
     assert second == "T1 t: ✓ holds (5 seeds) at tiny; – not run at small."
 
 
+def test_a_part_is_not_another_whose_name_begins_alike():
+    rows = pd.DataFrame(auroc("l2", around(0.9, 0.01)))
+    verdicts = claims.judge([claim(part(name="norm, near"), part(name="norm", direction="less"))], rows)
+    (line,) = text(tables.outcomes({"tiny": verdicts}, ["T1: norm"]))
+    assert line.startswith("T1 norm: ✗ does not hold")
+
+
 def test_what_holm_takes_back_is_said():
     rows = pd.DataFrame(auroc("l2", around(0.5101, 0.01)))
     verdicts = claims.judge([claim(part(), part(name="q", margin=0.50005))], rows)
