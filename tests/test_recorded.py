@@ -346,10 +346,11 @@ def test_scores_that_another_page_follows_are_recorded(made, tmp_path, monkeypat
     assert {name[0] for name in study.Recorded("made", "tiny").scores("ce")} == {"correct", "msp"}
 
 
-def packed(values):
+def packed(values, correct=None):
     """Scores of one scorer as they are recorded, and the metrics of both."""
     names = ("s|features||", "s|features||far")
-    scores = dict(zip(names, values, strict=True)) | {measure.CORRECT: np.arange(len(values[0])) % 5 > 0}
+    correct = np.arange(len(values[0])) % 5 > 0 if correct is None else correct
+    scores = dict(zip(names, values, strict=True)) | {measure.CORRECT: correct}
     with np.load(recorded.io.BytesIO(recorded._packed(scores, [("s", "features", "")]))) as file:
         kept = {name: file[name] for name in file.files}
     before, after = (metrics.evaluate(*(s[n] for n in names), correct=s[measure.CORRECT] > 0) for s in (scores, kept))
@@ -366,6 +367,15 @@ def test_rounded_scores_give_the_metrics_again_and_others_are_not_rounded():
     assert abs(metrics.fpr_at_tpr(*many) - metrics.fpr_at_tpr(*coarse)) > recorded.ROUNDING
     close = [1 - 1e-8 * np.exp(values) for values in many]  # most are one number in float32
     assert packed(close) == (np.float64, 0)
+
+
+def test_scores_that_round_to_ties_of_rows_classified_right_and_wrong_are_not_rounded():
+    """Right rows a little above one of 40 OOD rows, wrong ones below it: wins and losses become ties."""
+    right = np.arange(40_000) % 2 == 0
+    inside, outside = np.where(right, 1 + 1e-9, 1 - 1e-9), np.append(np.zeros(39), 1.0)
+    before, after = (metrics.evaluate(x, outside, correct=right) for x in (inside, np.ones(40_000)))
+    assert {name for name in before if abs(before[name] - after[name]) > recorded.ROUNDING} == {"oscr"}
+    assert packed((inside, outside), right) == (np.float64, 0)
 
 
 def test_no_weights_recorded(made, tmp_path, monkeypatch):

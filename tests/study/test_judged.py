@@ -34,3 +34,16 @@ def test_recorded_verdicts_say_what_they_wait_for(made, monkeypatch, tmp_path):
     study.record("made", "tiny", 1, ["ce"])
     (found,) = study.verdicts("made")["tiny"]
     assert (found.word, found.note) == ("not run", "waits for l2, 5 seeds, about 0.1 minutes on two CPU cores")
+
+
+def test_a_page_run_live_decides_at_its_own_scale_alone(made, monkeypatch, tmp_path):
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    a = {"recipe": "ce", "metric": "accuracy", "split": "test"}
+    always = part(a=a, rule="always", direction=None, margin=None, at_most=1.0)
+    monkeypatch.setattr("ood_core.claims.load", lambda page: [claim(always)])
+    found = study.verdicts("made", study.run_or_load("made", seeds=1, only=["ce"]))
+    assert {scale: judged and judged[0].word for scale, judged in found.items()} == {
+        "tiny": "holds",
+        "small": None,
+        "paper": None,
+    }

@@ -1,6 +1,7 @@
 """The status page's lines."""
 
 from ood_core import study
+from tests.made_page import changed
 from tests.made_up import claim, part
 
 
@@ -29,3 +30,11 @@ def test_a_line_counts_verdicts(made, monkeypatch, tmp_path):
     (line,) = study.status().to_dict("records")
     assert list(line)[:4] == ["page", "scale", "runs", "result"]
     assert (line["runs"], line["result"]) == (2, "1 holds, 2 not run")
+
+
+def test_a_run_that_lacks_a_measurement_is_not_there_yet(made, monkeypatch, tmp_path):
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    study.run_or_load("made", seeds=1)
+    assert study.status()["runs"].tolist() == [2]
+    made(changed(scores=["msp", "energy"]))
+    assert study.status().empty

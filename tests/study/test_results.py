@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from ood_core import metrics, recipes, study
+from ood_core.study.request import Request
+from tests import test_rankings
 
 
 def test_rows_are_what_the_parts_say(made):
@@ -46,3 +48,12 @@ def test_rows_are_what_the_parts_say(made):
 def test_one_row_a_number(made):
     rows = study.run_or_load("made", seeds=1).rows
     assert not rows.duplicated([c for c in rows.columns if c not in ("value", "n")]).any()
+
+
+def test_ranks_are_those_of_whole_networks():
+    """Of the second network a training is missing: its blocks would leave the combinations of that training out."""
+    rows = test_rankings.made(lambda *_: 0.8)
+    results = study.Results(Request.model_construct(page="made"), {}, {}, frozenset())
+    results.__dict__["rows"] = rows[rows["recipe"] != "supcon-second"]
+    assert results.ranks.blocks == len(results.blocks) == 3
+    assert len(results.ranks.table) == results.blocks.shape[1] == 3 * len(test_rankings.PARAMS)
