@@ -206,6 +206,12 @@ def test_holm_runs_over_the_counted_tests_of_the_page_once_each():
     assert (pair.word, pair.holm, pair.stands) == ("holds", ("inconclusive", ""), False)
 
 
+def test_a_corrected_p_of_just_a_twentieth_leaves_it_open(monkeypatch):
+    monkeypatch.setattr("ood_core.stats.holm", lambda p: [0.05] * len(p))
+    (verdict,) = claims.judge([claim(part())], pd.DataFrame(auroc("l2", around(0.9, 0.01))))
+    assert (verdict.word, verdict.holm) == ("holds", ("inconclusive", ""))
+
+
 def test_questions_lose_their_answer_under_holm():
     rows = auroc("l2", around(0.5101, 0.01))
     asked = [part(name=str(i), direction="two_sided", margin=0.5 - i / 1e6) for i in range(3)]

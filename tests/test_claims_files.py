@@ -237,3 +237,13 @@ def test_a_printed_nought_is_a_value_that_nothing_is_divided_by(tmp_path):
     write(tmp_path, nought.replace("minus", "over"), "reported")
     with pytest.raises(InputError, match="divides by other, which is 0"):
         claims.reported("p", tmp_path)
+
+
+def test_what_was_read_in_somebody_else_s_text_is_context_alone(tmp_path):
+    write(tmp_path, GOOD)
+    read = "{table: t, status: second-hand, where: w, read: r, unit: '%', keys: [k], columns: [c], rows: [[a, 1.0]]}"
+    write(tmp_path, f"{ENTRY}context: [{read}]\n", "reported")
+    assert len(claims.reported("p", tmp_path)) == 1
+    write(tmp_path, f"{ENTRY}tables: [{read}]\n", "reported")
+    with pytest.raises(InputError, match="table 't' is second-hand, expected that under context alone"):
+        claims.reported("p", tmp_path)
