@@ -170,6 +170,15 @@ def test_contrast_blends_with_the_mean_grey_of_the_image():
     torch.testing.assert_close(coloured(x, half)[0, 0, :, 0], torch.tensor([0.25, 0.75]))
 
 
+def test_each_view_takes_the_colours_that_were_drawn_for_it():
+    flat = torch.tensor([200, 100, 50], dtype=torch.uint8).expand(30, 4, 4, 3).contiguous()  # any crop is the whole
+    made = contrastive(flat)
+    first, second = (255 * coloured(flat.float() / 255, made.colours[view]) for view in range(2))
+    assert (first - second).abs().max() > 20
+    for view, expected in enumerate((first, second)):
+        assert (made.batch(torch.arange(30), view).float() - expected).abs().max() < 0.501
+
+
 def test_jitter_and_grey_come_as_often_as_they_should():
     made = contrastive(torch.zeros(20000, 1, 1, 3, dtype=torch.uint8))
     factors, hue, grey = made.colours[1][:, :3], made.colours[1][:, 3], made.colours[1][:, 6]
