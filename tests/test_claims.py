@@ -359,6 +359,11 @@ def test_a_claim_that_contradicts_itself_is_refused(message, parts, fields):
         claim(*(part(**one_) for one_ in parts), **fields)
 
 
+def test_two_claims_of_one_id_are_refused():
+    with pytest.raises(ValidationError, match="claim 'T1' stands twice, expected one of each id"):
+        claims.Page(page="p", title="t", paper="x", claims=(claim(part()), claim(part(), title="other")))
+
+
 def test_what_a_part_asks_is_written_with_its_sign():
     def asks(**fields):
         return claim(part(**fields)).parts[0].asks
