@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
-from .rows import PIECE
 
 EXACT = 1e-9  # relative error from which on a squared distance is taken from differences
+PIECE = 2**22  # bytes of rows that are scored together; a fit, which keeps a product beside them, takes half as many
 STRIP = 64  # rows of W that are multiplied at once, at least, and at most an eighth of them
 
 
@@ -85,7 +85,7 @@ def whitened_squares(x: Tensor, origins: Tensor, whitens: Tensor) -> Tensor:
 
 
 def _pieces(x: Tensor, columns: int | None = None) -> Iterator[Tensor]:
-    """As many rows of x at once as `blocks` takes of this many columns: they are read again for each strip."""
+    """Rows of x in pieces of `PIECE` bytes, by this many columns: they are read again for each strip."""
     return iter(x.split(max(1, PIECE // (8 * (columns or x.shape[1])))))
 
 

@@ -13,7 +13,7 @@ from ..checks import InputError
 from ..outputs import Outputs, unit
 from ..precision import at_least_float32, working_dtype
 
-PIECE = 2**20  # bytes of float64 that are read together: a product reads them several times, from the cache of one core
+PIECE = 2**21  # bytes of float64 that are read together: a product reads them several times, from the cache of a core
 STRIP = 64  # columns of a symmetric product that are made at once, with those left of them: half of all is left out
 
 
