@@ -18,6 +18,8 @@ from .checks import InputError
 
 DETECTOR = ["recipe", "scorer", "layer", "params"]
 GROUPS = ("near", "far")
+PROBE = "linear_probe"
+SHOWN = ("nc1", "nc2_norm_means", "nc2_angle_means", "nc3", "nc4")  # of collapse, beside accuracy
 COLLAPSE = ("nc1", "nc2_norm_means", "nc2_angle_means", "nc2_norm_weights", "nc2_angle_weights", "nc3", "nc4")
 
 
@@ -53,16 +55,22 @@ def training_seconds(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str,
         runs: recipe and provenance (`run.info`) of each run.
     """
     every = list(runs)
-    kinds = [tuple(info["hardware"].get(name) for name in ("device", "name", "bfloat16")) for _, info in every]
-    most = Counter(kinds).most_common(1)
+    most = Counter(_machine(info) for _, info in every).most_common(1)
     found: dict[str, list[float]] = {}
-    for kind, (recipe, info) in zip(kinds, every, strict=True):
-        if kind != most[0][0]:
-            continue
-        seconds, on_processor = info["seconds"], info["hardware"]["device"] == "cpu"
-        taken = seconds.get("train_cpu", seconds["train"]) if on_processor else seconds["train"]
-        found.setdefault(recipe, []).append(float(taken))
+    for recipe, info in every:
+        if _machine(info) == most[0][0]:
+            found.setdefault(recipe, []).append(_taken(info))
     return {recipe: float(np.mean(taken)) for recipe, taken in found.items()}
+
+
+def _machine(info: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(info["hardware"].get(name) for name in ("device", "name", "bfloat16"))
+
+
+def _taken(info: Mapping[str, Any]) -> float:
+    """Seconds of training: of the processor on a CPU, if they are known, else of the clock."""
+    seconds, on_processor = info["seconds"], info["hardware"]["device"] == "cpu"
+    return float(seconds.get("train_cpu", seconds["train"]) if on_processor else seconds["train"])
 
 
 def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, float] | None = None) -> pd.DataFrame:
@@ -101,6 +109,42 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
     table = table.join(level.rename("level").astype("boolean"), on=DETECTOR)
     table.loc[0, "level"] = True
     return _with_other_layer(table)
+
+
+def objectives(rows: pd.DataFrame, runs: Iterable[tuple[str, Mapping[str, Any]]] = ()) -> pd.DataFrame:
+    """One row a recipe: accuracy on ID test images, collapse of raw training features, cost; means over seeds.
+
+    Args:
+        rows: tidy rows of one scale.
+        runs: recipe and provenance (`run.info`) of each run.
+    Returns:
+        recipe, n (seeds), accuracy (of the network's own decisions), linear_probe (of a linear classifier fitted to
+        features, for networks that were trained without classes), nc1, nc2_norm_means, nc2_angle_means, nc3, nc4, each
+        with its standard deviation as NAME_sd; train_seconds on the kind of machine that most runs of this recipe had,
+        and the machine's name. NaN, or "", where a recipe has none. Recipes stand in the order of the rows.
+    """
+    last = final(rows)
+    decided = last[(last["metric"] == "accuracy") & (last["split"] == "test") & last["protocol"].isin(("", PROBE))]
+    collapse = last[last["metric"].isin(SHOWN) & (last["layer"] == "features") & (last["split"] == "train")]
+    named = [
+        decided.assign(of=np.where(decided["protocol"] == PROBE, PROBE, "accuracy")),
+        collapse.assign(of=collapse["metric"]),
+    ]
+    known = dict(iter(pd.concat(named).groupby(["recipe", "of"])["value"]))
+    by_recipe: dict[str, list[Mapping[str, Any]]] = {}
+    for recipe, info in runs:
+        by_recipe.setdefault(recipe, []).append(info)
+    lines = []
+    for recipe in rows["recipe"].unique():
+        line = {"recipe": recipe, "n": last.loc[last["recipe"] == recipe, "seed"].nunique()}
+        for name in ("accuracy", PROBE, *SHOWN):
+            values = known.get((recipe, name), pd.Series(dtype=float))
+            line |= {name: values.mean(), f"{name}_sd": values.std()}
+        infos = by_recipe.get(recipe, [])
+        seconds = training_seconds((recipe, info) for info in infos).get(recipe, np.nan)
+        machine = Counter(_machine(info) for info in infos).most_common(1)
+        lines.append(line | {"train_seconds": seconds, "machine": machine[0][0][1] if machine else ""})
+    return pd.DataFrame(lines)
 
 
 def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc") -> pd.DataFrame:

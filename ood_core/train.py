@@ -23,6 +23,7 @@ from .recipes.schema import Schedule
 from .rng import generator
 
 CHECKPOINT_SECONDS = 30.0
+DIVERGED = 10  # times the loss that training began with; the most of all runs made here is 2.2
 
 # Given the network in eval mode before training (epoch 0) and at the epochs whose weights the recipe keeps.
 Recorder = Callable[[Network, int], None]
@@ -169,13 +170,8 @@ def fit(
         measure(0)
     saved = time.perf_counter()
     for epoch in range(first + 1, recipe.epochs + 1):
-        row = _epoch(net, forward, optimiser, augmentation, labels, recipe, seed, epoch)
-        if not math.isfinite(row["loss"]):
-            raise TrainingError(
-                f"the loss of {recipe.id} ({recipe.scale}, seed {seed}) is {row['loss']} after epoch {epoch}, "
-                f"expected a finite number.\nLower optimiser.lr (now {recipe.optimiser.lr}) or lengthen the warm-up; "
-                "nothing was stored for this run."
-            )
+        row, began = _epoch(net, forward, optimiser, augmentation, labels, recipe, seed, epoch)
+        _require_sane(row, history[0]["loss"] if history else began, recipe, seed)
         history.append(row)
         if on_epoch is not None:
             on_epoch(epoch, row["loss"])
@@ -189,6 +185,17 @@ def fit(
         if stopping:
             raise InterruptedTraining(f"stopped after epoch {epoch} of {recipe.epochs}")
     return Trained(net.eval(), history, *watch.read(), compile_seconds)
+
+
+def _require_sane(row: dict[str, float], began: float, recipe: Recipe, seed: int) -> None:
+    """Refuse a loss that is not finite or has run away from where it began."""
+    most = DIVERGED * max(1.0, began)
+    if not row["loss"] <= most:  # NaN is not
+        raise TrainingError(
+            f"the loss of {recipe.id} ({recipe.scale}, seed {seed}) is {row['loss']:.6g} after epoch {row['epoch']}, "
+            f"expected a finite number of at most {most:.6g}, {DIVERGED} times what it began with.\n"
+            f"Lower optimiser.lr (now {recipe.optimiser.lr}) or lengthen the warm-up; nothing was stored for this run."
+        )
 
 
 class _Stopwatch:
@@ -248,8 +255,8 @@ def _epoch(
     recipe: Recipe,
     seed: int,
     epoch: int,
-) -> dict[str, float]:
-    """One pass in an order drawn from (seed, epoch): the history row, with the last step's learning rate."""
+) -> tuple[dict[str, float], float]:
+    """One pass in an order drawn from (seed, epoch): the history row with the last step's rate, and the first loss."""
     net.train()
     criterion, batch, device = objective(recipe.loss), recipe.optimiser.batch, labels.device
     steps = len(labels) // batch
@@ -257,6 +264,7 @@ def _epoch(
     augmentation.new_epoch(generator(seed, "augment", epoch), criterion.views)
     draw = generator(seed, "mix", epoch)
     total, right, counted, rate = torch.zeros((), device=device), torch.zeros((), device=device), 0, 0.0
+    first = total
     for step in range(steps):
         rate = learning_rate(recipe.schedule, recipe.optimiser.lr, (epoch - 1) * steps + step, steps)
         for group in optimiser.param_groups:
@@ -268,6 +276,7 @@ def _epoch(
         done.loss.backward()
         parallel.average_gradients(net)
         optimiser.step()
+        first = first if step else done.loss.detach()
         total += done.loss.detach()
         right += done.right
         counted += done.counted
@@ -275,7 +284,8 @@ def _epoch(
     processes = parallel.size()
     accuracy = float(parallel.total(right)) / (processes * counted) if counted else math.nan
     loss = float(parallel.total(total)) / (processes * steps)
-    return {"epoch": epoch, "loss": loss, "accuracy": accuracy, "lr": rate}
+    began = float(parallel.total(first)) / processes
+    return {"epoch": epoch, "loss": loss, "accuracy": accuracy, "lr": rate}, began
 
 
 def _tensors(net: Network, optimiser: torch.optim.SGD) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import pytest
 from ood_core import comparison, tables
 from ood_core.checks import InputError
 from tests.made_up import BLANK, around, auroc
+from tests.pages import Page
 
 OWN = {"msp": "logits", "knn": "unit"}
 
@@ -313,3 +314,50 @@ def test_an_anchor_says_how_far_the_orders_agree(rows):
     assert f"Order on near sets, printed: {near}" in shown
     far = "knn &gt; msp &gt; max_logit; ours: knn &gt; msp &gt; max_logit; rank correlation +1.00."
     assert f"Order on far sets, printed: {far}" in shown
+
+
+def run_on(machine, seconds, **hardware):
+    given = {"device": "cpu", "name": machine, **hardware}
+    return {"hardware": given, "seconds": {"train": 2 * seconds, "train_cpu": seconds}}
+
+
+def test_objectives_say_accuracy_collapse_and_time_of_the_last_epoch():
+    top = {"ood_set": "", "ood_group": "", "scorer": "", "layer": ""}
+    decided = {**top, "metric": "accuracy", "split": "test"}
+    rows = [
+        *auroc("ce", [0.8, 0.9], **decided, epoch=12),
+        *auroc("ce", [0.1, 0.2], **decided, epoch=2),
+        *auroc("ce", [0.99, 0.99], **{**decided, "split": "train"}),
+        *auroc("ce", [0.5, 0.7], **{**top, "metric": "nc1", "split": "train", "layer": "features"}),
+        *auroc("ce", [5.0, 7.0], **{**top, "metric": "nc1", "split": "train", "layer": "unit"}),
+        *auroc("simclr", [0.6], **decided, protocol="linear_probe"),
+    ]
+    runs = [
+        ("ce", run_on("A", 60.0)),
+        ("ce", run_on("A", 120.0)),
+        ("ce", run_on("B", 9.0)),
+        ("simclr", run_on("B", 300)),
+    ]
+    found = comparison.objectives(pd.DataFrame(rows), runs).set_index("recipe")
+    assert found["n"].to_dict() == {"ce": 2, "simclr": 1}
+    assert found.loc["ce", ["accuracy", "nc1"]].tolist() == pytest.approx([0.85, 0.6])
+    assert found.loc["ce", "accuracy_sd"] == pytest.approx(0.1 / np.sqrt(2))
+    assert np.isnan(found.loc["ce", "linear_probe"])
+    assert np.isnan(found.loc["simclr", "accuracy"])
+    assert found.loc["simclr", "linear_probe"] == 0.6
+    assert np.isnan(found.loc["simclr", "linear_probe_sd"])
+    assert found.loc["ce", ["train_seconds", "machine"]].tolist() == [90, "A"]  # of two runs of three
+    assert found.loc["simclr", ["train_seconds", "machine"]].tolist() == [300, "B"]
+
+    shown = tables.objectives(found.reset_index(), {"ce": "cross-entropy <b>"})
+    (own, other) = [[cell["text"] for cell in line["cells"]] for line in Page(shown.html).body]
+    assert own == ["cross-entropy <b>2 seeds", "85.0 ± 7.1", "", "0.6 ± 0.14", "", "", "", "", "1.5A"]
+    assert other[:3] == ["simclr1 seed", "", "60.0"]
+    assert "5B" in other
+
+
+def test_objectives_without_runs_have_no_time():
+    rows = auroc("ce", [0.8], ood_set="", ood_group="", scorer="", layer="", metric="accuracy", split="test")
+    found = comparison.objectives(pd.DataFrame(rows))
+    assert np.isnan(found.loc[0, "train_seconds"])
+    assert Page(tables.objectives(found).html).body[0]["cells"][-1]["text"] == ""

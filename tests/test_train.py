@@ -176,6 +176,30 @@ def test_nan_stops_with_advice():
     assert "Lower optimiser.lr (now 1e+30)" in str(caught.value)
 
 
+def test_a_finite_loss_that_runs_away_stops_in_its_first_epoch():
+    away = recipe(head={"name": "linear"}, optimiser={"batch": 16, "lr": 1e3})
+    with pytest.raises(train.TrainingError, match="after epoch 1, expected a finite number of at most") as caught:
+        train.fit(away, 0, images())
+    assert "10 times what it began with" in str(caught.value)
+
+
+def test_a_loss_that_runs_away_later_is_measured_by_the_first_epoch(monkeypatch):
+    told = iter([2.0, 19.0, 21.0])
+
+    def epoch(*arguments):
+        return {"epoch": arguments[-1], "loss": next(told), "accuracy": 0.5, "lr": 0.1}, 2.5
+
+    monkeypatch.setattr(train, "_epoch", epoch)
+    with pytest.raises(train.TrainingError, match="is 21 after epoch 3, expected a finite number of at most 20"):
+        train.fit(recipe(schedule={"epochs": 4}), 0, images())
+
+
+def test_a_loss_near_zero_may_grow(monkeypatch):
+    told = iter([1e-9, 1e-3])
+    monkeypatch.setattr(train, "_epoch", lambda *_: ({"epoch": 1, "loss": next(told), "accuracy": 1, "lr": 0.1}, 1e-9))
+    assert len(train.fit(recipe(schedule={"epochs": 2}), 0, images()).history) == 2
+
+
 def test_refusals():
     with pytest.raises(InputError, match="has 10 images, expected at least one batch of 16"):
         train.fit(recipe(), 0, images(10))

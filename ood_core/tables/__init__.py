@@ -4,6 +4,7 @@ from .claim_table import claims_by_scale, claims_table
 from .combinations import chosen_table, rank_table, winners_table
 from .detectors import anchor, duels, guide, ranking, with_collapse
 from .html import Html
+from .objectives import objectives
 from .outcomes import outcomes
 from .printed import printed
 from .reference import definition_table, entries, facts_table, network_table, picture, scorer_table, set_table
@@ -25,6 +26,7 @@ __all__ = [
     "headline",
     "metrics_table",
     "network_table",
+    "objectives",
     "outcomes",
     "picture",
     "printed",
