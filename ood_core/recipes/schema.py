@@ -29,11 +29,13 @@ class Data(_Strict):
     random one of two classes drawn from the seed, or one constant class (of as many as there are true ones).
     """
 
-    id_set: str
-    train_on: Literal["split", "all"] = "split"
+    id_set: str = Field(description="image set to train on, one of `python -m ood_core data list`")
+    train_on: Literal["split", "all"] = Field("split", description="all but the last tenth, or every training image")
     per_class: int | None = Field(None, ge=1, description="only the first so many training images of each class")
     one_class: int | None = Field(None, ge=0, description="only training images of this class")
-    labels: Literal["true", "instance", "binary", "constant"] = "true"
+    labels: Literal["true", "instance", "binary", "constant"] = Field(
+        "true", description="the set's, each image its own, a random one of two, or the same for all"
+    )
     crop_padding: int = Field(0, ge=0, le=8, description="random crop after padding with zeros by so many pixels")
     flip: bool = Field(False, description="random horizontal flip")
     colour: bool = Field(False, description="random resized crop, colour jitter and grey: contrastive augmentation")
@@ -52,11 +54,13 @@ class Network(_Strict):
     that of the published CIFAR family; `features` is the number of features, where it is not the network's own.
     """
 
-    name: str
-    width: int = Field(16, ge=1, le=1024)
+    name: str = Field(description="one of `models.NAMES`")
+    width: int = Field(16, ge=1, le=1024, description="channels of the first stage; see the page on networks")
     features: int | None = Field(None, ge=1, description="channels of the last stage")
-    activation: Literal["relu", "leaky_relu", "gelu"] = "relu"
-    shortcut: Literal["conv", "pool", "pad"] = "conv"
+    activation: Literal["relu", "leaky_relu", "gelu"] = Field("relu", description="between layers")
+    shortcut: Literal["conv", "pool", "pad"] = Field(
+        "conv", description="where a stage changes size: a 1x1 convolution, an average pool, or zeros beside it"
+    )
     spectral: float | None = Field(None, gt=0, description="soft bound on each convolution's spectral norm")
 
 
@@ -69,10 +73,12 @@ class Head(_Strict):
     head has b; the theory of arXiv 2310.05316 has none.
     """
 
-    name: Literal["linear", "l2", "isomax", "isomax_plus", "dismax", "projection"] = "linear"
+    name: Literal["linear", "l2", "isomax", "isomax_plus", "dismax", "projection"] = Field(
+        "linear", description="what stands between features and logits"
+    )
     temperature: float = Field(1.0, gt=0, description="logits of an `l2` head are divided by it, in training and after")
-    start: Literal["zeros", "normal"] | None = None
-    bias: bool = True
+    start: Literal["zeros", "normal"] | None = Field(None, description="of prototypes; as published if left out")
+    bias: bool = Field(True, description="whether a linear head has one")
 
     @model_validator(mode="after")
     def _bias_fits(self) -> Head:
@@ -93,21 +99,25 @@ class Loss(_Strict):
     `composite` is the weight of DisMax's regularisation on images put together from four others.
     """
 
-    name: Literal["cross_entropy", "supcon", "nt_xent", "collapse"] = "cross_entropy"
-    scale: float = Field(1.0, gt=0)
-    temperature: float = Field(0.1, gt=0)
-    base_temperature: float | None = Field(0.07, gt=0)
-    composite: float = Field(0.0, ge=0)
+    name: Literal["cross_entropy", "supcon", "nt_xent", "collapse"] = Field(
+        "cross_entropy", description="supcon and nt_xent need a projection head"
+    )
+    scale: float = Field(1.0, gt=0, description="logits are multiplied by it, in training only: the entropic scale")
+    temperature: float = Field(0.1, gt=0, description="of a contrastive loss")
+    base_temperature: float | None = Field(
+        0.07, gt=0, description="a contrastive loss is multiplied by temperature over this; null for no factor"
+    )
+    composite: float = Field(0.0, ge=0, description="weight of the loss on images put together from four others")
 
 
 class Optimiser(_Strict):
     """Stochastic gradient descent; weight decay acts on every parameter, as in the papers' code."""
 
-    lr: float = Field(0.1, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = False
-    weight_decay: float = Field(5e-4, ge=0)
-    batch: int = Field(128, ge=2)
+    lr: float = Field(0.1, gt=0, description="learning rate after the warm-up")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of stochastic gradient descent")
+    nesterov: bool = Field(False, description="Nesterov's momentum")
+    weight_decay: float = Field(5e-4, ge=0, description="of every parameter, prototypes and batch norm included")
+    batch: int = Field(128, ge=2, description="images a step; a shorter last batch is left out")
 
 
 class Schedule(_Strict):
@@ -116,11 +126,11 @@ class Schedule(_Strict):
     Milestones are fractions of the epochs, so that 26 and 43 of 60 is the same rule as 150 and 250 of 350.
     """
 
-    epochs: int = Field(ge=0, le=2000)
-    name: Literal["cosine", "step"] = "cosine"
-    warmup_epochs: float = Field(0, ge=0)
-    milestones: tuple[float, ...] = (3 / 7, 5 / 7)
-    gamma: float = Field(0.1, gt=0, le=1)
+    epochs: int = Field(ge=0, le=2000, description="passes through the training images")
+    name: Literal["cosine", "step"] = Field("cosine", description="to zero, or by a factor at each milestone")
+    warmup_epochs: float = Field(0, ge=0, description="epochs in which the rate rises from zero")
+    milestones: tuple[float, ...] = Field((3 / 7, 5 / 7), description="of `step`, fractions of the epochs")
+    gamma: float = Field(0.1, gt=0, le=1, description="of `step`, the factor at each milestone")
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Schedule:
@@ -134,19 +144,21 @@ class Schedule(_Strict):
 class Score(_Strict):
     """A scorer to run: its registry name, its parameters, and whether to follow it through training."""
 
-    scorer: str
-    params: dict[str, Any] = {}
-    through_training: bool = False
+    scorer: str = Field(description="a name from `scorers.names()`")
+    params: dict[str, Any] = Field({}, description="its parameters, where they are not the defaults")
+    through_training: bool = Field(False, description="whether it is measured at earlier epochs as well")
 
 
 class Evaluate(_Strict):
     """What to measure; not part of the train key."""
 
-    near: tuple[str, ...] = Field((), description="OOD sets by name, or name/split where the split is not `test`")
-    far: tuple[str, ...] = ()
+    near: tuple[str, ...] = Field(
+        (), description="OOD sets like the ID set, by name, or name/split where the split is not `test`"
+    )
+    far: tuple[str, ...] = Field((), description="OOD sets of other kinds, in the same way")
     validation: tuple[str, ...] = Field((), description="OOD sets to choose a scorer on; never among the test sets")
     measures: tuple[str, ...] = Field(("accuracy", "collapse", "norms"), description="see `measure.names()`")
-    scores: tuple[Score, ...] = ()
+    scores: tuple[Score, ...] = Field((), description="scorers to run; a name alone is short for its defaults")
     record: tuple[float, ...] = Field(RECORD, description="fractions of the epochs to measure at; 0 and 1 always")
     collapse_images: int = Field(10_000, ge=1, description="training images used for collapse and norm statistics")
     early_images: int | None = Field(
@@ -174,21 +186,21 @@ class Evaluate(_Strict):
 class Recipe(_Strict):
     """One network to train and what to measure on it, at one scale."""
 
-    id: str
-    title: str
-    scale: Scale
+    id: str = Field(description="short name, by which claims and rows call it")
+    title: str = Field(description="how tables and figures call it")
+    scale: Scale = Field(description="tiny, small or paper")
     source: str = Field(description="where the settings come from, and whose choice each open one is")
     minutes: float = Field(gt=0, description="expected minutes a run on two CPU cores (paper: one GPU)")
 
-    data: Data
-    network: Network
-    head: Head = Head()
-    loss: Loss = Loss()
-    optimiser: Optimiser = Optimiser()
-    schedule: Schedule
-    precision: Literal["float32", "bfloat16"] = "float32"
+    data: Data = Field(description="what is learned from")
+    network: Network = Field(description="the backbone")
+    head: Head = Field(Head(), description="what turns features into logits")
+    loss: Loss = Field(Loss(), description="what pulls on the features")
+    optimiser: Optimiser = Field(Optimiser(), description="stochastic gradient descent")
+    schedule: Schedule = Field(description="the learning rate by step")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the backbone; the rest is float32")
 
-    evaluate: Evaluate = Evaluate()
+    evaluate: Evaluate = Field(Evaluate(), description="what is measured; can change without training again")
 
     @property
     def epochs(self) -> int:

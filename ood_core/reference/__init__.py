@@ -15,6 +15,7 @@ from .. import checks, collapse, features, metrics, outputs, plots, scorers, tab
 from ..checks import InputError, choice
 from .docstrings import Doc, parse, signature
 from .networks import network_families, network_table, networks_in_use
+from .recipes import recipe_fields, recipe_list
 from .sets import embedded, overlaps, record_sets, recorded, sample_grid, set_table, use_table
 from .speed import speed_provenance, speed_table, speed_targets
 from .training import training_ceilings, training_provenance, training_table, training_targets
@@ -31,6 +32,8 @@ __all__ = [
     "network_table",
     "networks_in_use",
     "overlaps",
+    "recipe_fields",
+    "recipe_list",
     "record_sets",
     "recorded",
     "sample_grid",
