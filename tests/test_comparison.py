@@ -351,7 +351,7 @@ def test_objectives_say_accuracy_collapse_and_time_of_the_last_epoch():
 
     shown = tables.objectives(found.reset_index(), {"ce": "cross-entropy <b>"})
     (own, other) = [[cell["text"] for cell in line["cells"]] for line in Page(shown.html).body]
-    assert own == ["cross-entropy <b>2 seeds", "85.0 ± 7.1", "", "0.6 ± 0.14", "", "", "", "", "1.5A"]
+    assert own == ["cross-entropy <b>2 seeds", "85.0 ± 7.1", "", "0.600 ± 0.141", "", "", "", "", "1.5A"]
     assert other[:3] == ["simclr1 seed", "", "60.0"]
     assert "5B" in other
 

@@ -50,6 +50,6 @@ def _mean_sd(record: Mapping[Any, Any], column: str) -> str:
     mean, sd = record[column], record[f"{column}_sd"]
     if pd.isna(mean):
         return cell("", "")
-    factor, digits = (100, ".1f") if column in SHARES else (1, ".2g")
+    factor, digits = (100, ".1f") if column in SHARES else (1, ".3f")
     shown = f"{factor * mean:{digits}}" + ("" if pd.isna(sd) else f" ± {factor * sd:{digits}}")
     return cell(stacked(shown), mean, css="number")

@@ -125,7 +125,7 @@ def facts_table(frame: pd.DataFrame, label: str, name: str) -> Html:
     for record in frame.to_dict("records"):
         first, *rest = record.items()
         lines.append(row([cell(prose(str(first[1])), first[1], "th"), *(_fact(value) for _, value in rest)]))
-    grid = folded(table(list(map(str, frame.columns)), lines, label), len(lines))
+    grid = folded(table(list(map(str, frame.columns)), lines, label, "facts"), len(lines))
     return Html(f"<div>{grid}{csv_link(frame, name)}</div>", frame)
 
 
