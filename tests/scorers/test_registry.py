@@ -362,7 +362,21 @@ AWKWARD = {
     "large offset": lambda x: x + 1e6,
     "huge": lambda x: x * torch.finfo(x.dtype).max ** 0.5,
     "minute": lambda x: x * torch.finfo(x.dtype).tiny ** 0.5,
+    "collapsed to three points": lambda x: x[torch.arange(len(x)) % 3],
+    "of one length": lambda x: x / x.norm(dim=1, keepdim=True),
+    "half precision": lambda x: x.half().to(x.dtype),
 }
+
+
+def finite_or_refused(name, settings, fitted_on, scored):
+    try:
+        scores = scorers.make(name, **settings).fit(fitted_on).score(scored)
+    except InputError as refusal:
+        got, _, advice = str(refusal).partition("\n")
+        assert any(text in got for text in ("expected", "which these outputs lack", "is not in these outputs"))
+        assert advice.endswith(".")
+    else:
+        assert torch.isfinite(scores).all()
 
 
 @each
@@ -370,15 +384,21 @@ AWKWARD = {
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_degenerate_layers_give_finite_scores_or_a_reason(name, settings, kind, dtype):
     train, test = outputs(dtype=dtype), outputs((7, 9, 8, 6), dtype=dtype, seed=1)
-    for fitted_on, scored in ((broken(train, AWKWARD[kind]), test), (train, broken(test, AWKWARD[kind]))):
-        try:
-            scores = scorers.make(name, **settings).fit(fitted_on).score(scored)
-        except InputError as refusal:
-            got, _, advice = str(refusal).partition("\n")
-            assert "expected" in got
-            assert advice.endswith(".")
-        else:
-            assert torch.isfinite(scores).all()
+    finite_or_refused(name, settings, broken(train, AWKWARD[kind]), test)
+    finite_or_refused(name, settings, train, broken(test, AWKWARD[kind]))
+
+
+@each
+@pytest.mark.parametrize("few", [(1, 1, 1, 1), (2, 1, 1, 1), (60, 1, 1, 1)])
+def test_fewer_rows_than_columns_give_finite_scores_or_a_reason(name, settings, few):
+    finite_or_refused(name, settings, outputs(few), outputs((7, 9, 8, 6), seed=1))
+
+
+@each
+def test_one_class_gives_finite_scores_or_a_reason(name, settings):
+    train, test = outputs((40, 0, 0, 0)), outputs((7, 9, 8, 6), seed=1)
+    for alone in (train, dataclasses.replace(train, logits=None, head=None)):
+        finite_or_refused(name, settings, alone, test)
 
 
 @each_name

@@ -289,3 +289,13 @@ def seconds_a_step():
     images, _ = data.training(recipe.data, 0)
     trained = train.fit(short, 0, images)
     return trained.cpu_seconds / (2 * (len(images) // recipe.optimiser.batch))
+
+
+def test_setting_up_flushes_denormal_numbers():
+    def product():
+        return float(torch.tensor([1e-39]) * torch.tensor([1.0]))
+
+    before = product()
+    study.setup()
+    assert 0 < before < 1e-38
+    assert product() == 0
