@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,6 @@ def data_list(as_json: bool) -> None:
     for name, split in _registered():
         entry, facts = image_sets.entry(name), image_sets.known(name, split)
         place = image_sets.where(name, split)
-        verb = "fetch" if entry["source"] == "torchvision" else "bring"
         table.append(
             {
                 "set": name,
@@ -53,12 +53,22 @@ def data_list(as_json: bool) -> None:
                 "licence": entry["licence"],
                 "digest known": "yes" if facts.get("digest") else "no",
                 "from": place,
-                "to do": f"{verb}, {image_sets.megabytes(name, split)} MB" if place == "missing" else "",
+                "to do": _to_do(name, split, entry) if place == "missing" else "",
             }
         )
     show(table, as_json)
     if not as_json:
-        click.echo(f"OOD_DATA: {paths.data() or 'not set'}", err=True)
+        folder = paths.data()
+        there = "" if folder is None or folder.is_dir() else " (no such folder)"
+        click.echo(f"OOD_DATA: {folder or 'not set'}{there}", err=True)
+
+
+def _to_do(name: str, split: str, entry: Mapping[str, Any]) -> str:
+    """What brings a set that is missing, and how large that is."""
+    if entry["source"] == "derived":
+        return f"made from {entry['derived']['from']}"
+    size = f"{image_sets.megabytes(name, split)} MB"
+    return f"fetch, {size} by torchvision" if entry["source"] == "torchvision" else f"bring {name}-{split}.npz, {size}"
 
 
 @data_command.command("fetch", short_help="Download sets into $OOD_DATA and check them.")

@@ -42,13 +42,19 @@ def test_list_says_where_each_is_and_what_to_do_for_the_others(root):
     assert list(rows) == [(name, split) for name in data.names() for split in data.entry(name)["splits"]]
     places = {place: (row["from"], row["to do"]) for place, row in rows.items()}
     assert places["digits", "train"] == places["digits-shuffled", "validation"] == ("embedded", "")
-    assert places["cifar10", "train"] == ("missing", "fetch, 170 MB")
-    assert places["svhn", "train"] == ("missing", "fetch, 183 MB")
-    assert places["tiny-imagenet-32", "val"] == ("missing", "bring, 16 MB")
+    assert places["cifar10", "train"] == ("missing", "fetch, 170 MB by torchvision")
+    assert places["svhn", "train"] == ("missing", "fetch, 183 MB by torchvision")
+    assert places["tiny-imagenet-32", "val"] == ("missing", "bring tiny-imagenet-32-val.npz, 16 MB")
     assert places["mnist", "test3k"] == (str(root / "MNIST/raw/t10k-images-idx3-ubyte"), "")
     assert rows["cifar10", "test"]["digest known"] == "yes"
     assert rows["kmnist", "test"]["digest known"] == "no"
-    assert str(root) in call("list").stderr
+    assert places["cifar10-shuffled", "validation"] == ("missing", "made from cifar10")
+    assert f"OOD_DATA: {root}\n" in call("list").stderr
+
+
+def test_list_says_that_the_folder_is_not_there(root, monkeypatch):
+    monkeypatch.setenv("OOD_DATA", str(root / "gone"))
+    assert f"{root / 'gone'} (no such folder)" in call("list").stderr
 
 
 def test_check_one_split_all_splits_and_whatever_is_at_hand():
