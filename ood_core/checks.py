@@ -58,6 +58,12 @@ def whole(name: str, value: Any, least: int, advice: str) -> int:
     return int(value)
 
 
+def said(error: BaseException) -> str:
+    """Kind and first line of an error that others raised, as a refusal quotes it."""
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}"
+
+
 def outline(value: Any) -> str:
     """Shape and type of a tensor or an array, as (N, D) float32: what a short repr says of it."""
     return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..checks import InputError
+from ..checks import InputError, said
 
 
 def uncompiled(model: Any) -> tuple[nn.Module, str]:
@@ -132,9 +132,8 @@ def first_output(model: nn.Module, batch: Tensor, kind: type) -> Any:
             made_for = f"images that fit its parameters (the first, {name}, is {_form(first)})"
             if first.dtype != batch.dtype:
                 advice = f"Pass {_converted(kind, first.dtype)}, or a model in {batch.dtype}."
-        said = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"{type(model).__name__} failed on its first batch, {_form(batch)} ({type(error).__name__}: {said}), "
+            f"{type(model).__name__} failed on its first batch, {_form(batch)} ({said(error)}), "
             f"expected {made_for}.\n{advice}"
         ) from error
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..checks import InputError
+from ..checks import InputError, said
 from ..data.pictures import SUFFIXES, images_in, opened, require_folder
 
 NAMED = 3  # unreadable files
@@ -114,9 +114,16 @@ def transformed(path: Path, transform: Callable[[Any], Any]) -> Tensor:
     """One image as a user's own transform gives it, float (C, H, W), from an RGB image of Pillow.
 
     Raises:
-        InputError: the file cannot be read as an image, or the transform gives something else.
+        InputError: the file cannot be read as an image, or the transform fails on it or gives something else.
     """
-    made = transform(opened(path, "RGB"))
+    image = opened(path, "RGB")
+    try:
+        made = transform(image)
+    except Exception as error:  # whatever a user's code raises
+        raise InputError(
+            f"the transform failed on {path} ({said(error)}), expected a float tensor (C, H, W).\n"
+            "Let it take every RGB image of Pillow, or move this file away."
+        ) from error
     if not isinstance(made, Tensor) or made.ndim != 3 or not made.is_floating_point():
         found = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
         raise InputError(

@@ -69,6 +69,12 @@ def random():
 def choosy():
     return Two(), lambda image: transform(image.crop((0, 0, 4, 4 // (image.width < 99))))
 
+def fussy():
+    def small(image):
+        assert image.width > 40, f"{image.width} is narrow\\nat line 2"
+        return transform(image)
+    return Two(), small
+
 def halves():
     net = Two()
     net.fc.to("meta")

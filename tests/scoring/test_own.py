@@ -78,6 +78,18 @@ def test_mistakes_in_ones_own_model_are_named(mine, tmp_path, name, options, mes
         scoring.own.made(f"{mine}:{name}")
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_the_transform_fails_on_is_named(mine, tmp_path, workers):
+    pets = tmp_path / "pets"
+    fit = ("--id-folder", pets, "--model", f"{mine}:fussy", "--scorer", "knn", "--workers", workers)
+    result = call(pets, *fit, "--out", tmp_path / "s.csv")
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: the transform failed on {pets}/cat/5.png (AssertionError: 35 is narrow), expected a float tensor "
+        "(C, H, W).\nLet it take every RGB image of Pillow, or move this file away.\n"
+    )
+
+
 DOOR = """
 import sys
 import torch
