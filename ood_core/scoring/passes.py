@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
 from .. import scorers
-from ..checks import InputError
+from ..checks import InputError, said
 from ..features import extract
 from ..outputs import RESERVED, Outputs
 from .classifiers import Classifier
@@ -22,6 +22,7 @@ from .folders import Files, read, transformed
 from .kept import Setting
 
 LAYERS = (*RESERVED, "inputs")  # what outputs hold in any case
+Batch = tuple[Tensor, Tensor] | tuple[Tensor]
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,15 @@ class Passes:
 
     def whole(self, paths: Sequence[Path], labels: Sequence[int] | None = None) -> Outputs:
         """All of them together."""
-        return self._outputs(self._batches(paths, labels))
+        return self._outputs(self._batches(paths, labels), paths)
 
     def parts(self, paths: Sequence[Path]) -> Iterator[Outputs]:
         """The same in order, together unless the images would be kept."""
         if not self.keeps_images:
             yield self.whole(paths)
             return
-        for batch in self._batches(paths, None):
-            yield self._outputs(iter([batch]))
+        for at, batch in enumerate(self._batches(paths, None)):
+            yield self._outputs(iter([batch]), paths[at * self.batch_size :])
 
     def scores(self, scorer: scorers.Scorer, paths: Sequence[Path]) -> tuple[Tensor, list[int]]:
         """Scores in float64 on the CPU, and the predicted class of each image, if there are logits."""
@@ -69,9 +70,7 @@ class Passes:
             predicted += [] if part.logits is None else part.logits.argmax(dim=1).tolist()
         return torch.cat(scores), predicted
 
-    def _batches(
-        self, paths: Sequence[Path], labels: Sequence[int] | None
-    ) -> Iterator[tuple[Tensor, Tensor] | tuple[Tensor]]:
+    def _batches(self, paths: Sequence[Path], labels: Sequence[int] | None) -> Iterator[Batch]:
         taken = self.classifier
         files = _Told(Files(paths, labels or [0] * len(paths), taken.channels, self.size, self.shape, taken.transform))
         # Forked where that can be done: a user's transform need not be one that can be pickled.
@@ -89,10 +88,21 @@ class Passes:
             prepared = taken.prepare(batch[0])
             yield (prepared,) if labels is None else (prepared, batch[1])
 
-    def _outputs(self, batches: Iterator[tuple[Tensor, Tensor] | tuple[Tensor]]) -> Outputs:
-        found = extract(
-            self.classifier.network, batches, layers=self.layers, device=self.device, keep_inputs=self.keeps_images
-        )
+    def _outputs(self, batches: Iterator[Batch], paths: Sequence[Path]) -> Outputs:
+        """What the network makes of batches of these files; what it raises names those that it had then."""
+        network, had = self.classifier.network, _Had(batches, paths, self.batch_size)
+        try:
+            found = extract(network, had, layers=self.layers, device=self.device, keep_inputs=self.keeps_images)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a user's model raises
+            if not had.now:
+                raise
+            raise InputError(
+                f"{type(network).__name__} failed on the batch of {len(had.now)} from {had.now[0]} to {had.now[-1]} "
+                f"({said(error)}), expected logits of every image.\n"
+                "Try it on these alone; where memory ran out, pass a smaller `batch_size`."
+            ) from error
         if not self.classifier.predicts:
             return replace(found, logits=None, head=None, correct=None)
         if found.logits is None or found.logits.shape[1] != self.classes:
@@ -139,6 +149,22 @@ def image_shape(classifier: Classifier, size: int | None, first: Path) -> tuple[
         return trained
     height, width = read(first, classifier.channels).shape[:2]
     return height, width
+
+
+@dataclass
+class _Had:
+    """Batches in the order of their files, and the files of the one that the network has."""
+
+    batches: Iterator[Batch]
+    paths: Sequence[Path]
+    size: int
+    now: Sequence[Path] = ()
+
+    def __iter__(self) -> Iterator[Batch]:
+        for at, batch in enumerate(self.batches):
+            self.now = self.paths[at * self.size : (at + 1) * self.size]
+            yield batch
+            self.now = ()  # what fails while the next is read is no failure of the network
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Models of one's own, made by a function in a file."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -81,13 +82,24 @@ def test_mistakes_in_ones_own_model_are_named(mine, tmp_path, name, options, mes
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_image_that_the_transform_fails_on_is_named(mine, tmp_path, workers):
     pets = tmp_path / "pets"
-    fit = ("--id-folder", pets, "--model", f"{mine}:fussy", "--scorer", "knn", "--workers", workers)
+    fit = ("--id-folder", pets, "--model", f"{mine}:fussy", "--scorer", "msp", "--workers", workers)
     result = call(pets, *fit, "--out", tmp_path / "s.csv")
     assert result.exit_code == 1
     assert result.output == (
         f"Error: the transform failed on {pets}/cat/5.png (AssertionError: 35 is narrow), expected a float tensor "
         "(C, H, W).\nLet it take every RGB image of Pillow, or move this file away.\n"
     )
+
+
+@pytest.mark.parametrize("scorer", ["msp", "odin"])
+def test_the_files_that_a_model_fails_on_after_others_are_named(mine, tmp_path, scorer):
+    new = others(tmp_path / "pets" / "dog", tmp_path / "new")
+    Image.new("RGB", (8, 8)).save(new / "4.png")
+    given = {"model": f"{mine}:afraid", "id_folder": tmp_path / "pets", "scorer": scorer, "batch_size": 4}
+    message = f"Afraid failed on the batch of 2 from {new}/4.png to {new}/5.png (KeyError: 'too dark'), expected logits"
+    with pytest.raises(InputError, match=re.escape(message)) as refused:
+        scoring.score_folders([new], **given)
+    assert isinstance(refused.value.__cause__, KeyError)
 
 
 DOOR = """
