@@ -39,6 +39,22 @@ def beside(path: Path) -> Iterator[Path]:
     _sync(path.parent)
 
 
+@contextmanager
+def refused(path: Path) -> Iterator[None]:
+    """Within, what the system says against a file that is being written is a refusal that names the file.
+
+    Raises:
+        InputError: a full disk, or one that cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}), expected a writable disk with room for it.\n"
+            "Make room or name a file in another folder."
+        ) from error
+
+
 def write(path: Path, content: bytes) -> None:
     """Put a file in its place; an older one stays until then, and where that fails."""
     with beside(path) as fresh:

@@ -8,13 +8,14 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 
-from .. import scorers, scoring
+from .. import files, scorers, scoring
 from ..checks import InputError
 from ..runs import setup
 from ..scoring import own
@@ -75,12 +76,19 @@ def _writable(option: str, path: Path) -> None:
             raise IsADirectoryError("it is a folder")
         if path.is_file():
             path.open("r+b").close()
-        if option != "--out" or not path.exists():  # sheets and scorers are written beside their place
+        elif path.exists() and option != "--out":
+            raise OSError("it is a device or a pipe")
+        if option != "--out" or not (path.exists() and _in_place(path)):  # others are written beside their place
             tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(
             f"{option} {path} cannot be written ({error}), expected a file in a folder that can.\nName another file."
         ) from error
+
+
+def _in_place(out: Path) -> bool:
+    """Whether the CSV goes where the path leads: in the place of a link or of /dev/stdout, a file would replace it."""
+    return out.is_symlink() or (out.exists() and not out.is_file())
 
 
 def _left_out(counts: Mapping[str, int]) -> str:
@@ -179,7 +187,11 @@ def score_command(
         )
     except InputError as error:
         raise InputError(_in_options(str(error))) from error
-    with out.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with (
+        files.refused(out),
+        nullcontext(out) if _in_place(out) else files.beside(out) as target,
+        target.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         found.frame.to_csv(file, index=False)
     table: list[dict[str, Any]] = [
         {str(column): value for column, value in row.items()} for row in found.folders.to_dict("records")

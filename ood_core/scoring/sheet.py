@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..files import beside
+from ..files import beside, refused
 
 COLUMNS, ROWS = 8, 2  # of each half
 THUMB, GAP, LINE = 112, 14, 17  # pixels
@@ -25,6 +25,8 @@ def contact_sheet(scores: pd.DataFrame, path: Path, title: str) -> None:
         scores: columns file, score, decision, predicted; one row an image.
         path: of the PNG.
         title: what was scored, by which network and scorer.
+    Raises:
+        InputError: the disk is full or cannot be written to; an older sheet stays.
     """
     from PIL import Image, ImageDraw
 
@@ -62,7 +64,7 @@ def contact_sheet(scores: pd.DataFrame, path: Path, title: str) -> None:
                 fitted = _fitted(draw, text, fonts[13], THUMB)
                 draw.text((left, up + THUMB + 4 + line * (LINE - 1)), fitted, ink, fonts[13])
         top += tall * -(-len(part) // COLUMNS) + LINE // 2
-    with beside(path) as fresh:
+    with refused(path), beside(path) as fresh:
         sheet.save(fresh, format="PNG")
 
 

@@ -1,5 +1,11 @@
 """The command: mistakes named, values read as they are meant, no file overwritten."""
 
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -45,6 +51,7 @@ from tests.scoring.cases import CONSTANTS, KEY, call
         (["--id-folder", "train", "--model", KEY, "--sheet", "test"], 1, "--sheet test cannot be written"),
         (["--id-folder", "train", "--model", KEY, "--out", "/proc/x.csv"], 1, "--out /proc/x.csv cannot be written"),
         (["--id-folder", "train", "--model", KEY, "--sheet", "/proc/x.png"], 1, "--sheet /proc/x.png cannot be"),
+        (["--id-folder", "train", "--model", KEY, "--sheet", "pipe"], 1, "--sheet pipe cannot be written (it is a dev"),
         (["--id-folder", "train", "--model", "torchvision:resnet"], 1, "no classifier 'resnet', expected one such as"),
         (["--id-folder", "train", "--model", "torchvision:resnet18"], 1, "without --weights"),
         (["--id-folder", "train", "--model", "torchvision:resnet18", "--weights", "w"], 1, "--mean is not given"),
@@ -54,6 +61,7 @@ from tests.scoring.cases import CONSTANTS, KEY, call
 def test_mistakes_are_named(net, folders, tmp_path, monkeypatch, options, code, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     result = call("test", *options)
     assert result.exit_code == code, result.output
     assert message in result.output
@@ -137,3 +145,42 @@ def test_the_table_is_printed_before_the_sheet_is_drawn(net, folders, tmp_path, 
     assert str(folders["test"]) in result.stdout
     assert "threshold" in result.stderr
     assert len(pd.read_csv(tmp_path / "s.csv")) == 40
+
+
+@pytest.fixture
+def full():
+    """Sets how long files may be from now on in one test: a longer one fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", ["s.csv", "sheet.png"])
+def test_a_disk_that_is_full_is_told_and_an_older_file_stays(net, folders, tmp_path, monkeypatch, full, name):
+    paths = {"s.csv": tmp_path / "s.csv", "sheet.png": tmp_path / "sheet.png"}
+    for path in paths.values():
+        path.write_text("older")
+    whole, place = scoring.score_folders, scoring.contact_sheet
+    if name == "s.csv":
+        monkeypatch.setattr(scoring, "score_folders", lambda *given, **named: (whole(*given, **named), full(500))[0])
+    monkeypatch.setattr(scoring, "contact_sheet", lambda *given: (full(500), place(*given)))
+    fit = ("--id-folder", folders["train"], "--model", KEY, "--out", paths["s.csv"], "--sheet", paths["sheet.png"])
+    result = call(folders["test"], *fit)
+    assert result.exit_code == 1
+    assert f"Error: {paths[name]} cannot be written (File too large), expected a writable disk" in result.output
+    assert paths[name].read_text() == "older"
+    assert not list(tmp_path.glob("*.writing"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
+def test_a_device_is_written_to_and_never_replaced(net, folders, tmp_path):
+    fit = ("--id-folder", folders["train"], "--model", KEY)
+    result = call(folders["test"], *fit, "--out", "/dev/full")
+    assert result.exit_code == 1
+    assert "Error: /dev/full cannot be written (No space left on device), expected a writable disk" in result.output
+    command = [sys.executable, "-m", "ood_core", "score", folders["test"], *fit, "--out", "/dev/stdout"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("file,score,decision,predicted\n")
+    (tmp_path / "link.csv").symlink_to("linked.csv")
+    assert call(folders["test"], *fit, "--out", tmp_path / "link.csv").exit_code == 0
+    assert done.stdout.startswith((tmp_path / "linked.csv").read_text())
