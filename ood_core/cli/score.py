@@ -86,6 +86,15 @@ def _writable(option: str, path: Path) -> None:
         ) from error
 
 
+def _png(sheet: Path) -> None:
+    """Refuse a name of another format than the one that is written."""
+    if sheet.suffix.lower() not in ("", ".png"):
+        raise InputError(
+            f"--sheet {sheet} ends in {sheet.suffix}, expected .png, the one format of a sheet.\n"
+            f"Name it {sheet.with_suffix('.png')}."
+        )
+
+
 def _in_place(out: Path) -> bool:
     """Whether the CSV goes where the path leads: in the place of a link or of /dev/stdout, a file would replace it."""
     return out.is_symlink() or (out.exists() and not out.is_file())
@@ -173,6 +182,8 @@ def score_command(
     for option, path in (("--sheet", sheet), ("--save", save)):
         if path:
             _writable(option, path)
+    if sheet:
+        _png(sheet)
     gpu = torch.cuda.is_available()
     if device == "cuda" and not gpu:
         raise InputError("device is 'cuda', but torch sees no GPU here.\nUse device auto or cpu.")

@@ -51,6 +51,7 @@ from tests.scoring.cases import CONSTANTS, KEY, call
         (["--id-folder", "train", "--model", KEY, "--sheet", "test"], 1, "--sheet test cannot be written"),
         (["--id-folder", "train", "--model", KEY, "--out", "/proc/x.csv"], 1, "--out /proc/x.csv cannot be written"),
         (["--id-folder", "train", "--model", KEY, "--sheet", "/proc/x.png"], 1, "--sheet /proc/x.png cannot be"),
+        (["--id-folder", "train", "--model", KEY, "--sheet", "s.txt"], 1, "s.txt ends in .txt, expected .png"),
         (["--id-folder", "train", "--model", KEY, "--sheet", "pipe"], 1, "--sheet pipe cannot be written (it is a dev"),
         (["--id-folder", "train", "--model", "torchvision:resnet"], 1, "no classifier 'resnet', expected one such as"),
         (["--id-folder", "train", "--model", "torchvision:resnet18"], 1, "without --weights"),
