@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..checks import InputError
+from ..checks import InputError, outline, said
 from ..outputs import Outputs
 from ..precision import working_dtype
 from .base import Scorer
@@ -126,7 +126,16 @@ class ODIN(Scorer):
         return (logits.to(working_dtype(logits)) / self.temperature).log_softmax(dim=1)
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
-        output = model(images)
+        try:
+            output = model(images)
+        except (InputError, torch.OutOfMemoryError):
+            raise
+        except (RuntimeError, IndexError, TypeError, ValueError, AssertionError) as error:
+            first = next((outline(p) for p in model.parameters()), "none")
+            raise InputError(
+                f"odin's model failed on images {outline(images)} ({said(error)}), expected images that fit its "
+                f"parameters (the first is {first}).\nPass the model that these images were prepared for."
+            ) from error
         output = getattr(output, "logits", output)
         logits = output[0] if isinstance(output, list | tuple) and output else output
         if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:

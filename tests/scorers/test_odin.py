@@ -208,6 +208,14 @@ def test_refusals():
         scorers.make("max_logit", model=NETWORK)
 
 
+def test_images_that_the_network_cannot_take_are_refused_by_their_shape():
+    scorer = scorers.make("odin", model=nn.Linear(4, 2))
+    message = r"failed on images \(20, 1, 2, 3\) float32 \(RuntimeError: mat1 .*first is \(2, 4\) float32\)\.\nPass the"
+    with pytest.raises(InputError, match=message) as refused:
+        scorer.fit(outputs(images()))
+    assert isinstance(refused.value.__cause__, RuntimeError)
+
+
 def test_the_network_keeps_its_precision_under_autocast_on_a_device_of_its_own():
     x = images(dtype=torch.float32)
     scorer = scorers.make("odin", model=network().float(), epsilon=0.1, temperature=10).fit(outputs(x))
