@@ -194,8 +194,13 @@ def load(path: str | Path, **given: Any) -> Scorer:
     _check_version(path, header)
     if "members" in header:
         members = [make(part["name"], **part["parameters"]) for part in header["members"]]
-        return ensemble(members).restore(header, state)
-    return make(header["name"], **header["parameters"], **given).restore(header, state)
+        scorer: Scorer = ensemble(members)
+    else:
+        scorer = make(header["name"], **header["parameters"], **given)
+    try:
+        return scorer.restore(header, state)
+    except (KeyError, TypeError) as error:  # by its version it should fit
+        raise artifact.damaged(path, error) from error
 
 
 def _check_version(path: str | Path, header: dict[str, Any]) -> None:

@@ -18,6 +18,9 @@ from torch import Tensor
 from ..checks import ArtifactError, InputError
 
 FORMAT = 1  # raised when an older reader would misread a newer file
+# What the header of every scorer holds, and what some hold as well, `then` and each of `members` being such a header.
+_HELD: dict[str, Any] = {"name": str, "version": int, "parameters": dict, "columns": int, "calibration": dict | None}
+_MAY_HOLD: dict[str, Any] = {"marks": list, "fit_scores": dict | None, "members": list, "then": dict}
 
 
 def write(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -52,7 +55,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a file that `write` made.
 
     Raises:
-        ArtifactError: no such file, not a scorer's, truncated, edited, or of a newer format.
+        ArtifactError: no such file, not a scorer's, truncated, edited, of a newer format, or without a field.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -70,7 +73,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         header: dict[str, Any] = json.loads(text)
         found = int(header["format"])
     except (ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(f"{path} has a damaged header ({error}).\nFit and save it again.") from error
+        raise damaged(path, error) from error
     if found > FORMAT:
         raise ArtifactError(
             f"{path} has format {found}, expected at most {FORMAT}: a newer version wrote it.\nUpdate ood_core."
@@ -79,7 +82,24 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ArtifactError(
             f"{path} does not match its checksum: it was damaged or edited after save.\nFit and save it again."
         )
+    _require_fields(path, header)
     return header, tensors
+
+
+def _require_fields(path: Path, header: Any) -> None:
+    held = header if isinstance(header, dict) else {}
+    kinds = {**_HELD, **{key: kind for key, kind in _MAY_HOLD.items() if key in held}}
+    # One that is missing is of no kind, not even None.
+    wrong = [key for key, kind in kinds.items() if not isinstance(held.get(key, ...), kind)]
+    if wrong:
+        raise damaged(path, f"{', '.join(wrong)} missing or of another type")
+    for part in (*held.get("members", ()), *([held["then"]] if "then" in held else ())):
+        _require_fields(path, part)
+
+
+def damaged(path: str | Path, what: object) -> ArtifactError:
+    """The refusal of a header that `write` did not write."""
+    return ArtifactError(f"{path} has a damaged header ({what}), expected that of save.\nFit and save it again.")
 
 
 def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:

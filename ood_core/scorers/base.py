@@ -316,8 +316,8 @@ class Scorer(ABC):
         self._state, self._moved, self._marks = state, None, header.get("marks", [])
         self._kept = Kept()
         self._columns = header["columns"]
-        self.fit_scores = FitScores(**header["fit_scores"]) if header.get("fit_scores") else None
-        self.calibration = None if header["calibration"] is None else Calibration(**header["calibration"])
+        self.fit_scores = FitScores(**_numbers(header["fit_scores"])) if header.get("fit_scores") else None
+        self.calibration = None if header["calibration"] is None else Calibration(**_numbers(header["calibration"]))
         return self
 
     def summary(self) -> dict[str, Any]:
@@ -394,6 +394,13 @@ class Scorer(ABC):
 
     def _facts(self) -> dict[str, Any]:
         return {}
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, Any]:
+    strange = [f"{key} is {value!r}" for key, value in values.items() if not isinstance(value, Real)]
+    if strange:
+        raise TypeError(", ".join(strange))
+    return values
 
 
 def _recorded(value: Any) -> Any:

@@ -70,6 +70,39 @@ def test_other_versions_are_named(saved):
             scorers.load(saved)
 
 
+ABSENT = object()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((field, ABSENT) for field in ("format", "name", "version", "parameters", "columns", "calibration")),
+        *((field, "x") for field in ("format", "version", "parameters", "columns", "calibration", "marks", "members")),
+        *((field, {"mean": 1.0}) for field in ("calibration", "fit_scores", "name", "columns", "then")),
+        ("fit_scores", {"mean": 1.0, "sd": "x", "n": 3}),
+        ("members", ["x"]),
+        ("version", None),
+    ],
+    ids=str,
+)
+def test_a_header_without_a_field_or_with_another_type_is_refused(saved, field, value):
+    old, tensors = artifact.read(saved)
+    new = {key: one for key, one in {"format": artifact.FORMAT, **old, field: value}.items() if one is not ABSENT}
+    text = json.dumps(new)
+    save_file(tensors, saved, metadata={"scorer": text, "sha256": artifact.checksum(text, tensors)})
+    with pytest.raises(ArtifactError, match=r"has a damaged header \(.+\), expected that of save\.\nFit and save it"):
+        scorers.load(saved)
+
+
+def test_a_header_without_what_its_scorer_asks_for_is_refused(saved):
+    scorers.make("react", then="feature_norm").fit(outputs()).save(saved)
+    header, tensors = artifact.read(saved)
+    for key in ("head", "then"):
+        artifact.write(saved, {name: value for name, value in header.items() if name != key}, tensors)
+        with pytest.raises(ArtifactError, match=f"damaged header .*{key}"):
+            scorers.load(saved)
+
+
 def test_files_of_others_are_refused(saved, tmp_path):
     save_file({"weight": torch.ones(2)}, saved)
     with pytest.raises(ArtifactError, match="holds tensors but no scorer"):
