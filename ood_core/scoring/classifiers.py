@@ -194,6 +194,8 @@ def _standardise(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tenso
 
 def _fill(network: nn.Module, path: Path, what: str) -> None:
     """Put a file's tensors into a network that has exactly these."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}, expected a safetensors file as `weights`.\nCheck the path.")
     try:
         tensors = safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:

@@ -83,6 +83,9 @@ def test_weights_of_another_network_are_refused_by_name(photos, tmp_path):
     torch.save({"fc.weight": torch.zeros(2, 512)}, path)
     with pytest.raises(ArtifactError, match=r"torch.load\('.*w.safetensors', weights_only=True\)"):
         load("resnet18", 2)
+    path.unlink()
+    with pytest.raises(InputError, match=r"^there is no file .*w.safetensors, expected .*\nCheck the path\.$"):
+        load("resnet18", 2)
 
 
 def test_an_own_set_with_other_labels_needs_no_classes_as_many_as_outputs(folders, tmp_path, monkeypatch):
