@@ -143,6 +143,7 @@ def _own(model: str, weights: Path | None, mean: Sequence[float], std: Sequence[
     if weights is not None:
         raise InputError(f"`weights` came with {model}, expected none.\nLet the function load them.")
     network, transform = own.made(model)
+    _require_linear(network, model, "End it in a torch.nn.Linear")
     if kept:
         _as_kept(model, transform is not None, bool(mean))
     if transform is None:
@@ -169,13 +170,19 @@ def _torchvision(
         )
     prepare = _standardise(mean, std)
     network = models.get_model(name, weights=None, num_classes=classes)
-    if not any(isinstance(module, nn.Linear) for module in network.modules()):
-        raise InputError(
-            f"{TORCHVISION}{name} has no linear layer, expected one before its logits: scorers take what feeds it.\n"
-            f"Use another architecture, such as {TORCHVISION}resnet18, or extract(model, images, layer=...) in Python."
-        )
+    _require_linear(network, f"{TORCHVISION}{name}", f"Use another architecture, such as {TORCHVISION}resnet18")
     _fill(network, weights, f"{name} with {classes} classes, as `id_folder` holds")
     return Classifier(network.eval(), prepare, 3)
+
+
+def _require_linear(network: nn.Module, model: str, advice: str) -> None:
+    """Refuse a network without a layer that `extract` would start from, in words of what can be done here."""
+    seen = (nn.Linear, torch.jit.ScriptModule)  # layers of the latter run unseen, which `extract` says
+    if not any(isinstance(module, seen) or hasattr(module, "formula") for module in network.modules()):
+        raise InputError(
+            f"{model} has no linear layer, expected one before its logits: scorers take what feeds it.\n"
+            f"{advice}, or use extract(model, images, layer=...) in Python."
+        )
 
 
 def _standardise(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:

@@ -84,6 +84,9 @@ def fussy():
         return transform(image)
     return Two(), small
 
+def convolved():
+    return nn.Sequential(nn.Conv2d(3, 2, SIDE), nn.Flatten()), transform
+
 def halves():
     net = Two()
     net.fc.to("meta")

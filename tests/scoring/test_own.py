@@ -59,6 +59,7 @@ def test_a_model_of_ones_own_without_a_transform_takes_the_constants(mine, tmp_p
         ("absent", [], "mine.py has no function 'absent', expected one that returns the model"),
         ("other", [], "other of {}mine.py returned dict, expected a torch module, or a pair"),
         ("broken", [], "mine.py failed in line 39 (NameError: name 'undefined' is not defined), expected a torch"),
+        ("convolved", [], ":convolved has no linear layer, expected one before its logits: scorers take what"),
         ("plain", [], "--mean is not given, expected three numbers"),
         ("paired", ["--mean", "0,0,0"], "expected none: its transform prepares the images"),
         ("paired", ["--size", "8"], "--size is 8, expected none: the model's own transform"),
