@@ -70,13 +70,10 @@ def test_other_versions_are_named(saved):
             scorers.load(saved)
 
 
-ABSENT = object()
-
-
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *((field, ABSENT) for field in ("format", "name", "version", "parameters", "columns", "calibration")),
+        *((field, ...) for field in ("format", "name", "version", "parameters", "columns", "calibration")),
         *((field, "x") for field in ("format", "version", "parameters", "columns", "calibration", "marks", "members")),
         *((field, {"mean": 1.0}) for field in ("calibration", "fit_scores", "name", "columns", "then")),
         ("fit_scores", {"mean": 1.0, "sd": "x", "n": 3}),
@@ -87,7 +84,7 @@ ABSENT = object()
 )
 def test_a_header_without_a_field_or_with_another_type_is_refused(saved, field, value):
     old, tensors = artifact.read(saved)
-    new = {key: one for key, one in {"format": artifact.FORMAT, **old, field: value}.items() if one is not ABSENT}
+    new = {key: one for key, one in {"format": artifact.FORMAT, **old, field: value}.items() if one is not ...}
     text = json.dumps(new)
     save_file(tensors, saved, metadata={"scorer": text, "sha256": artifact.checksum(text, tensors)})
     with pytest.raises(ArtifactError, match=r"has a damaged header \(.+\), expected that of save\.\nFit and save it"):
