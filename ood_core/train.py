@@ -23,6 +23,7 @@ from .recipes.schema import Schedule
 from .rng import generator
 
 CHECKPOINT_SECONDS = 30.0
+SETTLED = 10  # steps that tell a loss which runs away from a high first one, as large rates without warm-up have it
 DIVERGED = 10  # times the loss that training began with; the most of all runs made here is 2.2
 
 # Given the network in eval mode before training (epoch 0) and at the epochs whose weights the recipe keeps.
@@ -190,10 +191,11 @@ def fit(
 def _require_sane(row: dict[str, float], began: float, recipe: Recipe, seed: int) -> None:
     """Refuse a loss that is not finite or has run away from where it began."""
     most = DIVERGED * max(1.0, began)
-    if not row["loss"] <= most:  # NaN is not
+    if not (math.isfinite(row["loss"]) and row["loss"] <= most):
+        limit = f" of at most {most:.6g}, {DIVERGED} times what it began with" if math.isfinite(most) else ""
         raise TrainingError(
             f"the loss of {recipe.id} ({recipe.scale}, seed {seed}) is {row['loss']:.6g} after epoch {row['epoch']}, "
-            f"expected a finite number of at most {most:.6g}, {DIVERGED} times what it began with.\n"
+            f"expected a finite number{limit}.\n"
             f"Lower optimiser.lr (now {recipe.optimiser.lr}) or lengthen the warm-up; nothing was stored for this run."
         )
 
@@ -256,7 +258,10 @@ def _epoch(
     seed: int,
     epoch: int,
 ) -> tuple[dict[str, float], float]:
-    """One pass in an order drawn from (seed, epoch): the history row with the last step's rate, and the first loss."""
+    """One pass in an order drawn from (seed, epoch): the history row with the last step's rate, and the first loss.
+
+    That is infinite where steps are too few for the mean to say anything of it.
+    """
     net.train()
     criterion, batch, device = objective(recipe.loss), recipe.optimiser.batch, labels.device
     steps = len(labels) // batch
@@ -284,7 +289,7 @@ def _epoch(
     processes = parallel.size()
     accuracy = float(parallel.total(right)) / (processes * counted) if counted else math.nan
     loss = float(parallel.total(total)) / (processes * steps)
-    began = float(parallel.total(first)) / processes
+    began = float(parallel.total(first)) / processes if steps >= SETTLED else math.inf
     return {"epoch": epoch, "loss": loss, "accuracy": accuracy, "lr": rate}, began
 
 

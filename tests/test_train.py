@@ -179,8 +179,10 @@ def test_nan_stops_with_advice():
 def test_a_finite_loss_that_runs_away_stops_in_its_first_epoch():
     away = recipe(head={"name": "linear"}, optimiser={"batch": 16, "lr": 1e3})
     with pytest.raises(train.TrainingError, match="after epoch 1, expected a finite number of at most") as caught:
-        train.fit(away, 0, images())
+        train.fit(away, 0, images(160))
     assert "10 times what it began with" in str(caught.value)
+    few = away.model_copy(update={"schedule": away.schedule.model_copy(update={"epochs": 1, "warmup_epochs": 0.0})})
+    assert train.fit(few, 0, images(48)).history[0]["loss"] > 100, "of three steps the second may be as high"
 
 
 def test_a_loss_that_runs_away_later_is_measured_by_the_first_epoch(monkeypatch):
