@@ -124,13 +124,11 @@ def objectives(rows: pd.DataFrame, runs: Iterable[tuple[str, Mapping[str, Any]]]
         and the machine's name. NaN, or "", where a recipe has none. Recipes stand in the order of the rows.
     """
     last = final(rows)
-    decided = last[(last["metric"] == "accuracy") & (last["split"] == "test") & last["protocol"].isin(("", PROBE))]
-    collapse = last[last["metric"].isin(SHOWN) & (last["layer"] == "features") & (last["split"] == "train")]
-    named = [
-        decided.assign(of=np.where(decided["protocol"] == PROBE, PROBE, "accuracy")),
-        collapse.assign(of=collapse["metric"]),
-    ]
-    known = dict(iter(pd.concat(named).groupby(["recipe", "of"])["value"]))
+    decided = (last["metric"] == "accuracy") & (last["split"] == "test") & last["protocol"].isin(("", PROBE))
+    collapse = last["metric"].isin(SHOWN) & (last["layer"] == "features") & (last["split"] == "train")
+    own = last[decided | collapse]
+    of = own["metric"].where(own["protocol"] != PROBE, PROBE).rename("of")
+    known = dict(iter(own.groupby(["recipe", of])["value"]))
     by_recipe: dict[str, list[Mapping[str, Any]]] = {}
     for recipe, info in runs:
         by_recipe.setdefault(recipe, []).append(info)

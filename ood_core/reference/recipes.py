@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args, get_origin
 import pandas as pd
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from .. import recipes, tables
 from ..recipes.schema import TRAINING, Recipe, Score
@@ -75,7 +74,7 @@ def _values(field: FieldInfo) -> str:
 
 
 def _written(value: Any) -> str:
-    if value is PydanticUndefined or value is None or value in ((), {}):
+    if value is None or value in ((), {}):
         return "none"
     if isinstance(value, tuple):
         return ", ".join(f"{item:.3g}" if isinstance(item, float) else str(item) for item in value)
