@@ -8,7 +8,8 @@
                                      scores.npz         of seed 0: what figures show, and metrics are computed from
 
 A run is recorded under its train key, so pages share it, and rows are joined with page and recipe when they are read.
-A run takes two or three megabytes. Scores add up to two to one run of a recipe: those of ID test and OOD images by the
+One with weights can go back into a store, where what was asked for since is measured on it without training. A run
+takes two or three megabytes. Scores add up to two to one run of a recipe: those of ID test and OOD images by the
 scorers that a recipe of any page follows through training, and what measures leave for pictures.
 
 Written as the store is, see `files`; one process at a time writes, since all runs of a scale share an index.
@@ -35,7 +36,7 @@ from . import files, metrics, paths
 from .checks import ArtifactError, InputError
 from .measure import COLUMNS, CORRECT, SLOT, embedding, jobs, parse_score_name
 from .recipes import Recipe
-from .store import Kept, Run, Scores, unpacked
+from .store import Kept, Run, Scores, Store, unpacked
 
 WEIGHT_BYTES = 2 * 2**20  # weights up to this size are recorded, so that a later scorer needs no training
 SCORED = 0  # the seed whose scores are recorded
@@ -43,6 +44,7 @@ SCORED = 0  # the seed whose scores are recorded
 # by this much or more is recorded in float64. One image of 10,000 at a threshold is just that much.
 ROUNDING = 1e-4
 LEFT = ("hidden_gap", "hidden_bound", embedding.NAME)  # what measures leave among the scores, for pictures
+RESTORED = "restored"  # in `run.json` of a stored run: it was recorded before, and its scores are rounded
 INDEX = ("key", "recipe", "seed", "sha256")
 SAID_ONCE = ("run", "scale", "seed", "id_set")  # columns that run.json says for all rows
 
@@ -174,10 +176,31 @@ def _contents(run: Run, followed: Collection[tuple[str, str, str]]) -> dict[str,
     now = run.load(run.folder)
     if now is not None and now.info != run.info:  # measured further meanwhile: what was read need not be of one moment
         return _contents(now, followed)
-    left_out = ("files", "seal", "early_epochs", "format")
+    left_out = ("files", "seal", "early_epochs", "format", RESTORED)
     info = {name: value for name, value in run.info.items() if name not in left_out}
     info["files"] = {name: _digest(content) for name, content in found.items()}
     return {**found, "run.json": (json.dumps(info, indent=1, sort_keys=True) + "\n").encode()}
+
+
+def restore(scale: str, key: str, store: Store) -> Run | None:
+    """The recorded run as a stored one, to be measured further and never trained; None where it cannot be.
+
+    Its rows, history and weights are the recorded ones. Of its scores there are those recorded with seed 0, rounded as
+    they are there, and its weights at earlier epochs are gone: what is asked for at these is not measured. A run that
+    the store has is left alone.
+
+    Raises:
+        InputError: the disk is full or not writable.
+        ArtifactError: the record is damaged.
+    """
+    with store.lock(key):
+        found = get(scale, key)
+        weights = None if found is None else found.weights()
+        if found is None or weights is None or store.get(key) is not None:
+            return None
+        return store.put(
+            {**found.info, RESTORED: True}, found.rows(), found.history(), found.scores() or {}, weights, {}
+        )
 
 
 def _listing(listed: Mapping[str, Mapping[str, str]]) -> bytes:

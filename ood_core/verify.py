@@ -36,7 +36,8 @@ class Finding:
 def verify(runs: Iterable[Run]) -> list[Finding]:
     """Check every file of each run against its checksum and every OOD metric against the stored scores.
 
-    Each image set that rows are of must have its digest in `run.json`. A metric agrees if it differs by less than 1e-9.
+    Each image set that rows are of must have its digest in `run.json`. A metric agrees if it differs by less than 1e-9;
+    of a restored run, whose scores are rounded, by less than `recorded.ROUNDING`.
     """
     return [_verify(run) for run in runs]
 
@@ -146,7 +147,7 @@ def _verify(run: Run) -> Finding:
         rows, scores = run.rows(), run.scores()
     except ArtifactError as error:
         return Finding(run.key, recipe, seed, 0, str(error).partition("\n")[0])
-    count, wrong = _computed_again(rows, scores, 1e-9)
+    count, wrong = _computed_again(rows, scores, recorded.ROUNDING if recorded.RESTORED in run.info else 1e-9)
     return Finding(run.key, recipe, seed, count, _few([*_untold(rows, run.info["digests"], "run again"), *wrong]))
 
 

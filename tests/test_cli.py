@@ -183,6 +183,13 @@ def test_plan_and_run_say_what_is_recorded(call, tmp_path, monkeypatch):
     assert "1 runs, 0 stored, 1 to do, 1 of them recorded in book/results/tiny, about" in first
     both = call("run", "made", "--seeds", 2, "--recipe", "ce", "--jobs", 1, "--unrecorded").stderr
     assert "2 runs, 2 stored, 0 to do" in both, "a stored run is there, recorded or not"
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "again"))
+    back = call("run", "made", "--seeds", 1, "--jobs", 1, "--restore", "--json")
+    assert "2 runs, 2 stored, 0 to do" in back.stderr
+    assert [row["loaded"] for row in json.loads(back.stdout)] == [True, True]
+    wrong = call("run", "made", "--restore", "--unrecorded")
+    assert wrong.exit_code == 2
+    assert "give one of them" in wrong.output
 
 
 def test_plan_takes_recipes_and_several_pages_as_run_does(made, call, tmp_path):

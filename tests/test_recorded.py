@@ -15,7 +15,7 @@ from ood_core.checks import ArtifactError, InputError
 from ood_core.measure import COLUMNS
 from ood_core.runs import measured
 from ood_core.store import Store
-from ood_core.verify import verify_index, verify_recorded
+from ood_core.verify import verify, verify_index, verify_recorded
 from tests.made_page import changed
 from tests.steps import MAY_FAIL, before_each_step, fail_at
 
@@ -51,6 +51,49 @@ def test_only_whole_runs_are_recorded(made, tmp_path, monkeypatch):
     study.run_or_load("made", seeds=1, only=["l2"])
     assert [run.info["recipe"]["id"] for run in study.record("made", "tiny", 3)] == ["l2"]
     assert set(study.recorded_rows("made", "tiny")["recipe"]) == {"l2"}
+
+
+def test_a_restored_run_is_measured_further_and_not_trained(written, made, tmp_path, monkeypatch):
+    order = ["recipe", "seed", "epoch", "ood_set", "split", "layer", "scorer", "metric"]
+    made(changed(scores=["msp", "energy", "feature_norm"]))
+    whole = study.run_or_load("made", seeds=1).rows.sort_values(order, ignore_index=True)
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "elsewhere"))
+    monkeypatch.setattr("ood_core.train.fit", lambda *_, **__: pytest.fail("it was trained"))
+    request = study.Request.check(page="made", scale="tiny", seeds=1)
+    found = study.run_or_load_all([request], restore=True)["made"]
+    assert {"energy", "feature_norm"} <= set(found.rows["scorer"])
+    pd.testing.assert_frame_equal(found.rows.sort_values(order, ignore_index=True), whole, check_dtype=False)
+    run = next(iter(found.stored.values()))
+    assert len(run.info["measured"]) == 2, "what was measured later says on what machine"
+    assert [finding.problem for finding in verify([*found.stored.values()])] == ["", ""]
+    before = recorded.get("tiny", run.key).info
+    study.record("made", "tiny", 1)
+    after = recorded.get("tiny", run.key)
+    assert after.info.keys() == before.keys(), "where a run has been is not said of it"
+    assert after.weights().keys() == run.weights().keys()
+    assert [finding.problem for finding in verify_recorded("made", "tiny")] == ["", ""]
+
+
+def test_rounded_scores_of_a_restored_run_agree(written, tmp_path):
+    store = Store(tmp_path / "elsewhere")
+    key = next(run.key for run in recorded.every("tiny") if run.info["seed"] == 0)
+    run = recorded.restore("tiny", key, store)
+    assert run.scores()
+    assert recorded.restore("tiny", key, store) is None, "a run that is there is left alone"
+    rows = run.rows()
+    near = rows["value"].where(rows["metric"] != "auroc", rows["value"] + 5e-5)
+    put = store.put(run.info, rows.assign(value=near), run.history(), run.scores(), run.weights(), {})
+    assert [finding.problem for finding in verify([put])] == [""]
+    own = {name: value for name, value in run.info.items() if name != recorded.RESTORED}
+    put = store.put(own, rows.assign(value=near), run.history(), run.scores(), run.weights(), {})
+    assert "auroc is" in verify([put])[0].problem
+
+
+def test_a_run_without_weights_cannot_be_restored(written, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorded, "WEIGHT_BYTES", 1)
+    study.record("made", "tiny", 1)
+    assert all(recorded.restore("tiny", run.key, Store(tmp_path / "no")) is None for run in recorded.every("tiny"))
+    assert recorded.restore("tiny", "0" * 20, Store(tmp_path / "no")) is None
 
 
 def test_an_edited_file_is_named(written):

@@ -27,6 +27,11 @@ from .planning import Outlook, asked
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
 @click.option("--recipe", "only", multiple=True, help="Only this recipe of the pages; can be given several times.")
 @click.option("--unrecorded", is_flag=True, help="Leave out runs whose results book/results/ has already.")
+@click.option(
+    "--restore",
+    is_flag=True,
+    help="Take runs from book/results/ where it has their weights; measure, not train.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes of one thread each.  [default: all cores; GPU: 1]")
 @click.option(
@@ -43,6 +48,7 @@ def run_command(
     seeds: int | None,
     only: tuple[str, ...],
     unrecorded: bool,
+    restore: bool,
     device: str,
     jobs: int | None,
     compiled: bool,
@@ -51,7 +57,8 @@ def run_command(
 ) -> None:
     """Train and measure what pages need; stored runs are kept, interrupted ones go on.
 
-    What several pages ask of one network is measured together, in one pass over the images.
+    What several pages ask of one network is measured together, in one pass over the images. With --restore, a scorer or
+    image set that a page asks for since its runs were recorded is measured on their weights, in minutes a run.
 
     Ctrl-C ends after the current epoch and leaves a checkpoint; press it twice to stop at once. Compiled networks pay
     on a GPU and in long training; all seeds of one network compile once in each process. Under torchrun all processes
@@ -64,9 +71,12 @@ def run_command(
       python -m ood_core run l2-norm --scale small --recipe ce --recipe l2
       python -m ood_core run l2-norm compare --recipe ce
       python -m ood_core run isomax compare --scale small --seeds 8 --unrecorded
+      python -m ood_core run compare --scale small --restore
       python -m ood_core run --all
       torchrun --nproc_per_node 4 -m ood_core run l2-norm --scale small --recipe ce
     """
+    if restore and unrecorded:
+        raise click.UsageError("--restore takes recorded runs in, and --unrecorded leaves them out: give one of them")
     study.setup()
     names = asked(pages, every, scale, only)
     if board is not None:
@@ -79,7 +89,9 @@ def run_command(
         own = {name: {"page": name, "seeds": seeds or page_seeds(name, scale)} for name in names}
         requests = [request.model_copy(update={**own[name], "jobs": workers}) for name in names]
         with _Bars(f"{', '.join(names)} at {scale}") as bars, _graceful_stop() as stop:
-            found = study.run_or_load_all(requests, only=only, unrecorded=unrecorded, progress=bars, stop=stop)
+            found = study.run_or_load_all(
+                requests, only=only, unrecorded=unrecorded, restore=restore, progress=bars, stop=stop
+            )
         if parallel.rank() > 0:
             return
     if board is not None:

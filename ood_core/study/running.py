@@ -70,6 +70,7 @@ def run_or_load_all(
     *,
     only: Collection[str] = (),
     unrecorded: bool = False,
+    restore: bool = False,
     store: Store | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -80,6 +81,7 @@ def run_or_load_all(
         requests: at least one, alike in device, jobs and `compiled`.
         only: recipes to take, by id, from the pages that have them; a page without any is left out.
         unrecorded: leave out the runs whose results the repository has, but not the run.
+        restore: take runs that the repository has with their weights from there, instead of training them again.
         store, progress, stop: as in `run_or_load`.
     Raises:
         InputError: a recipe of `only` that no page has; and what `run_or_load` raises.
@@ -92,6 +94,8 @@ def run_or_load_all(
     for request in requests:
         names = [name for name in have[request.page] if name in chosen]
         if names or not only:
+            if restore:
+                _restore(request, names, found)
             items = plan(request.page, request.scale, request.seeds, found, names)
             planned[request.page] = [i for i in items if not (unrecorded and to_train_again(i))]
     once = merged(item for items in planned.values() for item in items)
@@ -119,6 +123,13 @@ def run_or_load_all(
         fresh = frozenset((item.recipe.id, item.seed) for item in items if item.key in new)
         results[request.page] = Results(request, {item.recipe.id: item.recipe for item in items}, stored, fresh)
     return results
+
+
+def _restore(request: Request, only: Collection[str], store: Store) -> None:
+    """Put runs of a page into the store that the repository has and the store has not."""
+    for item in plan(request.page, request.scale, request.seeds, store, only):
+        if to_train_again(item) and store.get(item.key) is None:
+            recorded.restore(request.scale, item.key, store)
 
 
 def to_train_again(planned: Planned) -> bool:
