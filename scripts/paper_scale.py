@@ -24,7 +24,9 @@ from ood_core import recipes, recorded, study
 from ood_core.train import InterruptedTraining
 
 LABELINGS = ("labels-true", "labels-instance", "labels-augmented", "labels-random", "labels-constant")
-ONE_CLASS = tuple(f"one-class-{number}" for number in range(8))
+ONE_CLASS = tuple(f"one-class-{number}" for number in range(10))
+CONTRAST = ("ce", "supcon", "simclr")
+ISOMAX = ("ce", "isomax", "isomax-plus")
 LINES: dict[str, tuple[tuple[tuple[str, ...], int], ...]] = {
     "base": ((("ce", "l2"), 5),),
     "ddu": ((("ce-ddu", "l2-ddu"), 5),),
@@ -48,6 +50,18 @@ LINES: dict[str, tuple[tuple[tuple[str, ...], int], ...]] = {
     "published": ((("ce-published", "isomax-published", "isomax-plus-published"), 1), (("dismax-published",), 1)),
     "second": ((("ce-second", "supcon-second", "simclr-second"), 1),),
     "resnet50": ((("ce-resnet50", "supcon-resnet50", "simclr-resnet50"), 3),),
+    # needs the training images of CIFAR-100
+    "cifar100": (
+        (tuple(f"{name}-c100{network}" for network in ("", "-second") for name in CONTRAST), 3),
+        (tuple(f"{name}-published-cifar100" for name in (*ISOMAX, "dismax")), 1),
+    ),
+    # the other cells of the published tables; needs the training images of CIFAR-100 and of SVHN
+    "tables": (
+        (tuple(f"{name}-densenet{on}" for on in ("", "-cifar100", "-svhn") for name in ISOMAX), 1),
+        (tuple(f"{name}-resnet110{on}" for on in ("", "-cifar100", "-svhn") for name in ISOMAX), 1),
+        (tuple(f"{name}-wide{on}" for on in ("", "-cifar100") for name in ("ce", "isomax-plus", "dismax")), 1),
+        (("ce-published-svhn", "isomax-published-svhn", "dismax-densenet", "dismax-densenet-cifar100"), 1),
+    ),
 }
 
 

@@ -52,6 +52,18 @@ def test_range_is_the_largest_minus_the_smallest_of_each_seed():
     assert found.word == "holds"
 
 
+def test_recipes_that_a_scale_does_not_have_are_left_out_there_and_waited_for_elsewhere():
+    found = pd.DataFrame(rows((0.5, 0.7, 0.9))[:10])
+    parts = {"a": several("mean"), "b": several("mean", NAMES[::-1])}
+    pair = part(rule="equivalent", direction=None, band=None, margin=0.01, unit="points", **parts)
+    assert claims.judge([claim(pair)], found)[0].word == "not run"
+    verdict = claims.judge([claim(pair, absent={"tiny": ["wide"]})], found)[0]
+    assert (verdict.word, verdict.parts[0].n) == ("holds", 5)
+    alone = claim(part(a=several("mean"), band=0.0), absent={"tiny": ["wide"]})
+    assert claims.judge([alone], found)[0].parts[0].estimate == pytest.approx(0.6)
+    assert claims.judge([alone], found.assign(scale="small"))[0].word == "not run"
+
+
 def test_a_seed_that_one_recipe_lacks_is_left_out_and_said():
     found = one(
         part(a=several("mean"), band=0.0), [r for r in rows(seeds=6) if (r["recipe"], r["seed"]) != ("wide", 2)]

@@ -98,10 +98,18 @@ def test_claims_of_clusters_where_the_paper_is_right(name):
     assert word("clusters", name, CLUSTERS) == "holds"
 
 
-def test_d4_is_ruled_out_at_every_scale():
+def test_d4_waits_for_cifar_100():
     claim = loaded("clusters")["D4"]
-    assert sorted(claim.not_run) == ["paper", "small", "tiny"]
-    assert claims.judge([claim], pd.DataFrame(), scale="paper")[0].word == "not run"
+    assert sorted(claim.not_run) == ["small", "tiny"]
+    assert claims.judge([claim], pd.DataFrame(), scale="small")[0].word == "not run"
+
+
+@pytest.mark.parametrize(
+    ("least", "majority", "expected"),
+    [(0.01, 0.02, "holds"), (-0.01, 0.02, OPEN), (-0.02, -0.01, FAILS), (0.0, 0.02, OPEN), (-0.01, 0.0, OPEN)],
+)
+def test_d4_goes_by_every_network_and_fails_by_most(least, majority, expected):
+    assert word("clusters", "D4", {("cosine_least",): least, ("cosine_majority",): majority}) == expected
 
 
 @pytest.mark.parametrize(

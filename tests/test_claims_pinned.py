@@ -19,7 +19,7 @@ RULES = {
         "D1": "867bef4d1d129e83",
         "D2": "5c2b610006827c3d",
         "D3": "a35acb9a64f1fc13",
-        "D4": "e4e7d07636e5a1ea",
+        "D4": "43c25e7682fc9d30",
         "D5": "cade939426eb714c",
         "D6": "d25483fb4518cd29",
         "D7": "b9e50fca868ba684",
@@ -70,7 +70,7 @@ RULES = {
         "N8": "e062e1b465533bbc",
         "N9": "fb2e384a30bf0e55",
         "N10": "061949660051e00e",
-        "N11": "d4f0f725e5e18753",
+        "N11": "b4d3da5258c30f64",
         "N12": "5427864bd0970814",
         "N13": "d9ab5567e4bce4dd",
     },
@@ -140,7 +140,7 @@ def rules(page):
     for claim in claims.load(page, ROOT):
         counted = [part for part in claim.parts if part.counts]
         whole = {name: getattr(claim, name) for name in ("origin", "combine", "k", "groups", "required", "min_seeds")}
-        whole |= {"needs_all": True} if claim.needs_all else {}
+        whole |= {name: getattr(claim, name) for name in ("needs_all", "absent") if getattr(claim, name)}
         fields = ("rule", "a", "b", "arguments", "each", "at_least", "group")
         parts = [{name: getattr(part, name) for name in fields} for part in counted]
         found[claim.id] = whole | {"not_run": sorted(claim.not_run), "parts": parts}

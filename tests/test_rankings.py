@@ -268,3 +268,68 @@ def test_without_partners_there_are_no_signs():
     found = rankings.derived(rows[~rows["params"].str.contains("threshold")])
     assert of(found, "threshold_mean") == []
     assert len(of(found, "kmeans_mean")) == 3
+
+
+def on_other_id_set(value, seeds=3):
+    """Rows of two networks that learned the other ID set; `value(training, network, seed, set, params)`."""
+    found = made(value, seeds, ("-c100", "-c100-second"))
+    leaky = [
+        auroc(
+            f"{training}{network}", seed, name, value(training, network, seed, name, params), "cluster_leaky", **params
+        )
+        for training in ("ce", "supcon", "simclr")
+        for network in ("-c100", "-c100-second")
+        for seed in range(seeds)
+        for name in SETS
+        for params in ({}, {"distance": "cosine"})
+    ]
+    cosine = [
+        auroc(f"{training}{network}", seed, name, value(training, network, seed, name, params), **params)
+        for training in ("ce", "supcon", "simclr")
+        for network in ("-c100", "-c100-second")
+        for seed in range(seeds)
+        for name in SETS
+        for params in ({"distance": "cosine"}, {"distance": "cosine", "threshold": "cluster"})
+    ]
+    return pd.concat([found, frame(leaky), frame(cosine)]).assign(id_set="cifar100")
+
+
+def test_cosine_on_cross_entropy_against_the_best_of_contrast():
+    def value(training, network, seed, name, params):
+        if training == "ce":
+            return (0.8 if network == "-c100" else 0.7) + 0.01 * seed if params == {"distance": "cosine"} else 0.1
+        if params.get("threshold") == "cluster":
+            return 0.99  # not one threshold for all: left out
+        best = {"supcon": {"centres": "kmeans"}, "simclr": {}}[training]
+        return (0.75 if training == "supcon" else 0.6) if params == best else 0.5
+
+    rows = on_other_id_set(value)
+    gaps = rankings.cosine_gaps(rows)
+    assert gaps[1] == pytest.approx({"c100": 0.81 - 0.75, "c100-second": 0.71 - 0.75})
+    found = rankings.derived(rows)
+    assert of(found, "cosine_least") == pytest.approx([-0.05, -0.04, -0.03])
+    assert of(found, "cosine_majority") == pytest.approx([0.05, 0.06, 0.07])
+    # class means alone have a leaky form: the best of contrast is SimCLR with the Euclidean distance there
+    assert of(found, "cosine_least", "leaky") == pytest.approx([0.1, 0.11, 0.12])
+    assert set(found["id_set"]) == {"cifar100"}
+
+
+def test_the_best_of_contrast_is_one_detector_for_all_seeds():
+    def value(training, network, seed, name, params):
+        if training == "ce":
+            return 0.8
+        return {0: 0.9, 1: 0.6, 2: 0.6}[seed] if training == "supcon" else 0.75
+
+    gaps = rankings.cosine_gaps(on_other_id_set(value))
+    assert [gap["c100"] for gap in gaps.values()] == pytest.approx([0.05, 0.05, 0.05])
+
+
+def test_two_id_sets_do_not_mix():
+    def value(training, network, seed, name, params):
+        return 0.5 + 0.1 * len(training) + 0.01 * seed + 0.001 * len(params)
+
+    own, other = made(value), on_other_id_set(value)
+    both = rankings.derived(pd.concat([own, other], ignore_index=True))
+    alone = pd.concat([rankings.derived(own), rankings.derived(other)], ignore_index=True)
+    pd.testing.assert_frame_equal(both, alone)
+    assert not set(rankings.derived(own)["metric"]) & {"cosine_least", "cosine_majority"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -68,10 +68,12 @@ def _claim(claim: Claim, rows: selection.Table | None, scale: str, missing: Miss
         return Verdict(claim, scale, NOT_RUN, note=reason, holm=(NOT_RUN, ""))
     if rows is None:
         return Verdict(claim, scale, NOT_RUN, note="no run of this page is recorded at this scale", holm=(NOT_RUN, ""))
-    verdict = _combined(claim, scale, tuple(_part(part, claim, rows, missing) for part in claim.parts))
+    absent = claim.absent.get(scale, ())  # type: ignore[call-overload]
+    parts = [_without(part, absent) for part in claim.parts] if absent else claim.parts
+    verdict = _combined(claim, scale, tuple(_part(part, claim, rows, missing) for part in parts))
     if verdict.word != NOT_RUN:
         return verdict
-    counted = [part for part in claim.parts if part.counts] or claim.parts
+    counted = [part for part in parts if part.counts] or parts
     names = selection.recipes_of(*(selector for part in counted for selector in (part.a, part.b)))
     return replace(verdict, note=_waits(names, claim, rows, missing) or verdict.note)
 
@@ -80,6 +82,17 @@ def _waits(names: Sequence[str], claim: Claim, rows: selection.Table, missing: M
     """What has to run before a number of these recipes is there; "" if all have run, or nobody knows."""
     told = "" if all(map(rows.has, names)) else missing(names, claim.min_seeds)
     return f"waits for {told}" if told else ""
+
+
+def _without(part: Part, absent: Collection[str]) -> Part:
+    """A part whose lists of recipes lack those that a scale does not have."""
+    narrow = {}
+    for side in ("a", "b"):
+        selector = getattr(part, side)
+        if selector is not None and isinstance(selector["recipe"], list):
+            names = [name for name in selector["recipe"] if name not in absent]
+            narrow[side] = {**selector, "recipe": names}
+    return part.model_copy(update=narrow)
 
 
 def _part(part: Part, claim: Claim, rows: selection.Table, missing: Missing) -> Result:

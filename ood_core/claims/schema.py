@@ -224,9 +224,10 @@ class Claim(Strict):
     `at_least` (with `k`), `agree` (all parts the same word, else inconclusive: the verdict depends on what differs
     between them) or `listed` (numbers only). `groups` are combined first, each by `all` or `agree`, and then count as
     one part; those in `required` must hold whatever `k` is. With `needs_all` a part that fails decides nothing before
-    every counted part has run. `not_run` gives a reason for each scale that cannot run it. `answers` puts the answer of
-    a two-sided claim in words, such as lower: unit features detect better. `revised` says, by scale, what was changed
-    after results had been seen, and what the verdict was before.
+    every counted part has run. `not_run` gives a reason for each scale that cannot run it. `absent` names recipes that
+    a scale does not have: lists there are without them. `answers` puts the answer of a two-sided claim in words, such
+    as lower: unit features detect better. `revised` says, by scale, what was changed after results had been seen, and
+    what the verdict was before.
     """
 
     id: Text
@@ -242,6 +243,7 @@ class Claim(Strict):
     min_seeds: int = Field(default=5, ge=2)
     parts: tuple[Part, ...] = Field(default=(), strict=False)
     not_run: dict[Scale, Text] = Field(default_factory=dict)
+    absent: dict[Scale, list[Text]] = Field(default_factory=dict)
     answers: dict[Literal["higher", "lower", "no clear difference"], Text] = Field(default_factory=dict)
     note: str = ""
     revised: dict[Scale, Text] = Field(default_factory=dict)

@@ -43,8 +43,15 @@ VALIDATION_SHARE = 10  # the last tenth of the canonical order: 45k/5k for CIFAR
 
 
 def digest(name: str, split: str) -> str:
-    """The digest a split is expected to have, without reading any image where the registry knows it."""
-    return str(known(name, split).get("digest") or load(name, split).digest)
+    """The digest a split is expected to have, without reading any image where the registry knows it.
+
+    Of a registered split that we have not seen whole and that is not at hand, a stand-in: plans can be made with it,
+    and no run is stored under it, since images are needed for one.
+    """
+    facts = known(name, split)
+    if facts and "digest" not in facts and where(name, split) == "missing":
+        return f"not known: {name}/{split}"
+    return str(facts.get("digest") or load(name, split).digest)
 
 
 @lru_cache(maxsize=16)
@@ -69,9 +76,10 @@ def load(name: str, split: str = "test", role: str = "id") -> ImageSet:
     if facts.get("source") == "derived":
         from .derived import MAKERS
 
-        _, validation = train_part(load(facts["derived"]["from"], "train"))
-        assert validation is not None
-        arrays: sources.Arrays = (MAKERS[facts["derived"]["how"]](validation), None, [])
+        made_from = load(facts["derived"]["from"], facts["derived"]["split"])
+        if made_from.split == "train":  # its validation part, which nothing is trained or tested on
+            made_from = train_part(made_from)[1] or made_from
+        arrays: sources.Arrays = (MAKERS[facts["derived"]["how"]](made_from), None, [])
     else:
         arrays = sources.read(name, split)
     images, labels, classes = arrays

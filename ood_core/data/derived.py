@@ -1,15 +1,29 @@
-"""Image sets made from others: pieces of the ID validation images, to choose a scorer on and never to test it."""
+"""Image sets made from others, none of which is an OOD set to test on.
+
+Pieces of the ID validation images are for choosing a scorer. ID test images after a treatment that some OOD sets had
+are controls: how well they are told from the untouched ones is what a detector owes to the treatment alone.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .imageset import ImageSet
+from .pictures import reduced
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SIDE = 4  # pieces along each side, 16 in all
+LARGER = 2  # times the side, before an image is reduced again
+QUALITY = 75  # of JPEG, the usual default
+INNER = 28  # pixels along a side of the grey sets, which lie in a black frame
 
 
 def shuffled(images: ImageSet) -> NDArray[np.uint8]:
@@ -37,4 +51,47 @@ def _order(key: str) -> list[int]:
     return sorted(places, key=lambda place: hashlib.blake2b(f"{key}|{place}".encode(), digest_size=16).digest())
 
 
-MAKERS = {"shuffled": shuffled}
+def resized(images: ImageSet) -> NDArray[np.uint8]:
+    """Each image enlarged to twice its side and reduced again, bicubic both times, as sets of larger images are."""
+    return _treated(images, lambda image: image)
+
+
+def jpeg(images: ImageSet) -> NDArray[np.uint8]:
+    """As `resized`, with JPEG of quality 75 and halved colour in between, as sets that were born as photographs."""
+    from PIL import Image
+
+    def compressed(image: Image.Image) -> Image.Image:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=QUALITY, subsampling="4:2:0")
+        with Image.open(file) as found:
+            return found.convert(image.mode)
+
+    return _treated(images, compressed)
+
+
+def framed(images: ImageSet) -> NDArray[np.uint8]:
+    """Each image grey and reduced to 28x28, in the middle of black and repeated in each channel, as MNIST is shown."""
+    from PIL import Image
+
+    channels = images.images.shape[3]
+    grey = [Image.fromarray(image.squeeze()).convert("L") for image in images.images]
+    small = np.stack([np.asarray(reduced(image, INNER)) for image in grey])[..., None]
+    edge = [(side - INNER) // 2 for side in images.images.shape[1:3]]
+    rest = [side - INNER - before for side, before in zip(images.images.shape[1:3], edge, strict=True)]
+    inside = np.pad(small, ((0, 0), *zip(edge, rest, strict=True), (0, 0)))
+    return np.repeat(inside, channels, axis=3)
+
+
+def _treated(images: ImageSet, treat: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
+    """Each image enlarged, treated, and reduced by the one rule for larger images."""
+    from PIL import Image
+
+    made = []
+    for pixels in images.images:
+        image = Image.fromarray(pixels.squeeze())
+        large = image.resize((LARGER * image.width, LARGER * image.height), Image.Resampling.BICUBIC)
+        made.append(np.asarray(reduced(treat(large), image.width)))
+    return np.stack(made).reshape(images.images.shape)
+
+
+MAKERS = {"shuffled": shuffled, "resized": resized, "jpeg": jpeg, "framed": framed}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..checks import InputError, outline
 
-ROLES = ("id", "near", "far", "validation")
+ROLES = ("id", "near", "far", "validation", "control")
 
 
 @dataclass(frozen=True, eq=False)  # by fields, == would ask arrays for one truth value; `digest` tells equal sets
@@ -25,7 +25,7 @@ class ImageSet:
         ids: (N,) the images' BLAKE2b-128 digests as hex strings; equal images have equal ids.
         classes: class names in label order; empty without labels.
         name, split: as registered, for instance `digits`, `train`.
-        role: `id`, `near`, `far` or `validation`, seen from the ID set of the recipe at hand.
+        role: `id`, `near`, `far`, `validation` or `control`, seen from the ID set of the recipe at hand.
         licence: terms in a few words.
         digest: SHA-256 over the ordered pairs and the class names.
     """

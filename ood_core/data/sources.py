@@ -33,7 +33,8 @@ def _found(name: str, split: str) -> tuple[str, Path | None]:
     if source == "embedded":
         return ("embedded" if facts else "missing"), None
     if source == "derived":
-        return _found(entry(name)["derived"]["from"], "train") if facts else ("missing", None)
+        made_from = entry(name)["derived"]
+        return _found(made_from["from"], made_from["split"]) if facts else ("missing", None)
     folder = paths.data()
     if folder is None:
         return "missing", None
@@ -103,10 +104,10 @@ def fetch(name: str, split: str) -> None:
     if facts["source"] == "embedded":
         raise InputError(f"{name} is embedded in a library, expected a set to download.\nNothing to do: load it.")
     if facts["source"] == "derived":
-        origin = facts["derived"]["from"]
-        if where(origin, "train") == "embedded":
+        origin, part = facts["derived"]["from"], facts["derived"]["split"]
+        if where(origin, part) == "embedded":
             raise InputError(f"{name} is made from {origin}, expected a set to download.\nNothing to do: load it.")
-        return fetch(origin, "train")
+        return fetch(origin, part)
     folder = paths.data()
     if folder is None:
         raise InputError("OOD_DATA is not set, expected a folder for image sets.\nRun: export OOD_DATA=~/ood-data")

@@ -100,10 +100,11 @@ class Sets:
 
 
 def ood_sets(recipe: Recipe) -> list[tuple[str, str]]:
-    """Name and group (`near`, `far` or `validation`) of every OOD set of a recipe."""
+    """Name and group (`near`, `far`, `validation` or `control`) of every set that is told from a recipe's ID set."""
     asked = recipe.evaluate
     rest = () if recipe.data.one_class is None else (REST,)
-    groups = (("near", (*rest, *asked.near)), ("far", asked.far), ("validation", asked.validation))
+    others = {"far": asked.far, "validation": asked.validation, "control": asked.control}
+    groups = (("near", (*rest, *asked.near)), *others.items())
     return [(name, group) for group, names in groups for name in names]
 
 

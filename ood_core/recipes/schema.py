@@ -157,6 +157,9 @@ class Evaluate(_Strict):
     )
     far: tuple[str, ...] = Field((), description="OOD sets of other kinds, in the same way")
     validation: tuple[str, ...] = Field((), description="OOD sets to choose a scorer on; never among the test sets")
+    control: tuple[str, ...] = Field(
+        (), description="ID test images after a treatment that OOD sets had, in the same way; part of no mean"
+    )
     measures: tuple[str, ...] = Field(("accuracy", "collapse", "norms"), description="see `measure.names()`")
     scores: tuple[Score, ...] = Field((), description="scorers to run; a name alone is short for its defaults")
     record: tuple[float, ...] = Field(RECORD, description="fractions of the epochs to measure at; 0 and 1 always")

@@ -95,8 +95,13 @@ def roles() -> dict[tuple[str, str], dict[tuple[str, str], list[str]]]:
                 id_set, asked = recipe.data.id_set, recipe.evaluate
                 note((id_set, "train"), id_set, "ID training, its last tenth validation", scale)
                 note((id_set, "test"), id_set, "ID test", scale)
-                groups = (("near OOD", asked.near), ("far OOD", asked.far), ("to choose on", asked.validation))
-                for role, names in groups:
+                groups = {
+                    "near OOD": asked.near,
+                    "far OOD": asked.far,
+                    "to choose on": asked.validation,
+                    "control": asked.control,
+                }
+                for role, names in groups.items():
                     for name in names:
                         note(data.parse(name), id_set, role, scale)
     return found

@@ -1,4 +1,4 @@
-"""Sets for choosing a scorer: ID validation images in pieces, the same for every seed and machine."""
+"""Sets made from others: ID validation images in pieces, and ID test images after a treatment."""
 
 import hashlib
 
@@ -52,3 +52,63 @@ def test_a_derived_set_needs_its_source(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="has no split 'test', expected one of: validation"):
         data.load("cifar10-shuffled", "test")
     data.load.cache_clear()
+
+
+def made_of(pixels):
+    return imageset.make(np.asarray(pixels, np.uint8), name="made")
+
+
+def bicubic(x):
+    """The kernel of Keys (1981) with a = -1/2."""
+    x = np.abs(x)
+    inner, outer = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x < 1, inner, np.where(x < 2, outer, 0))
+
+
+def weights(size, wanted):
+    """Rows of a resize from `size` to `wanted` pixels; a reduction widens the kernel by its factor."""
+    scale = size / wanted
+    centre = (np.arange(wanted)[:, None] + 0.5) * scale - 0.5
+    found = bicubic((np.arange(size)[None] - centre) / max(scale, 1))
+    return found / found.sum(axis=1, keepdims=True)
+
+
+def steps(matrix, image):
+    """Both directions, rounded and clipped to grey levels after each, as 8-bit images are."""
+    across = np.clip(np.rint(np.einsum("ij,yjc->yic", matrix, image)), 0, 255)
+    return np.clip(np.rint(np.einsum("ij,jxc->ixc", matrix, across)), 0, 255)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resized_is_twice_the_side_and_back(channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, channels))
+    found = derived.resized(made_of(pixels))
+    assert (found.shape, found.dtype) == (pixels.shape, np.uint8)
+    for image, made in zip(made_of(pixels).images, found, strict=True):
+        wanted = steps(weights(16, 8), steps(weights(8, 16), image.astype(float)))
+        assert np.abs(wanted - made).max() <= 1, "Pillow computes in fixed point"
+        assert np.abs(image.astype(float) - made).max() > 1
+
+
+def test_jpeg_costs_fine_detail_and_colour_and_leaves_flat_images():
+    rng = np.random.default_rng(1)
+    flat = np.full((1, 32, 32, 3), 96)
+    assert np.abs(derived.jpeg(made_of(flat)).astype(int) - 96).max() <= 1
+    fine = made_of(rng.integers(0, 256, (1, 32, 32, 3)))
+    lost = derived.jpeg(fine).astype(float) - derived.resized(fine)
+    assert np.abs(lost).mean() > 5
+    grey = lost @ [0.299, 0.587, 0.114]  # brightness keeps its detail, colour is halved: most of the loss is colour
+    assert np.abs(grey).mean() < 0.5 * np.abs(lost).mean()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_framed_is_grey_in_the_middle_of_black(channels):
+    pixels = np.random.default_rng(2).integers(40, 256, (2, 32, 32, channels))
+    found = derived.framed(made_of(pixels))
+    assert found.shape == pixels.shape
+    assert (found == found[..., :1]).all()
+    inside = found[:, 2:30, 2:30, 0].astype(float)
+    assert found[..., 0].sum() == inside.sum()
+    assert (inside > 0).all()
+    grey = made_of(pixels).images @ [0.299, 0.587, 0.114] if channels == 3 else made_of(pixels).images[..., 0]
+    assert np.allclose(inside.mean(axis=(1, 2)), grey.mean(axis=(1, 2)), atol=1)

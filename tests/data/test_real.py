@@ -110,3 +110,11 @@ def test_a_few_steps_of_training_lower_the_loss_and_beat_guessing():
     outputs = extract(trained.network, test.part(slice(1000), "few"))
     right = metrics.accuracy(outputs.logits, torch.from_numpy(test.labels[:1000]))
     assert right > 0.25
+
+
+@pytest.mark.parametrize("treatment", ["resized", "jpeg", "framed"])
+def test_controls_are_the_test_images_after_a_treatment(treatment):
+    made, test = real(f"cifar10-{treatment}", "test"), real("cifar10", "test")
+    assert (len(made), made.labels) == (len(test), None)
+    assert not set(made.ids) & set(test.ids)
+    assert abs(float(made.images[:, 2:30, 2:30].mean()) - float(test.images.mean())) < 2, "the same images"

@@ -134,3 +134,17 @@ def test_registered_set_with_other_pixels_is_refused(tmp_path, monkeypatch):
 def test_refused_names(name, split, message):
     with pytest.raises(InputError, match=message):
         data.load(name, split)
+
+
+def test_a_set_that_nobody_has_seen_whole_can_be_planned_with_and_not_run(tmp_path, monkeypatch):
+    data.load.cache_clear()
+    monkeypatch.setenv("OOD_DATA", str(tmp_path))
+    assert data.digest("cifar100", "train") == "not known: cifar100/train"
+    assert data.digest("svhn", "train") != data.digest("cifar100", "train")
+    with pytest.raises(InputError, match="was not found"):
+        data.digest("mine", "train")
+    images = np.zeros((100, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "cifar100-train.npz", images=images, labels=np.arange(100), classes=np.array(["x"] * 100))
+    with pytest.raises(ArtifactError, match="has images 100 of 32x32x3, expected 50000"):
+        data.digest("cifar100", "train")
+    data.load.cache_clear()
