@@ -55,16 +55,21 @@ def training_seconds(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str,
         runs: recipe and provenance (`run.info`) of each run.
     """
     every = list(runs)
-    most = Counter(_machine(info) for _, info in every).most_common(1)
+    usual = _usual_machine(info for _, info in every)
     found: dict[str, list[float]] = {}
     for recipe, info in every:
-        if _machine(info) == most[0][0]:
+        if _machine(info) == usual:
             found.setdefault(recipe, []).append(_taken(info))
     return {recipe: float(np.mean(taken)) for recipe, taken in found.items()}
 
 
 def _machine(info: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(info["hardware"].get(name) for name in ("device", "name", "bfloat16"))
+
+
+def _usual_machine(infos: Iterable[Mapping[str, Any]]) -> tuple[Any, ...]:
+    """The one that most runs had; of no run, one without a name."""
+    return next((machine for machine, _ in Counter(map(_machine, infos)).most_common(1)), ("", "", ""))
 
 
 def _taken(info: Mapping[str, Any]) -> float:
@@ -140,8 +145,7 @@ def objectives(rows: pd.DataFrame, runs: Iterable[tuple[str, Mapping[str, Any]]]
             line |= {name: values.mean(), f"{name}_sd": values.std()}
         infos = by_recipe.get(recipe, [])
         seconds = training_seconds((recipe, info) for info in infos).get(recipe, np.nan)
-        machine = Counter(_machine(info) for info in infos).most_common(1)
-        lines.append(line | {"train_seconds": seconds, "machine": machine[0][0][1] if machine else ""})
+        lines.append(line | {"train_seconds": seconds, "machine": _usual_machine(infos)[1]})
     return pd.DataFrame(lines)
 
 

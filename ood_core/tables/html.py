@@ -55,6 +55,14 @@ def detector(objective: str, scorer: str, about: str, key: str, seeds: str = "")
     return [cell(escape(objective) + small(seeds), objective, tag="th", css="objective"), named]
 
 
+def mean_sd(mean: float, sd: float, factor: float, digits: int) -> str:
+    """A cell with a mean and its standard deviation, times a factor; empty for NaN, for one seed the mean alone."""
+    if math.isnan(mean):
+        return cell("", "")
+    shown = f"{factor * mean:.{digits}f}" + ("" if math.isnan(sd) else f" ± {factor * sd:.{digits}f}")
+    return cell(stacked(shown), f"{factor * mean:.6f}", css="number")
+
+
 def stacked(shown: str) -> str:
     """Escaped mean with what follows, such as "90.1 ± 0.3" or "+5.0 points [+4.1, +5.9]", spread on a second line."""
     mean, sign, spread = next((parts for sign in (" ±", " [") if (parts := shown.partition(sign))[1]), (shown, "", ""))

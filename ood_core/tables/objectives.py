@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 import pandas as pd
 
-from .html import Html, cell, counted, csv_link, row, small, stacked, table
+from .html import Html, cell, counted, csv_link, mean_sd, row, small, table
 
 SHARES = ("accuracy", "linear_probe")
 COLUMNS = {
@@ -36,7 +35,10 @@ def objectives(found: pd.DataFrame, names: Mapping[str, str] | None = None, name
         called = (names or {}).get(record["recipe"], record["recipe"])
         seeds = "" if alike else counted([record["n"]])
         cells = [cell(escape(called) + small(seeds), called, tag="th")]
-        cells += [_mean_sd(record, column) for column in COLUMNS]
+        cells += [
+            mean_sd(record[column], record[f"{column}_sd"], *((100, 1) if column in SHARES else (1, 3)))
+            for column in COLUMNS
+        ]
         seconds, machine = record["train_seconds"], small(record["machine"] if len(machines) > 1 else "")
         cells.append(cell("", "") if pd.isna(seconds) else cell(f"{seconds / 60:.3g}{machine}", seconds, css="number"))
         lines.append(row(cells))
@@ -44,12 +46,3 @@ def objectives(found: pd.DataFrame, names: Mapping[str, str] | None = None, name
     grid = table(headers, lines, "Training objectives: accuracy, collapse and time", "compact objectives")
     above = f'<p class="how">Mean ± standard deviation over {counted(found["n"])}.</p>'
     return Html(f"<div>{above}{grid}{csv_link(found, name)}</div>", found)
-
-
-def _mean_sd(record: Mapping[Any, Any], column: str) -> str:
-    mean, sd = record[column], record[f"{column}_sd"]
-    if pd.isna(mean):
-        return cell("", "")
-    factor, digits = (100, ".1f") if column in SHARES else (1, ".3f")
-    shown = f"{factor * mean:{digits}}" + ("" if pd.isna(sd) else f" ± {factor * sd:{digits}}")
-    return cell(stacked(shown), mean, css="number")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..checks import InputError
-from .html import Html, cell, counted, csv_link, detector, folded, row, stacked, table
+from .html import Html, cell, counted, csv_link, detector, folded, mean_sd, row, table
 
 SHORT = 12  # characters of a run key; the CSV has it whole
 
@@ -58,7 +59,8 @@ def metrics_table(
         own = "" if alike else counted(part["n"])
         cells = detector(called, str(scorer), about, f"{scorer} {layer} {params}", own)
         for ood in sets["ood_set"]:
-            cells.append(_mean_sd(by_set.loc[ood]) if ood in by_set.index else cell("", ""))
+            mean, sd = by_set.loc[ood, ["mean", "sd"]] if ood in by_set.index else (math.nan, math.nan)
+            cells.append(mean_sd(float(mean), float(sd), 100, 1))
         lines.append(row(cells))
     headers = ["recipe", "scorer", *(f"{ood} ({group})" for group, ood in sets.itertuples(index=False))]
     label = f"{metric} in per cent, mean ± standard deviation over seeds"
@@ -91,12 +93,6 @@ def provenance_table(runs: pd.DataFrame) -> Html:
 def settings(params: str) -> str:
     """Canonical JSON as a reader writes it: {"p":1} is p=1."""
     return ", ".join(f"{name}={value}" for name, value in json.loads(params).items()) if params else ""
-
-
-def _mean_sd(found: pd.Series[Any]) -> str:
-    mean, sd = 100 * float(found["mean"]), 100 * float(found["sd"])
-    shown = f"{mean:.1f}" if pd.isna(sd) else f"{mean:.1f} ± {sd:.1f}"
-    return cell(stacked(shown), f"{mean:.6f}", css="number")
 
 
 def _head(column: Any) -> str:
