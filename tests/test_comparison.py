@@ -36,6 +36,7 @@ def rows():
         *cost("ce", "knn", 0.5),
         *auroc("ce", around(0.1, 0.01), scorer="msp", layer="logits", ood_set="a", epoch=2),  # not the last epoch
         *auroc("ce", around(0.1, 0.01), scorer="msp", layer="logits", ood_set="v", ood_group="validation"),
+        *auroc("ce", around(0.1, 0.01), scorer="msp", layer="logits", ood_set="t", ood_group="control"),
     ]
     return pd.DataFrame(found)
 

@@ -45,6 +45,7 @@ def test_the_use_of_each_set_is_what_the_recipes_say():
                     ("near OOD", asked.near),
                     ("far OOD", asked.far),
                     ("to choose on", asked.validation),
+                    ("control", asked.control),
                 ):
                     for text in named:
                         (found,) = uses(frame, *data.parse(text), id_set)

@@ -60,10 +60,16 @@ def rows_of(done, key):
 
 def test_scores_depend_on_every_set_that_they_are_made_from(monkeypatch):
     monkeypatch.setattr(data, "digest", lambda name, split: f"{name}, {split}")
-    made = spine.recipe(evaluate={"far": ["noise"], "validation": ["shuffled/train"], "scores": ["knn"]})
-    found = {job.ood_set: job.reads for job in jobs(made, made.epochs) if job.measure == "ood"}
+    others = {"far": ["noise"], "validation": ["shuffled/train"], "control": ["treated"]}
+    made = spine.recipe(evaluate={**others, "scores": ["knn"]})
+    asked = [job for job in jobs(made, made.epochs) if job.measure == "ood"]
     own = ("digits, train", "digits, test")
-    assert found == {"noise": (*own, "noise, test"), "shuffled/train": (*own, "shuffled, train")}
+    assert {job.ood_set: job.reads for job in asked} == {
+        "noise": (*own, "noise, test"),
+        "shuffled/train": (*own, "shuffled, train"),
+        "treated": (*own, "treated, test"),
+    }
+    assert {job.ood_set: [job.ood_group] for job in asked} == {name: [group] for group, (name,) in others.items()}
 
 
 def test_how_many_images_are_read_is_part_of_what_is_read():
