@@ -7,7 +7,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from .. import rankings, recipes
+from .. import recipes
 from ..checks import InputError
 from ..measure import COLUMNS, parse_score_name
 from ..measure import jobs as measurements
@@ -59,21 +59,6 @@ class Results(Shown):
             have = ", ".join(f"{r}/{s}" for r, s in self.stored)
             raise InputError(f"there is no run {recipe}/{seed}, expected one of: {have}.\nPick one of these.")
         return {parse_score_name(name): values for name, values in self.stored[recipe, seed].scores().items()}
-
-    @property
-    def blocks(self) -> pd.DataFrame:
-        """AUROC by network and OOD set (rows) and combination (columns), means over seeds; see `rankings.blocks`."""
-        return rankings.blocks(rankings.complete(self.rows)).dropna(axis=1)
-
-    @property
-    def ranks(self) -> rankings.Ranks:
-        """The combinations of `blocks`, ranked in each."""
-        return rankings.ranks(self.blocks)
-
-    @property
-    def chosen(self) -> pd.DataFrame:
-        """Detectors chosen on validation OOD sets; see `rankings.chosen`."""
-        return rankings.chosen(rankings.complete(self.rows))
 
     @property
     def history(self) -> pd.DataFrame:

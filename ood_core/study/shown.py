@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
+from .. import rankings
 from ..checks import InputError
 from ..comparison import final
 from ..measure import embedding, parse_score_name
@@ -85,3 +86,24 @@ class Shown(ABC):
             own = own[(own[["scorer", "layer", "params"]] == of).all(axis=1)]
             aurocs |= {(title, name): value for name, value in zip(own["ood_set"], own["value"], strict=True)}
         return {"scores": scores, "aurocs": aurocs}
+
+    @property
+    def ranked(self) -> pd.DataFrame:
+        """Rows of the runs that are ranked together: of one ID set, networks with every training and common seeds."""
+        rows = self.rows
+        return rankings.complete(rows[rows["id_set"] != rankings.OTHER_ID])
+
+    @property
+    def blocks(self) -> pd.DataFrame:
+        """AUROC by network and OOD set (rows) and combination (columns), means over seeds; see `rankings.blocks`."""
+        return rankings.blocks(self.ranked).dropna(axis=1)
+
+    @property
+    def ranks(self) -> rankings.Ranks:
+        """The combinations of `blocks`, ranked in each."""
+        return rankings.ranks(self.blocks)
+
+    @property
+    def chosen(self) -> pd.DataFrame:
+        """Detectors chosen on validation OOD sets; see `rankings.chosen`."""
+        return rankings.chosen(self.ranked)
