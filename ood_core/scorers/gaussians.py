@@ -28,7 +28,8 @@ class DDU(Scorer):
 
     s(x) = log sum_c N(h; mu_c, Sigma_c + e_c I),  Sigma_c = 1/(n_c - 1) sum_i (h_i - mu_c)(h_i - mu_c)^T
 
-    In float64 and log space throughout, by the inverses of the Cholesky factors.
+    In float64 and log space throughout, by the inverses of the Cholesky factors. Keep the scores in float64: near -1e6
+    numbers of float32 lie 1/16 apart, and rows would tie.
 
     Args:
         ridge: with jitter="relative", e_c = ridge trace(Sigma_c) / D: a share of the class's mean eigenvalue, so that

@@ -71,11 +71,13 @@ class NAN(Scorer):
 
     After a ReLU it is the mean of the active units. The paper states no rule for 0/0; a row without an active unit is
     taken for least in-distribution, also where leaky units leave it some l1 norm. `summary` counts such rows among
-    those fitted, and gives the mean share of active units: where it is near 1, this is the l1 norm.
+    those fitted, and gives the mean share of active units: where it is near 1, this is the l1 norm over D.
 
     Args:
-        layer: (N, D), activations after the rectifier, never normalised and in the precision they were made in.
-    Source: Park et al. 2023, arXiv 2310.05316, equations 9 and 10.
+        layer: (N, D), activations after the rectifier, never normalised and in the precision they were made in. A
+            feature that is averaged over space is 0 only where its channel is off everywhere, so that the count hardly
+            varies; the rectified layer within a head of several is sparse. Look at the share before choosing.
+    Source: Park et al. 2023, arXiv 2310.05316, equations 9 and 10. Which of these layers it means is not stated.
     Example:
         >>> import torch
         >>> from ood_core import Outputs, scorers

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from ood_core import data, recipes
 from ood_core.checks import InputError
@@ -66,6 +67,21 @@ def test_labels_of_each_scheme():
     for other in (instance, constant, binary):
         assert other.labels.dtype == np.int64
         assert (other.images == whole.images).all()
+
+
+def test_a_constant_label_is_learned_because_other_outputs_are_there():
+    """With a single output the softmax is 1 whatever the weights are: no loss, and nothing moves."""
+    constant = schemes.labelled(images(60), "constant", 0)
+    alone = schemes.chosen(images(60), asked(one_class=0))
+    moves = {}
+    for part in (constant, alone):
+        net = network(recipe(), part, 0, "cpu")
+        logits = net.head(torch.randn(9, net.backbone.dim, generator=torch.Generator().manual_seed(0)))
+        loss = torch.nn.functional.cross_entropy(logits, torch.zeros(9, dtype=torch.int64))
+        (slope,) = torch.autograd.grad(loss, net.head.weight)
+        moves[len(part.classes)] = float(loss.detach()), float(slope.norm())
+    assert min(moves[3]) > 0.1
+    assert moves[1] == (0, 0)
 
 
 def test_random_labels_come_from_the_seed_and_know_nothing_of_the_class():

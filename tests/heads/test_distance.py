@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ood_core import networks, train
+from ood_core import extract, networks, scorers, train
 from ood_core.heads import head
-from ood_core.recipes.schema import Head
+from ood_core.losses import Batch, objective
+from ood_core.recipes.schema import Head, Loss
 from ood_core.rng import generator
 from ood_core.store import FileCheckpoints
 from tests.spine import images, recipe
@@ -142,6 +143,24 @@ def test_the_first_step_of_isomax_moves_prototypes_alone():
     pull, push = torch.autograd.grad(loss, [h, module.prototypes])
     assert float(pull.abs().max()) < 1e-15  # eight equal terms of 1/8 against 1
     assert float(push.abs().min(dim=0).values.max()) > 1e-3
+
+
+@each
+def test_the_scale_is_in_the_training_loss_once_and_in_no_score(name):
+    """In head and loss it would be 100; left in the logits, the entropic score would be that of a softmax."""
+    net = networks.network(recipe(head={"name": name}, loss={"scale": SCALE}), images(), 3, torch.device("cpu"))
+    torch.nn.init.normal_(net.head.prototypes, generator=torch.Generator().manual_seed(1))
+    passed = extract(net, images())
+    h, labels = passed.features, passed.labels
+    plain = by_definition(name, h.double(), net.head.prototypes.detach().double(), scale=1)
+    batch = Batch(lambda x: (x, net.train().head(x)), h, labels, net.head, torch.Generator())
+    loss = objective(Loss(scale=SCALE))(batch).loss.item()
+    assert loss == pytest.approx(float(entropic(plain, labels)), rel=1e-4)
+    assert loss != pytest.approx(float(entropic(plain, labels, 1.0)), rel=0.05)
+    torch.testing.assert_close(passed.logits.double(), plain, rtol=1e-4, atol=1e-5)
+    p = plain.softmax(1)
+    wanted = (p * p.log()).sum(1)
+    torch.testing.assert_close(scorers.make("entropy").fit(passed).score(passed), wanted, rtol=1e-4, atol=1e-5)
 
 
 @each

@@ -207,6 +207,11 @@ def test_leaky_scores_are_the_true_class_distances():
         leaky.score(Outputs(features=test.features, labels=test.labels + 5))
 
 
+def test_no_row_has_a_true_cluster_of_kmeans():
+    with pytest.raises(InputError, match="cluster_leaky got centres, expected only"):
+        scorers.make("cluster_leaky", centres="kmeans")
+
+
 def test_refuses_parameters_without_effect_and_out_of_range():
     for settings, reason in (
         ({"clusters": 4}, "clusters, expected only with centres=kmeans"),

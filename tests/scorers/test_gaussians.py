@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ood_core import Outputs, scorers
+from ood_core import Outputs, metrics, scorers
 from ood_core.checks import InputError
 from ood_core.scorers.gaussians import LADDER
 
@@ -70,6 +70,16 @@ def test_many_dimensions_stay_in_log_space():
     scores = density(ddu(h, y), 30 * torch.randn(10, 400))
     assert torch.isfinite(scores).all()
     assert scores.max() < -1000  # exp of it is 0 in float64
+
+
+def test_large_densities_do_not_tie():
+    """Near -1e6 single precision has steps of 1/16: rows apart by less would count as half a pair each."""
+    scorer = ddu(torch.tensor([[-1.0], [1.0], [-1.0], [1.0]]), torch.tensor([0, 0, 1, 1]))  # variance 2
+    rows = 2000 + 1e-5 * torch.arange(50, dtype=torch.float64)[:, None]
+    scores = density(scorer, rows)
+    assert scores[0] < -9.9e5
+    assert len(scores.float().unique()) < 10
+    assert metrics.auroc(scores[:25], scores[25:]) == 1
 
 
 def test_fewer_rows_than_dimensions():

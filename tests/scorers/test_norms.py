@@ -4,8 +4,9 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
-from ood_core import Outputs, scorers
+from ood_core import Outputs, extract, scorers
 from ood_core.checks import InputError
 
 
@@ -101,6 +102,26 @@ def test_after_a_relu_the_negative_aware_norm_is_the_mean_of_active_units():
     counts, _ = activity("active_count", h.tolist())
     l1 = scorers.make("feature_norm", p=1).fit(Outputs(features=h)).score(Outputs(features=h))
     assert (-l1 / torch.tensor(counts)).tolist() == pytest.approx(scores)
+
+
+def test_where_the_last_hidden_layer_lies_decides_what_the_count_does():
+    """Pooled channels are off only where they are off everywhere; units of a rectified head are off one by one."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    head = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4))
+    found = extract(nn.Sequential(body, head), torch.randn(40, 3, 10, 10), layers=["0", "1.1"])
+    assert torch.equal(found.features, found.layers["1.1"])  # the default is the input of the last linear layer
+
+    def ranks(name, layer, **parameters):
+        scorer = scorers.make(name, layer=layer, **parameters).fit(found)
+        return scorer.score(found).argsort().tolist(), scorer.summary()
+
+    pooled, told = ranks("nan", "0")
+    assert told["active_share"] == 1
+    assert pooled == ranks("feature_norm", "0", p=1)[0]
+    hidden, told = ranks("nan", "1.1")
+    assert 0.2 < told["active_share"] < 0.8
+    assert hidden != ranks("feature_norm", "1.1", p=1)[0]
 
 
 def test_the_smallest_half_precision_number_is_active():

@@ -36,6 +36,14 @@ def test_a_probability_of_zero_adds_nothing():
     assert score("entropy", [[1e4, 0.0], [1e4, 1e4], [-1e300, 1e300]]) == pytest.approx([0, -math.log(2), 0])
 
 
+def test_a_temperature_moves_the_order_of_entropies():
+    """So one that is fitted to calibrate must not go into the score: two equal classes against one of three ahead."""
+    logits = [[0.0, 0.0, -9.0], [1.0, 0.0, 0.0]]
+    plain, sharp = score("entropy", logits), score("entropy", logits, temperature=0.1)
+    assert plain[0] > plain[1]
+    assert sharp[0] < sharp[1]
+
+
 def test_gen_takes_the_largest_probabilities():
     # Terms p (1 - p): 0.09, 0.21, 0.16; 0.0384, 0.0564, 0.09; 0.0384, 0.0196, 0.0196.
     rows = [[math.log(p) for p in row] for row in ([0.1, 0.7, 0.2], [0.04, 0.06, 0.9], [0.96, 0.02, 0.02])]
