@@ -108,14 +108,23 @@ def _left_out(counts: Mapping[str, int]) -> str:
     return f"left out {total} file{'s' if total > 1 else ''}, no image by the name: {', '.join(kinds)}{more}"
 
 
+def _unreadable(reasons: Mapping[Path, str]) -> str:
+    """All of them by name: they stand nowhere else."""
+    lines = [f"  {click.format_filename(path)} ({reason})" for path, reason in reasons.items()]
+    files_ = f"{len(lines)} image file{'s' if len(lines) > 1 else ''} that cannot be read"
+    return "\n".join([f"left out {files_}, without a row in the CSV:", *lines])
+
+
 def _in_options(text: str) -> str:
     """A refusal in the words of the command line: `size=4` is --size 4, where that is a parameter with an option."""
     options = {option.name: option.opts[0] for option in score_command.params if isinstance(option, click.Option)}
     options["parameters"] = options["param"]
 
+    flags = {option.name for option in score_command.params if isinstance(option, click.Option) and option.is_flag}
+
     def written(found: re.Match[str]) -> str:
         name, _, value = found[1].partition("=")
-        plain = value.strip('()"').replace(", ", ",")
+        plain = "" if name in flags else value.strip('()"').replace(", ", ",")
         return " ".join(filter(None, (options[name], plain))) if name in options else found[0]
 
     return re.sub(r"`([^`\n]+)`", written, text)
@@ -135,6 +144,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--id-tpr", type=click.FloatRange(0, 1, min_open=True), help="Share of ID to accept.  [default: 0.95]")
 @click.option("--save", type=FILE, help="Keep the fitted scorer and its threshold in this file.")
 @click.option("--load", type=FILE, help="Score by such a file; no ID image is read.")
+@click.option("--skip-unreadable", is_flag=True, help="Leave out image files that cannot be read, and name them.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images a step.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read images.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads that compute.  [default: torch's own]")
@@ -161,6 +171,10 @@ def score_command(
     The threshold accepts the share --id-tpr of held-out ID images; the CSV says for each file "in" or "out" and the
     class the network predicts (empty where its logits stand for no class). Scorers are listed on the reference page
     and by ood_core.scorers.names().
+
+    An image file that cannot be read, of FOLDERS or of ID images, ends the command. With --skip-unreadable such files
+    are left out: they have no row in the CSV, and are named on stderr with what is wrong. All files are then read once
+    more. A folder in which nothing can be read is an error all the same.
 
     FUNCTION takes no arguments and returns your model, or the pair of it and a transform that makes a tensor of an
     image. The file is run as a program of yours would be: name only files you trust.
@@ -224,6 +238,8 @@ def score_command(
         )
     if found.left_out:
         click.echo(_left_out(found.left_out), err=True)
+    if found.unreadable:
+        click.echo(_unreadable(found.unreadable), err=True)
     if sheet:  # last: what it took hours to find is told before anything can go wrong with a picture of it
         title = (
             f"{found.scorer.name} on {settings['model']}: {', '.join(folder.name or str(folder) for folder in folders)}"

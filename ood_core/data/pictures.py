@@ -25,6 +25,10 @@ SIDE = 32  # pixels of a reduced image
 MANY = 2000  # images from which on reading shows its progress
 
 
+class UnreadableError(InputError):
+    """A file that cannot be read as an image: damaged, broken off, of another kind, or not to be opened."""
+
+
 def images_in(folder: Path, others: Counter[str] | None = None) -> list[Path]:
     """All image files below a folder, sorted by path; hidden files and folders and other types are left out.
 
@@ -80,7 +84,8 @@ def opened(path: Path, mode: str | None = None) -> Image:
     """One image file with 8 bits a channel, converted to `L` or `RGB`; by its own colours if `mode` is left out.
 
     Raises:
-        InputError: the file cannot be read as an image, or holds more than 8 bits a channel; Pillow is not installed.
+        UnreadableError: the file cannot be read as an image, with Pillow's error or the system's as its cause.
+        InputError: it holds more than 8 bits a channel, or Pillow is not installed.
     """
     try:
         from PIL import Image
@@ -99,7 +104,7 @@ def opened(path: Path, mode: str | None = None) -> Image:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(
+        raise UnreadableError(
             f"{path} cannot be read ({error}), expected an image.\nRepair it or take it out of the folder."
         ) from error
 

@@ -16,10 +16,11 @@ from ..checks import InputError
 from ..data.pictures import images_in
 from . import classifiers, kept
 from .fitting import calibrate, fitted
-from .folders import classes_in, require_images, to_score
+from .folders import classes_in, mode, to_score
 from .held_out import require_apart, split
 from .kept import Setting
 from .passes import image_shape, passes_for
+from .readable import Checking
 from .reads import require_readable
 from .sheet import contact_sheet
 from .table import folder_table, score_table
@@ -39,6 +40,7 @@ class Scored:
         scorer: fitted and calibrated, ready for `save`.
         held_out: whether the threshold comes from images that were given for it.
         left_out: how many files in the folders are no images by their names, by suffix.
+        unreadable: image files that cannot be read and were left out, each with the reason.
     """
 
     frame: pd.DataFrame
@@ -47,6 +49,7 @@ class Scored:
     scorer: scorers.Scorer
     held_out: bool
     left_out: Mapping[str, int] = field(default_factory=dict)
+    unreadable: Mapping[Path, str] = field(default_factory=dict)
 
 
 def score_folders(
@@ -68,6 +71,7 @@ def score_folders(
     workers: int = 0,
     device: torch.device | str = "cpu",
     progress: bool = False,
+    skip_unreadable: bool = False,
 ) -> Scored:
     """Fit a scorer on ID training images, set its threshold, and score every image of some folders.
 
@@ -88,16 +92,20 @@ def score_folders(
         workers: processes that read images; with 0 this one does.
         device: where the network runs.
         progress: show bars.
+        skip_unreadable: leave out image files that cannot be read, of `folders`, `id_folder` and `held_out` alike; they
+            are in `unreadable` and not in the table. All files are read once more for it, by `workers` threads.
     Raises:
         InputError: an unknown scorer, model or class; a scorer that reads logits, for a network whose logits stand for
-            no class; an empty folder; images beside the class folders; held-out images that are ID images too, or that
-            the scorer was fitted on under other names; an image that cannot be read or has another size; weights of
-            another network than expected, or than in the file to load; another transform than that file was saved
-            with, or one to save with that makes something else each time.
+            no class; an empty folder, or one without a readable image; images beside the class folders; held-out images
+            that are ID images too, or that the scorer was fitted on under other names; an image that cannot be read
+            (unless it is left out) or has another size; weights of another network than expected, or than in the file
+            to load; another transform than that file was saved with, or one to save with that makes something else
+            each time.
     """
     others: Counter[str] = Counter()
     files = {folder: to_score(folder, others) for folder in folders}
-    require_images(path for paths in files.values() for path in paths)
+    checking = Checking(skip_unreadable, workers, progress)
+    checking.refuse(path for paths in files.values() for path in paths)
     how = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}
     if load is not None:
         beside = {"id_folder": id_folder, "scorer": scorer, "parameters": parameters, "held_out": held_out}
@@ -107,6 +115,7 @@ def score_folders(
         classifier.network.to(device)
         ready = kept.scorer(load, name, setting, classifier.network, classifier.transform)
         passes = passes_for(classifier, setting, name, ready.layer, how)
+        files = {folder: checking.sound(folder, paths, mode(classifier.channels)) for folder, paths in files.items()}
     else:
         if id_folder is None:
             raise InputError("neither `id_folder` nor `load` is given, expected one.\nName the ID training images.")
@@ -118,11 +127,16 @@ def score_folders(
         classifier.network.to(device)  # once: `extract` leaves it where it was, and ODIN works where it is
         classes = classes_in(id_folder, classifier.classes, others)
         require_apart(held or [], classes)
-        require_images([*(held or []), *(path for paths in classes.values() for path in paths)])
+        require_readable(name, settings, classifier, model)
+        checking.refuse([*(held or []), *(path for paths in classes.values() for path in paths)])
+        taken = mode(classifier.channels)
+        files = {folder: checking.sound(folder, paths, taken) for folder, paths in files.items()}
+        classes = {label: checking.sound(id_folder / label, paths, taken) for label, paths in classes.items()}
+        if held is not None and held_out is not None:
+            held = checking.sound(held_out, held, taken)
         fitting = [(path, label) for label, paths in enumerate(classes.values()) for path in paths]
         if held is None:
             fitting, held = split(classes)
-        require_readable(name, settings, classifier, model)
         setting = Setting(
             network=kept.digest(classifier.network) if save else "",
             classes=tuple(classes),
@@ -147,6 +161,7 @@ def score_folders(
         scorer=ready,
         held_out=setting.held_out,
         left_out=dict(others),
+        unreadable=checking.unreadable,
     )
 
 

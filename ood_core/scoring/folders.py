@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..checks import InputError, said
-from ..data.pictures import SUFFIXES, images_in, opened, require_folder
+from ..data.pictures import SUFFIXES, UnreadableError, images_in, opened, require_folder
 
-NAMED = 3  # unreadable files
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def classes_in(folder: Path, wanted: Sequence[str] = (), others: Counter[str] | None = None) -> dict[str, list[Path]]:
@@ -64,28 +65,9 @@ def to_score(path: Path, others: Counter[str] | None = None) -> list[Path]:
     return [path] if path.is_file() else images_in(path, others)
 
 
-def require_images(paths: Iterable[Path]) -> None:
-    """Refuse files whose beginning is not that of an image, before hours go into those in front of them.
-
-    Raises:
-        InputError: names the first few; a file that breaks off later is found when it is read.
-    """
-    try:
-        from PIL import Image
-    except ModuleNotFoundError:  # which `opened` says at the first image
-        return
-    bad = []
-    for path in paths:
-        try:
-            Image.open(path).close()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            bad.append((path, error))
-    if bad:
-        first = ", ".join(str(path) for path, _ in bad[:NAMED]) + (" and others" if len(bad) > NAMED else "")
-        raise InputError(
-            f"{first} cannot be read ({bad[0][1]}), expected images; that is so of {len(bad)} of the files.\n"
-            "Replace these files, or move them away."
-        )
+def mode(channels: int = 3) -> str:
+    """Pillow's mode of the images that a network of so many channels takes; a user's own transform takes RGB."""
+    return "L" if channels == 1 else "RGB"
 
 
 def read(path: Path, channels: int, size: int | None = None) -> NDArray[np.uint8]:
@@ -99,7 +81,7 @@ def read(path: Path, channels: int, size: int | None = None) -> NDArray[np.uint8
     """
     from PIL.Image import Resampling
 
-    image = opened(path, "L" if channels == 1 else "RGB")
+    image = _opened(path, mode(channels))
     if size is not None and image.size != (size, size):
         short = min(image.size)
         wide, high = (size if side == short else size * side // short for side in image.size)
@@ -116,7 +98,7 @@ def transformed(path: Path, transform: Callable[[Any], Any]) -> Tensor:
     Raises:
         InputError: the file cannot be read as an image, or the transform fails on it or gives something else.
     """
-    image = opened(path, "RGB")
+    image = _opened(path, mode())
     try:
         made = transform(image)
     except Exception as error:  # whatever a user's code raises
@@ -131,6 +113,16 @@ def transformed(path: Path, transform: Callable[[Any], Any]) -> Tensor:
             "End it in ToTensor and Normalize, as those of torchvision do."
         )
     return made
+
+
+def _opened(path: Path, as_mode: str) -> Image:
+    try:
+        return opened(path, as_mode)
+    except UnreadableError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.__cause__}), expected an image.\n"
+            "Repair it, take it out of the folder, or leave it out with `skip_unreadable=True`."
+        ) from error
 
 
 @dataclass

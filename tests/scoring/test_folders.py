@@ -99,7 +99,8 @@ def test_files_that_are_no_images_are_named_together_before_any_work(net, folder
     result = call(folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
     assert result.exit_code == 1
     assert f"{bad[0]}, {bad[1]}, {bad[2]} and others cannot be read" in result.output
-    assert "that is so of 5 of the files" in result.output
+    assert "that is so of 5 of the files.\nReplace these files, move them away, or leave them out with" in result.output
+    assert "with --skip-unreadable.\n" in result.output
 
 
 def test_an_unreadable_image_is_named(net, folders, tmp_path):
@@ -109,6 +110,7 @@ def test_an_unreadable_image_is_named(net, folders, tmp_path):
         result = call(folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
         assert result.exit_code == 1
         assert f"{bad} cannot be read" in result.output
+        assert "with --skip-unreadable." in result.output
         assert not (tmp_path / "s.csv").exists()
 
 

@@ -72,6 +72,7 @@ def test_every_parameter_in_a_refusal_has_an_option():
         ("`load` came with `id_folder`, `parameters`, expected", "--load came with --id-folder, --param, expected"),
         ("Pass `size=4`.", "Pass --size 4."),
         ("`mean=(0.485, 0.456, 0.406)` and `std=(1, 1, 1)`", "--mean 0.485,0.456,0.406 and --std 1,1,1"),
+        ("leave it out with `skip_unreadable=True`.", "leave it out with --skip-unreadable."),
         ('Pass for example `scorer="knn"`.', "Pass for example --scorer knn."),
         ("it has no `prepare`; `python -m ood_core run PAGE` prints", None),
         ("size is 4 `and\nso` on", None),
