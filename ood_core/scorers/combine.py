@@ -84,10 +84,12 @@ class KNNNAN(OverNAN):
         k: neighbours, at most the training rows.
         which: "kth", or "mean" of the distances to the k nearest.
         squared: whether distances are squared: they rank otherwise once divided.
-        on: what the distance is measured on: "unit" (z, as the field does) or "features" (the layer as it is).
-        clip: quantile of the training activations at which NAN (not the distance) is clipped, as in `react_nan`, a
-            fraction in (0, 1]; 0 does not clip.
-        layer: (N, D), activations after the rectifier, not normalised: NAN is their length.
+        on: what the distance is measured on, of the rows that `layer` names: "unit" (z, as the field does) or
+            "features" (h as it is).
+        clip: level c that activations are clipped at, as a quantile of all N D training activations: a fraction in
+            (0, 1], with c above 0; 1 clips at the largest, 0 does not clip. For NAN alone and not for the distance; the
+            `quantile` of `react_nan`.
+        layer: (N, D), h: activations after the rectifier, not normalised, since NAN is their length.
     Source: Park et al. 2023, arXiv 2310.05316, section 6.2; the distance of Sun et al. 2022, arXiv 2204.06507, which
         they divide without saying whether it is squared.
     Example:
@@ -143,10 +145,12 @@ class SSDNAN(OverNAN):
         seed: of SSD.
         n_init: of SSD.
         squared: False for the root of the distance, which ranks otherwise once divided.
-        on: what the distance is measured on: "unit" (h / ||h||, as the field does) or "features" (the layer as it is).
-        clip: quantile of the training activations at which NAN (not the distance) is clipped, as in `react_nan`, a
-            fraction in (0, 1]; 0 does not clip.
-        layer: (N, D), activations after the rectifier, not normalised: NAN is their length.
+        on: what the distance is measured on, of the rows that `layer` names: "unit" (h / ||h||, as the field does) or
+            "features" (h as it is).
+        clip: level c that activations are clipped at, as a quantile of all N D training activations: a fraction in
+            (0, 1], with c above 0; 1 clips at the largest, 0 does not clip. For NAN alone and not for the distance; the
+            `quantile` of `react_nan`.
+        layer: (N, D), h: activations after the rectifier, not normalised, since NAN is their length.
     Source: Park et al. 2023, arXiv 2310.05316, section 6.2; the distance of Sehwag, Chiang and Mittal 2021,
         arXiv 2103.12051, which they divide without saying whether it is squared.
     Example:
@@ -197,7 +201,8 @@ class ReActNAN(Scorer):
     The count of active units stays; only the l1 norm is cut.
 
     Args:
-        quantile: a fraction in (0, 1], with c above 0; 1 clips at the largest training activation.
+        quantile: level c that activations are clipped at, as a quantile of all N D training activations: a fraction in
+            (0, 1], with c above 0; 1 clips at the largest.
         layer: (N, D), activations after the rectifier, never normalised.
     Source: Park et al. 2023, arXiv 2310.05316, section 6.2, which gives no formula; ReAct of Sun, Guo and Li 2021,
         arXiv 2111.12797. The quantile is that of the authors' code for a sister paper (arXiv 2309.14888).

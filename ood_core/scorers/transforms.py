@@ -24,7 +24,8 @@ class ReAct(Shaped):
     s(x) = inner score of h' = min(h, c),  c = a quantile of all N D training activations; logits of h' by the head
 
     Args:
-        quantile: of the training activations, a fraction in (0, 1]; 1 clips at the largest. `summary` gives c.
+        quantile: level c that activations are clipped at, as a quantile of all N D training activations: a fraction in
+            (0, 1]; 1 clips at the largest. `summary` gives c.
         then: name of the inner scorer.
         then_params: its parameters by name, for example then="knn", then_params={"k": 10}.
         layer: (N, D) to clip; the inner scorer sees the result as its features.

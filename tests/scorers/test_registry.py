@@ -476,6 +476,22 @@ def test_a_parameter_has_the_same_range_in_every_scorer(name):
             scorers.make(name, **{parameter: -1})
 
 
+def test_one_thing_of_two_names_and_two_things_of_one_name_are_told_apart():
+    """Renaming would part recorded rows from their claims, so the words must say what is what."""
+    about = {name: " ".join((scorers._kind(name).__doc__ or "").split()) for name in scorers.names()}
+    phrases = {
+        "level c that activations are clipped at, as a quantile of all N D training activations: a": "level",
+        "quantile: share of the units of a row": "share",
+        "on: what the distance is measured on, of the rows that `layer` names:": "on",
+    }
+    said = {name: {phrases[p] for p in phrases if p in text} for name, text in about.items()}
+    level, share, both = {"level"}, {"share"}, {"level", "on"}
+    meant = {"react": level, "react_nan": level, "knn_nan": both, "ssd_nan": both, "ash": share, "scale": share}
+    assert {name: words for name, words in said.items() if words} == meant
+    asked = {name for name in about if scorers.describe(name)["parameters"].keys() & {"quantile", "clip", "on"}}
+    assert asked == meant.keys()
+
+
 def test_refuses_an_unknown_name():
     for use in (scorers.make, scorers.version, scorers.describe):
         with pytest.raises(InputError, match=r"scorer is 'enrgy', expected one of: .*energy"):
