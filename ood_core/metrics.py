@@ -67,6 +67,9 @@ def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
         tpr: share of ID to accept, a fraction in (0, 1].
     Returns:
         fraction in [0, 1]; smaller = better.
+    Raises:
+        InputError: scores as in `auroc`, or no such share.
+    Source: Liang, Li and Srikant 2018, arXiv 1706.02690; here the threshold is a score that occurs.
     Example:
         >>> from ood_core import metrics
         >>> metrics.fpr_at_tpr([0.9, 0.8, 0.4], [0.5, 0.1], tpr=0.6)
@@ -78,8 +81,18 @@ def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
 
 
 def tnr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
-    """Share of OOD rejected where the share `tpr` of ID is accepted: 1 - `fpr_at_tpr`.
+    """Share of OOD rejected where the share `tpr` of ID is accepted ("TNR at TPR 95"): 1 - `fpr_at_tpr`.
 
+    TNR = share(s_ood < t),  t = max{t : share(s_id >= t) >= tpr}
+
+    Args:
+        id_scores, ood_scores: as in `auroc`.
+        tpr: share of ID to accept, a fraction in (0, 1].
+    Returns:
+        fraction in [0, 1]; larger = better.
+    Raises:
+        InputError: scores as in `auroc`, or no such share.
+    Source: Lee et al. 2018, arXiv 1807.03888, whose code takes the threshold nearest to the share.
     Example:
         >>> from ood_core import metrics
         >>> metrics.tnr_at_tpr([0.9, 0.8, 0.4], [0.5, 0.1])
@@ -98,6 +111,9 @@ def fpr_ood_positive(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> floa
         tpr: share of OOD to detect, a fraction in (0, 1].
     Returns:
         fraction in [0, 1]; smaller = better. `fpr_at_tpr` with the sets exchanged and the scores negated.
+    Raises:
+        InputError: scores as in `auroc`, or no such share.
+    Source: Hendrycks, Mazeika and Dietterich 2019, arXiv 1812.04606, where OOD is the positive class.
     Example:
         >>> from ood_core import metrics
         >>> round(metrics.fpr_ood_positive([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
@@ -116,6 +132,9 @@ def aupr_in(id_scores: Any, ood_scores: Any) -> float:
         id_scores, ood_scores: as in `auroc`.
     Returns:
         fraction in [0, 1]; the share of ID rows for a constant score.
+    Raises:
+        InputError: as in `auroc`.
+    Source: Hendrycks and Gimpel 2017, arXiv 1610.02136; steps as in scikit-learn's average_precision_score.
     Example:
         >>> from ood_core import metrics
         >>> round(metrics.aupr_in([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
@@ -128,6 +147,16 @@ def aupr_in(id_scores: Any, ood_scores: Any) -> float:
 def aupr_out(id_scores: Any, ood_scores: Any) -> float:
     """Average precision with OOD as the positive class: `aupr_in` with the sets exchanged and the scores negated.
 
+    sum over distinct scores t, ascending, of (R(t) - R(next below t)) P(t), with R = share(s_ood <= t) and
+    P = share of OOD among all rows with s <= t (step interpolation)
+
+    Args:
+        id_scores, ood_scores: as in `auroc`.
+    Returns:
+        fraction in [0, 1]; the share of OOD rows for a constant score.
+    Raises:
+        InputError: as in `auroc`.
+    Source: Hendrycks and Gimpel 2017, arXiv 1610.02136; steps as in scikit-learn's average_precision_score.
     Example:
         >>> from ood_core import metrics
         >>> round(metrics.aupr_out([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
@@ -138,8 +167,17 @@ def aupr_out(id_scores: Any, ood_scores: Any) -> float:
 
 
 def detection_accuracy(id_scores: Any, ood_scores: Any) -> float:
-    """Best balanced accuracy over thresholds: max over t of (share(s_id >= t) + share(s_ood < t)) / 2, in [0.5, 1].
+    """Best balanced accuracy over thresholds.
 
+    max over t of (share(s_id >= t) + share(s_ood < t)) / 2
+
+    Args:
+        id_scores, ood_scores: as in `auroc`.
+    Returns:
+        fraction in [0.5, 1]; one half where accepting all or none is best.
+    Raises:
+        InputError: as in `auroc`.
+    Source: Liang, Li and Srikant 2018, arXiv 1706.02690, as one minus the detection error.
     Example:
         >>> from ood_core import metrics
         >>> round(metrics.detection_accuracy([0.9, 0.8, 0.4], [0.5, 0.1]), 4)
@@ -157,6 +195,10 @@ def oscr(id_scores: Any, ood_scores: Any, correct: Any) -> float:
     Args:
         id_scores, ood_scores: as in `auroc`.
         correct: bool (N,), ID rows that the network classifies right.
+    Returns:
+        fraction in [0, 1]; larger = better.
+    Raises:
+        InputError: scores as in `auroc`, or flags that are not bool or not one an ID row.
     Source: Dhamija et al. 2018, arXiv 1811.04110, with ties counted one half.
     Example:
         >>> from ood_core import metrics
@@ -186,7 +228,10 @@ def evaluate(id_scores: Any, ood_scores: Any, correct: Any = None, tpr: float = 
         correct: bool (N,), ID rows that the network classifies right; adds `oscr`.
         tpr: for the metrics at a fixed rate, a fraction in (0, 1].
     Returns:
-        auroc, aupr_in, aupr_out, fpr_at_tpr, fpr_ood_positive, tnr_at_tpr, detection_accuracy, and oscr if asked for.
+        auroc, aupr_in, aupr_out, fpr_at_tpr, fpr_ood_positive, tnr_at_tpr, detection_accuracy, and oscr if asked for;
+        fractions.
+    Raises:
+        InputError: what these raise.
     Example:
         >>> from ood_core import metrics
         >>> round(metrics.evaluate([0.9, 0.8, 0.4], [0.5, 0.1], correct=[True, True, False])["oscr"], 4)
@@ -223,6 +268,8 @@ def mean_over_sets(id_scores: Any, ood_sets: Mapping[str, Any], tpr: float = 0.9
     Returns:
         the metrics of `evaluate` without oscr, fractions. For sets of one size AUROC and `fpr_at_tpr` are those of
         `pooled_sets`; for other sizes, and for all other metrics, they differ.
+    Raises:
+        InputError: no sets, no dictionary, or what `evaluate` raises.
     Example:
         >>> from ood_core import metrics
         >>> near = {"one": [0.0, 0.0, 0.0], "two": [2.0]}
@@ -243,6 +290,8 @@ def pooled_sets(id_scores: Any, ood_sets: Mapping[str, Any], tpr: float = 0.95) 
     Returns:
         the metrics of `evaluate` without oscr, fractions. The AUROC is the mean of the sets' AUROCs weighted by their
         sizes; so is `fpr_at_tpr`, whose threshold the ID rows set; the others have no such rule.
+    Raises:
+        InputError: as in `mean_over_sets`.
     Example:
         >>> from ood_core import metrics
         >>> near = {"one": [0.0, 0.0, 0.0], "two": [2.0]}
@@ -256,10 +305,14 @@ def pooled_sets(id_scores: Any, ood_sets: Mapping[str, Any], tpr: float = 0.95) 
 def accuracy(logits: Any, labels: Any) -> float:
     """Share of rows whose largest logit is the label's; of equal logits the first counts.
 
+    1/N sum_i 1[argmax_c l_ic = y_i]
+
     Args:
         logits: (N, C). labels: integers (N,) in 0..C-1.
     Returns:
         fraction in [0, 1].
+    Raises:
+        InputError: NaN, infinity, no rows, another shape, or a label outside 0..C-1.
     Example:
         >>> import torch
         >>> from ood_core import metrics
@@ -282,6 +335,8 @@ def ece(probabilities: Any, labels: Any, bins: int = 15) -> float:
         bins: B, at least 1; of equal width.
     Returns:
         fraction in [0, 1]; 0 = calibrated.
+    Raises:
+        InputError: rows that are no probabilities, a label outside 0..C-1, or no bins.
     Source: Naeini et al. 2015; Guo et al. 2017, arXiv 1706.04599, equation 3.
     Example:
         >>> import torch

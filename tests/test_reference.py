@@ -70,6 +70,27 @@ def test_the_metric_table_has_every_public_metric():
     Page(made.html)
 
 
+def test_metrics_and_scorers_say_formula_arguments_errors_and_source():
+    """A reader takes shapes, units and conventions from here; what is new and says less is found here."""
+    for name in metrics.__all__:
+        made = getattr(metrics, name)
+        doc = parse(made)
+        told = {word for key in doc.arguments for word in key.split(", ")}
+        told |= set(re.findall(r"(\w+): ", " ".join(doc.arguments.values())))  # two on one line
+        assert set(inspect.signature(made).parameters) <= told, name
+        assert "fraction" in doc.returns, name
+        assert "InputError" in doc.raises, name
+        if name not in ("evaluate", "mean_over_sets", "pooled_sets"):  # of which the others are the parts
+            assert doc.formula, name
+        if name not in ("accuracy", "evaluate", "mean_over_sets", "pooled_sets"):
+            assert re.search(r"(19|20)\d\d", doc.source), name
+    for name in scorers.names():
+        doc = parse(scorers._kind(name))
+        assert doc.formula.startswith("s(x) = "), name
+        assert {*scorers.describe(name)["parameters"]} <= {word for key in doc.arguments for word in key.split(", ")}
+        assert re.search(r"(19|20)\d\d", doc.source), name
+
+
 def test_the_figure_counts_the_errors_of_both_conventions():
     id_scores, ood_scores = reference._fpr_example()
     accepted = sorted(id_scores)[1]  # nineteen of twenty are at or above it

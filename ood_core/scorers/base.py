@@ -290,7 +290,12 @@ class Scorer(ABC):
             )
 
     def predict(self, outputs: Outputs) -> Tensor:
-        """True (N,) where the score reaches the calibrated threshold: taken for in-distribution."""
+        """True (N,) where the score reaches the calibrated threshold: taken for in-distribution.
+
+        Raises:
+            NotFittedError: before `fit` or `calibrate`.
+            InputError: what `score` raises.
+        """
         self._require_fit("predict")
         if self.calibration is None:
             raise NotFittedError(
