@@ -80,3 +80,12 @@ def test_refusals():
         plots.against(X, {"far": pd.concat([Y, Y])}, series="recipe", **TEXTS)
     with pytest.raises(InputError, match="missing or not finite"):
         plots.against(X.iloc[:2], {"far": Y}, series="recipe", **TEXTS)
+
+
+def test_the_legend_names_what_is_drawn_alone():
+    names = {"ce": "CE", "ce-long": "not recorded", "l2": "L2"}
+    figure = plots.against(X, {"far": Y}, series="recipe", names=names, **TEXTS)
+    for svg in (figure.svg, figure.narrow):
+        texts = [t.text for t in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+        assert "not recorded" not in texts
+        assert [text for text in texts if text in names.values()] == ["CE", "L2"]

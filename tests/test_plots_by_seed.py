@@ -142,3 +142,13 @@ def test_the_caption_says_which_groups_differ_and_the_alternative_text_their_mea
 def test_what_cannot_be_drawn_is_refused(panels, other, message):
     with pytest.raises(InputError, match=message):
         plots.by_seed(panels, **{**TEXTS, **other})
+
+
+def test_titles_of_three_panels_keep_to_their_own():
+    panels = {f"AUROC, {name}": ACCURACY for name in ("cross-entropy", "SupCon", "SimCLR")}
+    figure = plots.by_seed(panels, percent=[*panels], **TEXTS)
+    wide, narrow = (
+        [t.text for t in ElementTree.fromstring(svg).iter(f"{NS}text")] for svg in (figure.svg, figure.narrow)
+    )
+    assert {"AUROC,", "cross-entropy (%)", "AUROC, SupCon (%)"} <= set(wide)
+    assert "AUROC, cross-entropy (%)" in narrow, "a phone has room for it"

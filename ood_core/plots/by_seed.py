@@ -18,6 +18,7 @@ from .layout import (
     past_percent,
     round_ticks,
     side_of_chance,
+    title_of,
     within_percent,
 )
 from .rows import Names, are_aurocs, groups_of, once, spread
@@ -78,7 +79,7 @@ def by_seed(
         for axes, title in zip(grid, found, strict=True):
             if title in percent:
                 within_percent(axes)
-            axes.set_title(title + (" (%)" if title in percent else ""))
+            title_of(axes, title + (" (%)" if title in percent else ""), 1 if narrow else columns)
             round_ticks(axes.xaxis, 3)
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)

@@ -111,6 +111,8 @@ def _edges(columns: Iterable[Mapping[str, ArrayLike]], beyond: float) -> list[fl
 def _wrong_ways(columns: list[str], measured: Mapping[tuple[str, str], float], calls: Names) -> str:
     """The sets on which the score ranks the wrong way, column by column."""
     told = []
+    if measured and min(measured.values()) >= 0.5:
+        return "No AUROC lies below 50, which would be the wrong way."
     for title in columns:
         here = {calls[name]: value for (column, name), value in measured.items() if column == title}
         wrong = [name for name, value in here.items() if value < 0.5]

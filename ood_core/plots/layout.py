@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from .svg import COLOURS, DASHES, INK, MARKERS
 CHANCE = 50.0  # AUROC in per cent
 NEAR = 0.75  # of the span of the numbers, or 10 points: from no further away than this the line of chance is drawn
 DASHED = (0, (4, 3))
+TITLE = 18  # letters over a panel that is one of three
 
 
 def lines_of(count: int, columns: int) -> int:
@@ -31,6 +33,11 @@ def panels_of(drawing: Drawing, count: int, columns: int, **share: Any) -> list[
     for axes in grid[count:]:
         axes.remove()
     return list(grid[:count])
+
+
+def title_of(axes: Axes, text: str, columns: int) -> None:
+    """A title that stays over its own panel where three stand side by side."""
+    axes.set_title(textwrap.fill(text, TITLE, break_on_hyphens=False) if columns > 2 and len(text) > TITLE else text)
 
 
 def look(k: int, dashed: bool = False) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def scatter(
         panels: title -> rows with the columns `x`, `y` and `series`.
         x, y: columns of numbers. series: the column that tells the groups apart.
         xlabel, ylabel: what the numbers are, with their units.
-        names: value of `series` -> how to call it; only these are drawn, in this order.
+        names: value of `series` -> how to call it; only these are drawn, in this order, and named where they are.
         log: `x`, `y` or both, for logarithmic axes; their numbers must be above 0.
         alike: one x axis for all panels.
         chance: `y` is an AUROC in per cent; the line of chance is drawn where it is near.
@@ -44,7 +44,9 @@ def scatter(
         InputError: nothing to draw, numbers that are not finite, or not above 0 on a logarithmic axis.
     """
     whole = pd.concat(list(panels.values())) if panels else pd.DataFrame(columns=[x, y, series])
-    groups = dict(names) if names else {name: name for name in dict.fromkeys(map(str, whole[series]))}
+    present = list(dict.fromkeys(map(str, whole[series])))
+    called = dict(names) if names else {name: name for name in present}
+    groups = {name: label for name, label in called.items() if name in present}
     whole = whole[whole[series].isin(list(groups))]
     numbers = whole[[x, y]].to_numpy(dtype=float)
     if not len(numbers) or not (abs(numbers) < float("inf")).all():
