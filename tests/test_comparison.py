@@ -249,6 +249,10 @@ def test_tables_say_what_the_frames_hold(rows):
     assert "Against the baseline, after Holm's correction: 2 better, 1 worse, 1 not clear" in more
     assert "Best on near sets alone: cross-entropy &lt;b&gt; with <code>knn</code> (86.0); " in more
     assert "on far sets alone: cross-entropy &lt;b&gt; with <code>gen</code> (99.0)." in more
+    assert "With nothing trained again" not in text
+    own = tables.guide(summary, against, names, have="ce").html
+    assert "again, the best scorers on cross-entropy &lt;b&gt;: <code>knn</code> (90.0); <code>msp</code> (" in own
+    assert "The first minus the baseline: +" in own
     linked = tables.guide(summary, against, names, about="scorers.html#scorer-").html
     assert 'with <a href="scorers.html#scorer-knn"><code>knn</code></a>' in linked
     fewer = tables.guide(summary.assign(n=[2, *summary["n"][1:]]), against, names).html

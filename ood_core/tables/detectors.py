@@ -14,6 +14,7 @@ from .results import settings
 
 Names = Mapping[str, str]
 DETECTOR = ["recipe", "scorer", "layer", "params"]
+BEST = 4  # scorers that are named of the networks that a reader has
 OUTCOMES = {"wins": "better", "loses": "worse", "open": "not clear"}
 COLLAPSE = {
     "nc1": "NC1",
@@ -184,13 +185,16 @@ def _associated(found: Mapping[Any, Any] | None, said: str) -> str:
     return cell(f"{within} / {found['pooled']:+.2f}".replace("-", "−") + turned + small(counts), found["within"])
 
 
-def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = None, about: str = "") -> Html:
+def guide(
+    summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = None, about: str = "", have: str = ""
+) -> Html:
     """What the measured table alone supports, in sentences: the best, those that cannot be told from it, the cheap.
 
     Args:
         summary, against: as `comparison.summary` and `comparison.against` give them.
         names: recipe -> how to call it.
         about: address that says what a scorer is when its name is added; "" for none.
+        have: the recipe of a network that a reader has already, whose best scorers are named; "" for none.
     Raises:
         InputError: nothing was measured.
     """
@@ -214,6 +218,7 @@ def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = No
         f"Best mean over near and far: {called(best)}, "
         f"{escape(interval(best['both'], _finite(best['low']), _finite(best['high']), 'percent'))}{over}. "
         f"{level}.",
+        *_without_training(summary, against, names, about, have),
         "Best scorer of each objective: "
         + "; ".join(f"{called(found)} ({100 * found['both']:.1f})" for found in own.to_dict("records"))
         + ".",
@@ -229,6 +234,21 @@ def guide(summary: pd.DataFrame, against: pd.DataFrame, names: Names | None = No
     )
     text = "".join(f"<li>{item}</li>" for item in items)
     return Html(f'<ul class="guide">{text}</ul>', summary)
+
+
+def _without_training(
+    summary: pd.DataFrame, against: pd.DataFrame, names: Names | None, about: str, have: str
+) -> list[str]:
+    """The best scorers of one objective's networks in one sentence, and how far the first is from the baseline."""
+    own = summary[summary["recipe"] == have].head(BEST)
+    if own.empty:
+        return []
+    first, *_ = own.to_dict("records")
+    named = "; ".join(f"{_scorer(found, about)} ({100 * found['both']:.1f})" for found in own.to_dict("records"))
+    compared = against[(against[DETECTOR] == [first[name] for name in DETECTOR]).all(axis=1)].to_dict("records")
+    over = [interval(found["difference"], found["low"], found["high"], "points") for found in compared]
+    told = f". The first minus the baseline: {escape(over[0])}" if over else ""
+    return [f"With nothing trained again, the best scorers on {_objective(first, names)}: {named}{told}."]
 
 
 def _training(own: pd.DataFrame, names: Names | None) -> list[str]:
@@ -254,11 +274,16 @@ def _objective(found: Mapping[Any, Any], names: Names | None) -> str:
 
 
 def _called(found: Mapping[Any, Any], names: Names | None, about: str = "") -> str:
+    return f"{_objective(found, names)} with {_scorer(found, about)}"
+
+
+def _scorer(found: Mapping[Any, Any], about: str) -> str:
+    """A scorer's name, linked where there is an address, with its layer and parameters where they are not the usual."""
     how = ", ".join(text for text in (_layer(found["other_layer"]), settings(found["params"])) if text)
     name = f"<code>{escape(found['scorer'])}</code>"
     if about:
         name = f'<a href="{escape(about + found["scorer"])}">{name}</a>'
-    return f"{_objective(found, names)} with {name}" + (f" ({escape(how)})" if how else "")
+    return name + (f" ({escape(how)})" if how else "")
 
 
 def _layer(name: str) -> str:
