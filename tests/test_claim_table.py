@@ -142,10 +142,10 @@ def test_a_claim_that_waits_for_some_of_its_parts_says_so():
     waits, absent = claims.judge([claim(part(), missing), claim(missing, id="T2", title="u")], rows)
     assert waits.records()[0]["verdict"] == absent.records()[0]["verdict"] == "not run"
     box = Page(tables.verdict_box({"tiny": [waits, absent]}).html).body
-    assert [row["cells"][2]["text"] for row in box] == ["– partly run", "– not run"]
+    assert [row["cells"][2]["text"] for row in box] == ["◐ partly run", "– not run"]
     assert "partly run" in Page(tables.claims_table([waits]).html).body[0]["cells"][4]["text"]
     answer = Page(tables.scoreboard({"p": {"tiny": [waits, absent]}}).html).body[0]["cells"][1]["text"]
-    assert answer.endswith("– not run: u– partly run: t") or answer == "Not run yet."
+    assert answer.endswith("– not run: u◐ partly run: t") or answer == "Not run yet."
 
 
 def test_the_largest_scale_stands_open_and_the_others_are_folded(judged):

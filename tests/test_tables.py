@@ -165,7 +165,7 @@ def test_claims_that_wait_say_nothing_of_the_seeds():
     )
     judged = claims.judge([claim(part()), waits], rows)
     assert (judged[1].n, judged[1].word) == (1, "not run")
-    assert "1 holds, 1 not run; 5 seeds." in tables.verdict_box({"tiny": judged}).html
+    assert "1 holds, 1 partly run; 5 seeds." in tables.verdict_box({"tiny": judged}).html
 
 
 def test_the_scoreboard_says_which_claims_hold_and_counts_them(everything):

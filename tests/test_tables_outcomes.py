@@ -53,7 +53,7 @@ def test_what_holm_takes_back_is_said():
     ]
     missing = part(name="q", a={"recipe": "other", "metric": "auroc"})
     waits = claims.judge([claim(part(), missing)], pd.DataFrame(auroc("l2", around(0.9, 0.01))))
-    assert "– partly run" in text(tables.outcomes({"tiny": waits}, ["T1"]))[0]
+    assert "◐ partly run" in text(tables.outcomes({"tiny": waits}, ["T1"]))[0]
 
 
 def test_an_answer_is_put_in_the_claim_s_words():

@@ -9,7 +9,7 @@ import pandas as pd
 
 from .. import claims, paths, recipes, tables
 from ..store import Store
-from ..tables.html import PLURALS
+from ..tables.verdicts import tally_text, top_records, words_of
 from .judged import verdicts
 from .records import recorded_rows, recorded_runs
 from .request import Request
@@ -71,8 +71,8 @@ def _result(page: str, rows: pd.DataFrame) -> str:
     """Verdicts by number, such as "7 hold, 2 do not hold"; a page that states no claims has none."""
     if page not in claims.pages():
         return "no claims"
-    counts = claims.summary(claims.judge(claims.load(page), rows))
-    return ", ".join(f"{n} {PLURALS.get(word, word) if n > 1 else word}" for word, n in counts.items() if n)
+    tops = top_records(claims.judge(claims.load(page), rows))
+    return tally_text(words_of(tops), "claim")
 
 
 def _told(infos: list[dict[str, Any]]) -> dict[str, Any]:

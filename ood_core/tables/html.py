@@ -17,7 +17,7 @@ SYMBOLS = {"holds": "✓", "does not hold": "✗", "inconclusive": "?", "answere
 PLURALS = {"holds": "hold", "does not hold": "do not hold"}
 FIRST = 10  # rows of a long table that are always shown; book.css counts them too
 KINDS = {"recipe": "objective", "objective": "objective", "scorer": "scorer"}  # columns that book.css places on phones
-ANSWERS = {"higher": "↑", "lower": "↓", "no clear difference": "≈", "mixed": "⇅"}
+ANSWERS = {"higher": "↑", "lower": "↓", "no clear difference": "≈", "mixed": "⇅", "partly run": "◐"}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from .claim_table import printed_value
-from .html import PLURALS, SYMBOLS, Html, badge, cell, interval, mark, row, small, table
+from .html import ANSWERS, PLURALS, SYMBOLS, Html, badge, cell, interval, mark, row, small, table
 from .verdicts import (
     NOT_RUN,
     PARTLY,
@@ -24,6 +24,7 @@ from .verdicts import (
     span,
     tally_text,
     telling,
+    words_of,
 )
 
 NOT_AFTER_HOLM = "† not after Holm's correction over the page"
@@ -64,7 +65,7 @@ def scoreboard(
         words = {scale: Counter(top["verdict"] for top in here) for scale, here in found.items()}
         counts += [{"page": page, "scale": scale, **{word: words[scale][word] for word in SYMBOLS}} for scale in scales]
         tallies = "".join(
-            f'<span class="tally">{escape(scale)}: {_tally(words[scale], lost_to_holm(found[scale]))}</span>'
+            f'<span class="tally">{escape(scale)}: {_tally(words_of(found[scale]), lost_to_holm(found[scale]))}</span>'
             for scale in ran
         )
         answer = _answer(found, records[page], card, _beside((reported or {}).get(page, ())))
@@ -91,7 +92,7 @@ def headline(verdicts: Scales, card: Card, reported: Iterable[Entry] = ()) -> Ht
     if not scale:
         return Html(f"<p>Not run yet: {len(card.claims)} claims stated.</p>", pd.DataFrame())
     lines, notes = _headline(records[scale], card, _beside(reported))
-    judged = tally_text(Counter(top["verdict"] for top in found[scale]), "claim")
+    judged = tally_text(words_of(found[scale]), "claim")
     told = f"<p><strong>At {escape(scale)}</strong>, {span(found[scale])}, {escape(judged)}.</p>"
     return Html(f'<div class="first-answer">{told}{lines}{notes}</div>', pd.DataFrame())
 
@@ -171,13 +172,13 @@ def _tally(words: Counter[str], lost: Counter[str]) -> str:
     if not words or set(words) == {NOT_RUN}:
         return badge(NOT_RUN)
     shown = []
-    for word in (word for word in SYMBOLS if words[word]):
+    for word in (word for word in (*SYMBOLS, PARTLY) if words[word]):
         name = word if words[word] == 1 else PLURALS.get(word, word)
         less = f", {lost[word]} of them not after Holm" if lost[word] else ""
         sign = f'<span aria-hidden="true">&nbsp;(†{lost[word]})</span>' if lost[word] else ""
         shown.append(
             f'<span class="verdict verdict-{word.replace(" ", "-")}" title="{words[word]} {name}{less}">'
-            f'<span aria-hidden="true">{SYMBOLS[word]}</span>{words[word]}{sign}'
+            f'<span aria-hidden="true">{ANSWERS.get(word) or SYMBOLS[word]}</span>{words[word]}{sign}'
             f'<span class="read-out"> {name}{less}</span></span>'
         )
     return " ".join(shown)

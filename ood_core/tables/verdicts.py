@@ -111,7 +111,7 @@ def marked(record: dict[str, Any]) -> str:
 def tally_text(words: Counter[str], noun: str) -> str:
     """Such as "3 parts: 2 hold, 1 inconclusive"; "" for none."""
     total = sum(words.values())
-    texts = [_counted_word(words[word], word) for word in SYMBOLS if words[word]]
+    texts = [_counted_word(words[word], word) for word in (*SYMBOLS, PARTLY) if words[word]]
     return f"{total} {noun}{'' if total == 1 else 's'}: {', '.join(texts)}" if total else ""
 
 
@@ -119,9 +119,14 @@ def _counted_word(count: int, word: str) -> str:
     return f"{count} {word if count == 1 else PLURALS.get(word, word)}"
 
 
+def words_of(tops: Iterable[dict[str, Any]]) -> Counter[str]:
+    """How many claims have each verdict; one that waits for some of its parts alone is not counted as not run."""
+    return Counter(PARTLY if top["answer"] == PARTLY else top["verdict"] for top in tops)
+
+
 def sentence(tops: list[dict[str, Any]]) -> str:
     """Counts in words, with the number of seeds."""
-    words = Counter(top["verdict"] for top in tops)
+    words = words_of(tops)
     if not tops or set(words) == {NOT_RUN}:
         reasons = {top["note"] for top in tops}
         return escape(f"not run: {reasons.pop()}." if len(reasons) == 1 else "not run.")

@@ -29,7 +29,7 @@ def test_a_line_counts_verdicts(made, monkeypatch, tmp_path):
     study.run_or_load("made", seeds=1)
     (line,) = study.status().to_dict("records")
     assert list(line)[:4] == ["page", "scale", "runs", "result"]
-    assert (line["runs"], line["result"]) == (2, "1 holds, 2 not run")
+    assert (line["runs"], line["result"]) == (2, "3 claims: 1 holds, 2 not run")
 
 
 def test_a_run_that_lacks_a_measurement_is_not_there_yet(made, monkeypatch, tmp_path):
