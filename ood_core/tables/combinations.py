@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..checks import InputError
-from .html import Html, cell, csv_link, row, small, table
+from .html import Html, card, cell, csv_link, row, small, table
 
 Names = Mapping[str, str]
 CENTRES = {"class_means": "class means", "kmeans": "k-means"}
@@ -33,17 +33,17 @@ def rank_table(
     if ranks.empty:
         raise InputError("there are no ranks, expected at least one combination.\nScore all trainings alike.")
     frame = ranks.reset_index()
+    headers = ["place", "combination", "mean rank", "won (%)", "AUROC (%)", "regret"]
     lines = []
     for place, found in enumerate(frame.to_dict("records")[:top], 1):
-        cells = [cell(str(place), place), _combination(found, names)]
+        cells = [cell(str(place), place, css="number"), _combination(found, names)]
         cells += [cell(f"{found['rank']:.1f}", found["rank"], css="number")]
         shown = ((name, 100 * found[name]) for name in ("won", "mean", "regret"))
         cells += [
             cell(f"{value:.0f}" if name == "won" else f"{value:.1f}", value, css="number") for name, value in shown
         ]
-        lines.append(row(cells))
-    headers = ["place", "combination", "mean rank", "won (%)", "AUROC (%)", "regret"]
-    grid = table(headers, lines, "Combinations by mean rank over blocks", "compact ranks")
+        lines.append(card(cells, headers))
+    grid = table(headers, lines, "Combinations by mean rank over blocks", "compact cards ranks")
     texts = [f"{len(frame)} combinations."]
     texts += [] if isnan(p) else [f"Friedman's test that all are equal: p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}."]
     texts += [] if isnan(critical) else [f"Nemenyi: mean ranks {critical:.0f} or more apart differ clearly."]
@@ -78,6 +78,7 @@ def winners_table(values: pd.DataFrame, names: Names | None = None, networks: Na
     if values.empty:
         raise InputError("there are no blocks, expected at least one.\nScore all trainings alike.")
     average = int(values.to_numpy(dtype=float).mean(axis=0).argmax())
+    headers = ["network", "OOD set", "combination", "AUROC (%)", "best on average (%)"]
     lines, records = [], []
     kinds = [str(name) for name in values.columns.names]
     for (network, ood_set), numbers in zip(values.index, values.to_numpy(dtype=float), strict=True):
@@ -85,15 +86,15 @@ def winners_table(values: pd.DataFrame, names: Names | None = None, networks: Na
         record: dict[str, Any] = {"network": network, "ood_set": ood_set, **best}
         record |= {"auroc": numbers.max(), "best_on_average": numbers[average]}
         records.append(record)
-        cells = [cell(escape((networks or {}).get(str(network), str(network)))), cell(escape(str(ood_set)))]
+        cells = [escape((networks or {}).get(str(network), str(network))), escape(str(ood_set))]
+        cells = [cell(text, css="number") for text in cells]
         cells += [_combination(best, names)]
         cells += [
             cell(f"{100 * record[name]:.1f}", record[name], css="number") for name in ("auroc", "best_on_average")
         ]
-        lines.append(row(cells))
-    headers = ["network", "OOD set", "combination", "AUROC (%)", "best on average (%)"]
+        lines.append(card(cells, headers))
     frame = pd.DataFrame(records)
-    grid = table(headers, lines, "The best combination of each block", "compact winners")
+    grid = table(headers, lines, "The best combination of each block", "compact cards winners")
     return Html(f"<div>{grid}{csv_link(frame, 'winners')}</div>", frame)
 
 

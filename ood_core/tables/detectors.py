@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..checks import InputError
-from .html import Html, cell, counted, csv_link, detector, folded, interval, row, small, stacked, table
+from .html import Html, card, cell, counted, csv_link, detector, folded, interval, small, stacked, table
 from .results import settings
 
 Names = Mapping[str, str]
@@ -39,10 +39,12 @@ def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str 
     if summary is None:
         return Html("<p>Not run yet.</p>", pd.DataFrame())
     alike, lines = len(set(summary["n"])) == 1, []
+    cost = ["training (s)", "fit (s)", "score (µs an image)"]
+    headers = ["rank", "objective", "scorer", "near and far", "near", "far", *cost]
     for place, found in enumerate(summary.to_dict("records"), 1):
         both = interval(found["both"], _finite(found["low"]), _finite(found["high"]), "percent")
         cells = [
-            cell(str(place), place),
+            cell(str(place), place, css="number"),
             *_detector(found, names, alike),
             cell(stacked(both), found["both"], css="number"),
         ]
@@ -50,10 +52,8 @@ def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str 
         trained = found["train_seconds"]
         cells += [cell("", "") if pd.isna(trained) else cell(_seconds(trained), trained, css="number")]
         cells += [_number(found["fit_seconds"]), _number(found["score_microseconds"])]
-        lines.append(row(cells))
-    cost = ["training (s)", "fit (s)", "score (µs an image)"]
-    headers = ["rank", "objective", "scorer", "near and far", "near", "far", *cost]
-    grid = table(headers, lines, "Detectors by mean AUROC in per cent, with cost", "compact detectors")
+        lines.append(card(cells, headers))
+    grid = table(headers, lines, "Detectors by mean AUROC in per cent, with cost", "compact cards detectors")
     shown = folded(grid, len(lines), [f"AUROC in per cent, mean [95 % interval] over {counted(summary['n'])}"])
     return Html(f"<div>{shown}{csv_link(summary, name)}</div>", summary)
 
@@ -72,6 +72,7 @@ def anchor(printed: pd.DataFrame, where: str, summary: pd.DataFrame | None, reci
     """
     own = pd.DataFrame(columns=[*DETECTOR, "near", "far", "n", "other_layer"]) if summary is None else summary
     own = own[(own["recipe"] == recipe) & (own["params"] == "")]
+    headers = ["score", "near, printed", "near, ours", "far, printed", "far, ours"]
     theirs = printed.pivot_table(index="score", columns="column", values="value", sort=False)
     lines, records = [], []
     for score, row_ in zip(map(str, theirs.index), theirs.to_dict("records"), strict=True):
@@ -86,10 +87,9 @@ def anchor(printed: pd.DataFrame, where: str, summary: pd.DataFrame | None, reci
                 cells.append(cell("", "") if layer else cell(f"{row_[group]:.1f}", row_[group], css="number"))
                 cells.append(cell("not run", "") if value is None else cell(f"{value:.1f}", value, css="number"))
                 record |= {f"{group}_printed": None if layer else row_[group], f"{group}_ours": value}
-            lines.append(row(cells))
+            lines.append(card(cells, headers))
             records.append(record | {"other_layer": layer})
-    headers = ["score", "near, printed", "near, ours", "far, printed", "far, ours"]
-    grid = table(headers, lines, "Printed AUROC of another system beside ours, in per cent", "compact anchor")
+    grid = table(headers, lines, "Printed AUROC of another system beside ours, in per cent", "compact cards anchor")
     frame = pd.DataFrame(records)
     text = "".join(f"<p>{escape(line)}</p>" for line in [*_accuracy(own), *_orders(frame)])
     return Html(f"<div>{grid}{small(where)}{text}{csv_link(frame, 'anchor')}</div>", frame)
@@ -123,14 +123,14 @@ def duels(against: pd.DataFrame, baseline: str, names: Names | None = None, name
         baseline: how to call the baseline, for the table's label.
     """
     alike, lines = len(set(against["n"])) == 1, []
+    headers = ["objective", "scorer", "difference", "p after Holm", "outcome"]
     for found in against.to_dict("records"):
         shown = interval(found["difference"], found["low"], found["high"], "points")
         p = "< 0.001" if found["p_holm"] < 0.001 else f"{found['p_holm']:.3f}"
         cells = [*_detector(found, names, alike), cell(stacked(shown), found["difference"], css="number")]
-        cells += [cell(p, found["p_holm"], css="number"), cell(OUTCOMES[found["outcome"]])]
-        lines.append(row(cells))
-    headers = ["objective", "scorer", "difference", "p after Holm", "outcome"]
-    grid = table(headers, lines, f"Detectors against {baseline}, paired by seed", "compact detectors")
+        cells += [cell(p, found["p_holm"], css="number"), cell(OUTCOMES[found["outcome"]], css="number")]
+        lines.append(card(cells, headers))
+    grid = table(headers, lines, f"Detectors against {baseline}, paired by seed", "compact cards detectors")
     shown = folded(grid, len(lines), [f"Difference in points [95 % interval] over {counted(against['n'])}"])
     return Html(f"<div>{shown}{csv_link(against, name)}</div>", against)
 
@@ -151,6 +151,7 @@ def with_collapse(
     own = frame[(frame["params"] == "") & (frame["other_layer"] == "") & frame["scorer"].isin(chosen)]
     if own.empty:
         raise InputError(f"scorers are {', '.join(chosen)}, expected one that was measured.\nName another.")
+    headers = ["metric", "scale", *chosen.values()]
     lines = []
     for (scale, metric), part in own.groupby(["scale", "collapse"], sort=False):
         by_scorer = part.set_index("scorer").to_dict("index")
@@ -158,13 +159,10 @@ def with_collapse(
         alike = counts.pop() if len(counts) == 1 else ""
         cells = [cell(escape(COLLAPSE.get(str(metric), str(metric))), tag="th")]
         cells += [cell(escape(str(scale)) + small(alike), scale)]
-        lines.append(row([*cells, *(_associated(by_scorer.get(scorer), alike) for scorer in chosen)]))
-    grid = table(
-        ["metric", "scale", *chosen.values()],
-        lines,
-        "Rank correlation of collapse with mean AUROC, within objectives / over all",
-        "compact",
-    )
+        cells += [_associated(by_scorer.get(scorer), alike) for scorer in chosen]
+        lines.append(card(cells, headers))
+    label = "Rank correlation of collapse with mean AUROC, within objectives / over all"
+    grid = table(headers, lines, label, "compact cards")
     return Html(f"<div>{grid}{csv_link(frame, name)}</div>", frame)
 
 
@@ -182,7 +180,9 @@ def _associated(found: Mapping[Any, Any] | None, said: str) -> str:
     within = "none" if pd.isna(found["within"]) else f"{found['within']:+.2f}"
     clear = abs(found["within"]) > 2 * found["chance"]
     turned = " <strong>turns</strong>" if clear and found["within"] * found["pooled"] < 0 else ""
-    return cell(f"{within} / {found['pooled']:+.2f}".replace("-", "−") + turned + small(counts), found["within"])
+    return cell(
+        f"{within} / {found['pooled']:+.2f}".replace("-", "−") + turned + small(counts), found["within"], css="number"
+    )
 
 
 def guide(

@@ -15,6 +15,7 @@ from ..checks import InputError
 
 SYMBOLS = {"holds": "✓", "does not hold": "✗", "inconclusive": "?", "answered": "→", "descriptive": "n", "not run": "–"}
 PLURALS = {"holds": "hold", "does not hold": "do not hold"}
+NARROW = 3  # columns that a phone has room for side by side
 FIRST = 10  # rows of a long table that are always shown; book.css counts them too
 KINDS = {"recipe": "objective", "objective": "objective", "scorer": "scorer"}  # columns that book.css places on phones
 ANSWERS = {"higher": "↑", "lower": "↓", "no clear difference": "≈", "mixed": "⇅", "partly run": "◐"}
@@ -41,6 +42,12 @@ def cell(content: str, key: Any = None, tag: str = "td", css: str = "", extra: s
 def row(cells: Iterable[str], css: str = "") -> str:
     """A table row."""
     return f"<tr{f' class={chr(34)}{css}{chr(34)}' if css else ''}>{''.join(cells)}</tr>"
+
+
+def card(cells: Iterable[str], headers: Sequence[str]) -> str:
+    """A row of a table of the class `cards`: on a phone, where it stands alone, each cell says its column."""
+    named = (f'{text[:3]} data-column="{escape(head)}"{text[3:]}' for text, head in zip(cells, headers, strict=True))
+    return row(named)
 
 
 def detector(objective: str, scorer: str, about: str, key: str, seeds: str = "") -> list[str]:

@@ -7,7 +7,7 @@ from html import escape
 
 import pandas as pd
 
-from .html import Html, cell, counted, csv_link, mean_sd, row, small, table
+from .html import Html, card, cell, counted, csv_link, mean_sd, small, table
 
 SHARES = ("accuracy", "linear_probe")
 COLUMNS = {
@@ -30,6 +30,7 @@ def objectives(found: pd.DataFrame, names: Mapping[str, str] | None = None, name
         name: of the CSV file.
     """
     alike, lines = len(set(found["n"])) == 1, []
+    headers = ["objective", *COLUMNS.values(), "training (min)"]
     machines = set(found["machine"]) - {""}
     for record in found.to_dict("records"):
         called = (names or {}).get(record["recipe"], record["recipe"])
@@ -41,8 +42,7 @@ def objectives(found: pd.DataFrame, names: Mapping[str, str] | None = None, name
         ]
         seconds, machine = record["train_seconds"], small(record["machine"] if len(machines) > 1 else "")
         cells.append(cell("", "") if pd.isna(seconds) else cell(f"{seconds / 60:.3g}{machine}", seconds, css="number"))
-        lines.append(row(cells))
-    headers = ["objective", *COLUMNS.values(), "training (min)"]
-    grid = table(headers, lines, "Training objectives: accuracy, collapse and time", "compact objectives")
+        lines.append(card(cells, headers))
+    grid = table(headers, lines, "Training objectives: accuracy, collapse and time", "compact cards objectives")
     above = f'<p class="how">Mean ± standard deviation over {counted(found["n"])}.</p>'
     return Html(f"<div>{above}{grid}{csv_link(found, name)}</div>", found)

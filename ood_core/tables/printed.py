@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from .html import Html, cell, csv_link, row, small, table
+from .html import NARROW, Html, card, cell, csv_link, small, table
 
 
 class PrintedTable(Protocol):
@@ -45,15 +45,17 @@ def printed(found: Iterable[PrintedTable], name: str = "printed") -> Html:
     """
     texts, frames = [], []
     for one in found:
-        lines = []
+        headers, lines = [*one.keys, *one.columns], []
         for entry in one.rows:
             key, numbers = entry[: len(one.keys)], entry[len(one.keys) :]
-            cells = [cell(escape(part), tag="th" if i == 0 else "td") for i, part in enumerate(key)]
+            cells = [
+                cell(escape(part), tag="td" if i else "th", css="number" if i else "") for i, part in enumerate(key)
+            ]
             cells += [_number(value) for value in numbers]
-            lines.append(row(cells))
+            lines.append(card(cells, headers))
         how = "" if one.status == "verified" else f" ({one.status})"
-        about = f"{one.where}. In {one.unit}. Read: {one.read}{how}"
-        grid = table([*one.keys, *one.columns], lines, one.table, "compact")
+        about = f"{one.where}. In {one.unit}. {one.read[:1].upper()}{one.read[1:]}{how}"
+        grid = table(headers, lines, one.table, "compact cards" if len(headers) > NARROW else "compact")
         texts.append(f"<details><summary>{escape(one.table)}</summary>{small(about + '.')}{grid}</details>")
         source = {"table": one.table, "status": one.status, "where": one.where, "read": one.read, "unit": one.unit}
         frames.append(one.frame.assign(**source))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from .html import Html, cell, csv_link, folded, row, small, table
+from .html import NARROW, Html, card, cell, csv_link, folded, row, small, table
 
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 DIGEST = 12  # characters of a digest; the CSV has it whole
@@ -106,6 +106,7 @@ def network_table(frame: pd.DataFrame) -> Html:
     Args:
         frame: network, width, features, parameters, multiply_adds, sides, options (names between backticks), source.
     """
+    headers = ["network", "width", "features", "parameters", "multiply-adds", "sides (pixels)"]
     lines = []
     for record in frame.to_dict("records"):
         options = _quiet(f"options: {record['options']}") if record["options"] else ""
@@ -113,19 +114,20 @@ def network_table(frame: pd.DataFrame) -> Html:
         cells += [cell(f"{record[name]:,}", record[name], css="number") for name in ("width", "features")]
         cells += [cell(_millions(record[name]), record[name], css="number") for name in ("parameters", "multiply_adds")]
         sides = record["sides"].replace(", ", "\n").splitlines()
-        lines.append(row([*cells, cell(escape(sides[0]) + small(", ".join(sides[1:])), record["sides"])]))
-    headers = ["network", "width", "features", "parameters", "multiply-adds", "sides (pixels)"]
-    grid = table(headers, lines, "Networks of the registry", "compact networks")
+        cells.append(cell(escape(sides[0]) + small(", ".join(sides[1:])), record["sides"]))
+        lines.append(card(cells, headers))
+    grid = table(headers, lines, "Networks of the registry", "compact cards networks")
     return Html(f"<div>{grid}{csv_link(frame, 'networks')}</div>", frame)
 
 
 def facts_table(frame: pd.DataFrame, label: str, name: str) -> Html:
     """Any small table: numbers to four digits, everything at full precision in the CSV."""
-    lines = []
+    headers, lines = list(map(str, frame.columns)), []
     for record in frame.to_dict("records"):
-        first, *rest = record.items()
-        lines.append(row([cell(prose(str(first[1])), first[1], "th"), *(_fact(value) for _, value in rest)]))
-    grid = folded(table(list(map(str, frame.columns)), lines, label, "facts"), len(lines))
+        first, *rest = record.values()
+        lines.append(card([cell(prose(str(first)), first, "th"), *map(_fact, rest)], headers))
+    css = "facts cards" if len(headers) > NARROW else "facts"
+    grid = folded(table(headers, lines, label, css), len(lines))
     return Html(f"<div>{grid}{csv_link(frame, name)}</div>", frame)
 
 

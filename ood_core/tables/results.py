@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..checks import InputError
-from .html import Html, cell, counted, csv_link, detector, folded, mean_sd, row, table
+from .html import Html, card, cell, counted, csv_link, detector, folded, mean_sd, row, table
 
 SHORT = 12  # characters of a run key; the CSV has it whole
 
@@ -52,6 +52,7 @@ def metrics_table(
     tested = frame.assign(mean=frame["mean"].where(frame["ood_group"] != "validation"))
     means = tested.groupby(keys[:4], sort=False)["mean"].mean().sort_values(ascending=metric.startswith("fpr"))
     parts = dict(iter(frame.groupby(keys[:4], sort=False)))
+    headers = ["recipe", "scorer", *(f"{ood} ({group})" for group, ood in sets.itertuples(index=False))]
     for recipe, scorer, layer, params in means.index:
         part = parts[recipe, scorer, layer, params]
         by_set = part.set_index("ood_set")
@@ -61,10 +62,9 @@ def metrics_table(
         for ood in sets["ood_set"]:
             mean, sd = by_set.loc[ood, ["mean", "sd"]] if ood in by_set.index else (math.nan, math.nan)
             cells.append(mean_sd(float(mean), float(sd), 100, 1))
-        lines.append(row(cells))
-    headers = ["recipe", "scorer", *(f"{ood} ({group})" for group, ood in sets.itertuples(index=False))]
+        lines.append(card(cells, headers))
     label = f"{metric} in per cent, mean ± standard deviation over seeds"
-    grid = table(headers, lines, label, "compact detectors")
+    grid = table(headers, lines, label, "compact cards detectors")
     said = [f"Each number is over {counted(frame['n'])}"]
     file = name or f"{metric}-{rows['scale'].iloc[0]}"
     return Html(f"<div>{folded(grid, len(lines), said)}{csv_link(frame, file)}</div>", frame)

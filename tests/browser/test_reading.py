@@ -124,6 +124,19 @@ def test_runs_are_cards_on_a_phone(visit: Visitor, width: int, page: str) -> Non
     assert first.evaluate("cell => getComputedStyle(cell, '::before').content") != "none"
 
 
+@pytest.mark.parametrize("width", [390])
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith(("papers/", "compare/", "reference/"))])
+def test_wide_tables_are_cards_on_a_phone(visit: Visitor, width: int, page: str) -> None:
+    opened = visit.open(page)
+    opened.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    for box in opened.locator(".table-scroll:has(> .cards)").all():
+        assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0, box.get_attribute("aria-label")
+        unnamed = box.locator("tbody td:not(.scorer):not([data-column])")
+        expect(unnamed).to_have_count(0)  # a number alone says nothing
+    if page == "reference/recipes":
+        expect(opened.locator("table.cards")).to_have_count(2)
+
+
 @pytest.mark.parametrize("width", [1366, 390])
 @pytest.mark.parametrize("page", PAPERS)
 def test_a_page_is_not_endless(visit: Visitor, width: int, page: str) -> None:
