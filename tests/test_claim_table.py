@@ -316,3 +316,12 @@ def test_a_page_opens_the_scale_that_the_front_page_tells_of():
     assert '<details class="scale"><summary><strong>small</strong>' in html
     assert "<p><strong>tiny</strong>" in html
     assert "At tiny, 5 seeds:" in tables.scoreboard({"p": made}).html
+
+
+@pytest.mark.parametrize(("value", "scale", "told"), [(0.4, "tiny", True), (0.6, "tiny", False), (0.4, "small", False)])
+def test_an_explanation_is_shown_while_the_verdict_is_the_one_it_explains(value, scale, told):
+    known = {"tiny": {"of": "does not hold", "text": "Units < channels."}}
+    rows = pd.DataFrame(auroc("l2", around(value, 0.01))).assign(scale=scale)
+    shown = tables.claims_table(claims.judge([claim(part(band=0.0), explained=known)], rows))
+    assert ("<summary>Why, as far as we can tell</summary>Units &lt; channels.</details>" in shown.html) == told
+    assert shown.frame["explained"].iloc[0] == ("Units < channels." if told else "")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from ood_core import claims
+from ood_core import claims, study
 from ood_core.checks import InputError
 
 from .made_up import l2_norm_rows
@@ -247,3 +247,15 @@ def test_what_was_read_in_somebody_else_s_text_is_context_alone(tmp_path):
     write(tmp_path, f"{ENTRY}tables: [{read}]\n", "reported")
     with pytest.raises(InputError, match="table 't' is second-hand, expected that under context alone"):
         claims.reported("p", tmp_path)
+
+
+@pytest.mark.parametrize("page", claims.pages())
+def test_what_is_explained_is_what_the_recorded_runs_say(page):
+    """A text about a verdict that has changed since is not shown, and this says which."""
+    rows = study.recorded_rows(page, "small")
+    found = {verdict.claim.id: verdict.word for verdict in claims.judge(claims.load(page), rows)}
+    told = {claim.id: known.of for claim in claims.load(page) for known in claim.explained.values()}
+    assert told == {name: found[name] for name in told}
+    assert all(word in ("does not hold", "inconclusive") for word in told.values())
+    fails = {name for name, word in found.items() if word == "does not hold"}
+    assert fails <= set(told), "a claim that fails has our explanation"

@@ -67,14 +67,16 @@ class Verdict:
 
         Keys of both: scale, claim, level (0 the claim, 1 its parts, 2 the parts of a part), part, verdict, answer,
         holm, stands, n, note. A claim's own: title, statement, origin, source, revised, says (the answer in words), why
-        (what the note says of the verdict). A part's own: asks, counts, shown, unit, estimate, low, high, p, p_holm,
-        sets, by_seed.
+        (what the note says of the verdict), explained (our explanation, if it is of this verdict). A part's own: asks,
+        counts, shown, unit, estimate, low, high, p, p_holm, sets, by_seed.
         """
         claim = self.claim
         named = {"title": claim.title, "statement": claim.statement, "origin": claim.origin, "source": claim.source}
         named["revised"] = claim.revised.get(self.scale, "")  # type: ignore[call-overload]
         named["says"] = claim.answers.get(self.answer, self.answer)  # type: ignore[call-overload]
         named["why"] = self.note
+        known = claim.explained.get(self.scale)  # type: ignore[call-overload]
+        named["explained"] = known.text if known is not None and known.of == self.word else ""
         note = "; ".join(text for text in (self.note, claim.note) if text)
         found = [
             {"scale": self.scale, "claim": claim.id, "level": 0, "part": "", **named, **_decided(self), "note": note}

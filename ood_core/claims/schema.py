@@ -217,6 +217,13 @@ class Part(Strict):
         return self
 
 
+class Explanation(Strict):
+    """Why a verdict may be what it is, in a sentence or two that no test decides on; `of` is that verdict."""
+
+    of: Literal["does not hold", "inconclusive", "holds", "answered"]
+    text: Text
+
+
 class Claim(Strict):
     """One falsifiable statement of a page, with the parts that decide it.
 
@@ -227,7 +234,7 @@ class Claim(Strict):
     every counted part has run. `not_run` gives a reason for each scale that cannot run it. `absent` names recipes that
     a scale does not have: lists there are without them. `answers` puts the answer of a two-sided claim in words, such
     as lower: unit features detect better. `revised` says, by scale, what was changed after results had been seen, and
-    what the verdict was before.
+    what the verdict was before. `explained` is our best explanation of a verdict at a scale, shown while it is that.
     """
 
     id: Text
@@ -247,6 +254,7 @@ class Claim(Strict):
     answers: dict[Literal["higher", "lower", "no clear difference"], Text] = Field(default_factory=dict)
     note: str = ""
     revised: dict[Scale, Text] = Field(default_factory=dict)
+    explained: dict[Scale, Explanation] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _whole(self) -> Claim:

@@ -18,6 +18,7 @@ from .verdicts import (
     Judged,
     Scales,
     after_holm,
+    explained,
     manner,
     partly,
     rank,
@@ -127,7 +128,7 @@ def _claim_rows(place: int, top: Record, parts: list[Record], entries: list[Reco
     decides = [part for part in parts if part["counts"]] or parts
     waits = all(part["verdict"] == NOT_RUN for part in decides)
     stated += small(f"{origin}: {top['source']}") + small(top["why"] if waits and top["why"] else top["note"])
-    stated += small(f"Means are over {above.sets}." if above.sets else "") + revised(top)
+    stated += small(f"Means are over {above.sets}." if above.sets else "") + revised(top) + explained(top)
     ours = _numbers(alone) + small(_remark(alone)) if alone else escape(_counted(parts)) + _seeds(top["n"])
     claim, verdict = escape(top["claim"]), _verdict(partly(top, parts))
     if alone and len(values) < 2:

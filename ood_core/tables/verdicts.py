@@ -103,6 +103,14 @@ def revised(record: dict[str, Any]) -> str:
     return small(f"‡ {record['revised']}" if record["revised"] else "")
 
 
+def explained(record: dict[str, Any]) -> str:
+    """Our explanation of a verdict, behind a line that opens it; "" where there is none."""
+    text = record["explained"]
+    return (
+        f'<details class="quiet"><summary>Why, as far as we can tell</summary>{escape(text)}</details>' if text else ""
+    )
+
+
 def marked(record: dict[str, Any]) -> str:
     """What a name or number carries where there is no room for words: † gone after Holm, ‡ revised after results."""
     return ("" if record["stands"] else "\u00a0†") + ("\u00a0‡" if record.get("revised") else "")
