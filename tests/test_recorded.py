@@ -356,6 +356,17 @@ def test_scores_of_the_first_seed_come_back(made, tmp_path, monkeypatch):
         study.Recorded("made", "tiny").scores("no-such")
 
 
+def test_scores_on_sets_that_another_page_asked_for_are_not_this_pages(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    made(changed(control=["inverted"]))
+    wide = study.run_or_load("made", seeds=1)
+    study.record("made", "tiny", 1)
+    assert {name[3] for name in wide.scores("ce")} == {"", "digits-89", "noise", "inverted"}
+    made(changed())
+    for narrow in (study.run_or_load("made", seeds=1), study.Recorded("made", "tiny")):
+        assert {name[3] for name in narrow.scores("ce")} == {"", "digits-89", "noise"}
+
+
 def test_scores_of_a_run_come_with_the_aurocs_that_were_measured_of_them(made, tmp_path, monkeypatch):
     monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
     made(changed(measures=["accuracy", "embedding"]))

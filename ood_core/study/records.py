@@ -9,12 +9,12 @@ import pandas as pd
 
 from .. import data, recipes, recorded
 from ..checks import InputError, choice
-from ..measure import COLUMNS, detection, parse_score_name
+from ..measure import COLUMNS, detection
 from ..runs import train_key
 from ..store import Store
 from .derived import together
 from .running import plan
-from .shown import Scores, Shown
+from .shown import Scores, Shown, on_own_sets
 
 
 def record(
@@ -98,11 +98,12 @@ class Recorded(Shown):
             InputError: no such recipe, or nothing kept of this run.
         """
         have = recipes.load(self.page, self.scale)
-        run = recorded.get(self.scale, train_key(have[choice("recipe", recipe, have)], seed))
+        asked = have[choice("recipe", recipe, have)]
+        run = recorded.get(self.scale, train_key(asked, seed))
         scores = None if run is None else run.scores()
         if scores is None:
             raise InputError(
                 f"no scores of {recipe}/{seed} are recorded at {self.scale}, "
                 f"expected a recorded run of seed {recorded.SCORED}.\nRecord it, or draw another."
             )
-        return {parse_score_name(name): values for name, values in scores.items()}
+        return on_own_sets(scores, asked)

@@ -9,12 +9,12 @@ import pandas as pd
 
 from .. import recipes
 from ..checks import InputError
-from ..measure import COLUMNS, parse_score_name
+from ..measure import COLUMNS
 from ..measure import jobs as measurements
 from ..store import Run
 from .derived import together
 from .request import Request
-from .shown import Scores, Shown
+from .shown import Scores, Shown, on_own_sets
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,15 @@ class Results(Shown):
         return together(self.request.page, frames)
 
     def scores(self, recipe: str, seed: int = 0) -> Scores:
-        """Scores of one run by (scorer, layer, params, set); the set is "" for ID test images."""
+        """As `Shown.scores`.
+
+        Raises:
+            InputError: no such run.
+        """
         if (recipe, seed) not in self.stored:
             have = ", ".join(f"{r}/{s}" for r, s in self.stored)
             raise InputError(f"there is no run {recipe}/{seed}, expected one of: {have}.\nPick one of these.")
-        return {parse_score_name(name): values for name, values in self.stored[recipe, seed].scores().items()}
+        return on_own_sets(self.stored[recipe, seed].scores(), self.asked[recipe])
 
     @property
     def history(self) -> pd.DataFrame:

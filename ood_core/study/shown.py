@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from .. import rankings
 from ..checks import InputError
 from ..comparison import final
-from ..measure import embedding, parse_score_name
+from ..measure import embedding, ood_sets, parse_score_name
+from ..recipes import Recipe
 
 Scores = dict[tuple[str, str, str, str], NDArray[Any]]  # (scorer, layer, params, set) -> (N,); "" is ID test
 
@@ -37,7 +38,7 @@ class Shown(ABC):
 
     @abstractmethod
     def scores(self, recipe: str, seed: int = 0) -> Scores:
-        """Scores of one run by (scorer, layer, params, set); the set is "" for ID test images."""
+        """Scores of one run by (scorer, layer, params, set), on the sets of this page's recipe; "" is ID test."""
 
     @property
     def final(self) -> pd.DataFrame:
@@ -107,3 +108,10 @@ class Shown(ABC):
     def chosen(self) -> pd.DataFrame:
         """Detectors chosen on validation OOD sets; see `rankings.chosen`."""
         return rankings.chosen(self.ranked)
+
+
+def on_own_sets(scores: Mapping[str, NDArray[Any]], recipe: Recipe) -> Scores:
+    """Stored scores by their four parts, on ID test images and a recipe's sets; pages that share a run add others."""
+    sets = {"", *(name for name, _ in ood_sets(recipe))}
+    found = {parse_score_name(name): values for name, values in scores.items()}
+    return {key: values for key, values in found.items() if key[3] in sets}
