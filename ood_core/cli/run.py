@@ -71,7 +71,7 @@ def run_command(
       python -m ood_core run l2-norm --scale small --recipe ce --recipe l2
       python -m ood_core run l2-norm compare --recipe ce
       python -m ood_core run isomax compare --scale small --seeds 8 --unrecorded
-      python -m ood_core run compare --scale small --restore
+      python -m ood_core run compare --scale small --recipe ce --restore
       python -m ood_core run --all
       torchrun --nproc_per_node 4 -m ood_core run l2-norm --scale small --recipe ce
     """
