@@ -327,7 +327,7 @@ def test_a_long_table_says_how_many_rows_it_has_and_shows_all_on_request():
         return tables.metrics_table(pd.DataFrame([row for i in range(count) for row in auroc(f"r{i}", [0.9])]))
 
     page = Page(many(16).html)
-    assert "The first 10 of 16 rows are shown." in many(16).html
+    assert "Of 16 rows the first are shown." in many(16).html
     assert "show all 16 rows</label>" in many(16).html
     assert [a["type"] for a in page.all("input")] == ["checkbox"]
     assert len(page.body) == 16

@@ -113,7 +113,7 @@ def folded(grid: str, count: int, alike: Iterable[str] = ()) -> str:
     above = f'<p class="how">{escape(said)}.</p>' if said else ""
     if 2 * count <= 3 * FIRST:
         return above + grid
-    first = f'<span class="few">The first {FIRST} of {count} rows are shown. </span>'
+    first = f'<span class="few">Of {count} rows the first are shown. </span>'
     more = f'<label class="more"><input type="checkbox"> show all {count} rows</label>'
     return f'<div class="folded">{above}{grid}<p class="how">{first}{more}</p></div>'
 

@@ -83,7 +83,7 @@ def test_a_long_table_unfolds_and_scrolls_under_its_header(visit: Visitor) -> No
     long = fold.locator(".table-scroll")
     assert long.locator("tbody tr:visible").count() == 10
     assert long.evaluate("box => box.scrollHeight <= box.clientHeight + 1"), "what is folded does not scroll as well"
-    assert f"The first 10 of {long.locator('tbody tr').count()} rows" in fold.inner_text()
+    assert f"Of {long.locator('tbody tr').count()} rows the first are shown." in fold.inner_text()
     fold.locator("input").focus()
     page.keyboard.press("Space")
     assert long.locator("tbody tr:visible").count() > 100
@@ -135,6 +135,15 @@ def test_wide_tables_are_cards_on_a_phone(visit: Visitor, width: int, page: str)
         expect(unnamed).to_have_count(0)  # a number alone says nothing
     if page == "reference/recipes":
         expect(opened.locator("table.cards")).to_have_count(2)
+
+
+@pytest.mark.parametrize("width", [390])
+def test_of_many_cards_a_phone_shows_five(visit: Visitor, width: int) -> None:
+    fold = visit.open("compare/compare").locator(".folded:has(.cards tbody > tr:nth-child(100))").first
+    cards = fold.locator("tbody > tr:visible")
+    expect(cards).to_have_count(5)
+    fold.locator("input").check()
+    assert cards.count() > 100
 
 
 @pytest.mark.parametrize("width", [1366, 390])
