@@ -220,7 +220,7 @@ class Part(Strict):
 class Explanation(Strict):
     """Why a verdict may be what it is, in a sentence or two that no test decides on; `of` is that verdict."""
 
-    of: Literal["does not hold", "inconclusive", "holds", "answered"]
+    of: Literal["does not hold", "inconclusive"]
     text: Text
 
 

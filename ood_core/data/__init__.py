@@ -78,7 +78,9 @@ def load(name: str, split: str = "test", role: str = "id") -> ImageSet:
 
         made_from = load(facts["derived"]["from"], facts["derived"]["split"])
         if made_from.split == "train":  # its validation part, which nothing is trained or tested on
-            made_from = train_part(made_from)[1] or made_from
+            _, validation = train_part(made_from)
+            assert validation is not None
+            made_from = validation
         arrays: sources.Arrays = (MAKERS[facts["derived"]["how"]](made_from), None, [])
     else:
         arrays = sources.read(name, split)
