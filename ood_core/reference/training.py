@@ -14,6 +14,7 @@ from . import speed
 FOLDER = Path("book/reference")
 FILES = {"cpu": "training.json", "cuda": "training-cuda.json"}
 COMMAND = "python benchmarks/training.py"
+NOTHING = tables.Html("", pd.DataFrame())
 MEASURED = ("ours", "bare")  # contenders whose work is counted as the ceilings need it
 
 
@@ -23,15 +24,18 @@ def training(device: str = "cpu", path: Path | None = None) -> dict[str, Any] | 
 
 
 def training_targets(device: str = "cpu", path: Path | None = None) -> tables.Html:
-    """Each target beside what was measured."""
+    """Each target beside what was measured; where nothing was, how to, which the page's other tables leave to this."""
     found = training(device, path)
-    return _nothing(device) if found is None else speed.targets(found, f"training-ratios-{device}")
+    if found is None:
+        command = COMMAND + (" --device cuda" if device == "cuda" else "")
+        return speed.not_measured(command, f"Training on {device}", f"training-{device}")
+    return speed.targets(found, f"training-ratios-{device}")
 
 
 def training_provenance(device: str = "cpu", path: Path | None = None) -> tables.Html:
     """Where, when and with which versions it was measured."""
     found = training(device, path)
-    return _nothing(device) if found is None else speed.provenance(found, f"training-{device}")
+    return NOTHING if found is None else speed.provenance(found, f"training-{device}")
 
 
 def training_table(device: str = "cpu", path: Path | None = None) -> tables.Html:
@@ -42,7 +46,7 @@ def training_table(device: str = "cpu", path: Path | None = None) -> tables.Html
     """
     found = training(device, path)
     if found is None:
-        return _nothing(device)
+        return NOTHING
     records = []
     for row in found["rows"]:
         cost = found["costs"][row["work"]]
@@ -74,7 +78,7 @@ def training_ceilings(device: str = "cpu", path: Path | None = None) -> tables.H
     """What the machine did at best in the same run: products in operations, a copy in bytes read and written."""
     found = training(device, path)
     if found is None:
-        return _nothing(device)
+        return NOTHING
     frame = pd.DataFrame(
         {
             "ceiling": work,
@@ -84,8 +88,3 @@ def training_ceilings(device: str = "cpu", path: Path | None = None) -> tables.H
         for work, rates in found["ceilings"].items()
     )
     return tables.facts_table(frame, "Ceilings of the machine, medians over rounds", f"ceilings-{device}")
-
-
-def _nothing(device: str) -> tables.Html:
-    command = COMMAND + (" --device cuda" if device == "cuda" else "")
-    return speed.not_measured(command, f"Training on {device}", f"training-{device}")

@@ -17,7 +17,7 @@ SYMBOLS = {"holds": "✓", "does not hold": "✗", "inconclusive": "?", "answere
 PLURALS = {"holds": "hold", "does not hold": "do not hold"}
 NARROW = 3  # columns that a phone has room for side by side
 FIRST = 10  # rows of a long table that are always shown; book.css counts them too
-KINDS = {"recipe": "objective", "objective": "objective", "scorer": "scorer"}  # columns that book.css places on phones
+PLACED = ("objective", "scorer")  # columns that book.css places on phones
 ANSWERS = {"higher": "↑", "lower": "↓", "no clear difference": "≈", "mixed": "⇅", "partly run": "◐"}
 
 
@@ -90,7 +90,7 @@ def table(headers: Sequence[str], rows: Iterable[str], label: str, css: str = ""
     if not label.strip():
         raise InputError("label is empty, expected what the table shows.\nName it in a few words.")
     heads = "".join(
-        f'<th scope="col"{f" class={chr(34)}{KINDS[text]}{chr(34)}" if text in KINDS else ""}>'
+        f'<th scope="col"{f" class={chr(34)}{text}{chr(34)}" if text in PLACED else ""}>'
         f"{escape(text).replace('/', '/<wbr>')}</th>"  # names of sets may break there
         for text in headers
     )

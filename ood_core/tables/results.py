@@ -52,7 +52,7 @@ def metrics_table(
     tested = frame.assign(mean=frame["mean"].where(frame["ood_group"] != "validation"))
     means = tested.groupby(keys[:4], sort=False)["mean"].mean().sort_values(ascending=metric.startswith("fpr"))
     parts = dict(iter(frame.groupby(keys[:4], sort=False)))
-    headers = ["recipe", "scorer", *(f"{ood} ({group})" for group, ood in sets.itertuples(index=False))]
+    headers = ["objective", "scorer", *(f"{ood} ({group})" for group, ood in sets.itertuples(index=False))]
     for recipe, scorer, layer, params in means.index:
         part = parts[recipe, scorer, layer, params]
         by_set = part.set_index("ood_set")
@@ -104,6 +104,8 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.1f}"
+    if isinstance(value, int):
+        return f"{value:,}"
     return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
 
 

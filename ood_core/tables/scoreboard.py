@@ -1,4 +1,4 @@
-"""The front page's table: what each paper's claims came to, in numbers first."""
+"""The front page's table: which claims of each paper hold, and the numbers of its main ones on request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from .claim_table import printed_value
-from .html import ANSWERS, PLURALS, SYMBOLS, Html, badge, cell, interval, mark, row, small, table
+from .html import SYMBOLS, Html, badge, cell, interval, mark, row, small, table
 from .verdicts import (
     NOT_RUN,
     PARTLY,
@@ -18,7 +18,6 @@ from .verdicts import (
     Entry,
     Scales,
     has_run,
-    lost_to_holm,
     marked,
     partly,
     span,
@@ -38,7 +37,7 @@ def scoreboard(
     links: Mapping[str, str] | None = None,
     reported: Mapping[str, Iterable[Entry]] | None = None,
 ) -> Html:
-    """All papers, a row each: the numbers of its headline and all claims by verdict, at the largest scale that decides.
+    """All papers, a row each: all claims by verdict and the numbers of its headline, at the largest scale that decides.
 
     Args:
         pages: page -> scale -> verdicts, or None where nothing has run.
@@ -46,8 +45,8 @@ def scoreboard(
         links: page -> address of its page, for those that have one.
         reported: page -> what its paper printed; stands behind our numbers where a part measures the same.
     Returns:
-        the table, with counts for each scale at which any paper has run, the largest first, and a sentence on those at
-        which none has; `frame` has a row per page and scale with the counts.
+        the table, and a sentence on the scales at which no paper has run; `frame` has a row per page and scale with the
+        counts of verdicts.
     """
     lines, counts = [], []
     scales = list(dict.fromkeys(scale for found in pages.values() for scale in found))
@@ -56,7 +55,6 @@ def scoreboard(
         page: {scale: [partly(top, parts) for top, *parts in here] for scale, here in found.items()}
         for page, found in records.items()
     }
-    ran = [scale for scale in reversed(scales) if any(has_run(found[scale]) for found in judged.values())]
     for page, found in judged.items():
         card = (cards or {}).get(page)
         title = escape(card.title if card else page)
@@ -64,15 +62,11 @@ def scoreboard(
         head = f'<a href="{escape(link)}">{title}</a>' if link else title
         words = {scale: Counter(top["verdict"] for top in here) for scale, here in found.items()}
         counts += [{"page": page, "scale": scale, **{word: words[scale][word] for word in SYMBOLS}} for scale in scales]
-        tallies = "".join(
-            f'<span class="tally">{escape(scale)}: {_tally(words_of(found[scale]), lost_to_holm(found[scale]))}</span>'
-            for scale in ran
-        )
         answer = _answer(found, records[page], card, _beside((reported or {}).get(page, ())))
-        about = head + small(card.paper if card else "") + tallies
+        about = head + small(card.paper if card else "")
         lines.append(row([cell(about, card.title if card else page, "th"), cell(answer)]))
-    grid = table(["paper", "what was measured"], lines, "Scoreboard of claims by paper and scale", "scoreboard")
-    left = [scale for scale in scales if scale not in ran]
+    grid = table(["paper", "its claims"], lines, "Scoreboard of claims by paper and scale", "scoreboard")
+    left = [scale for scale in scales if not any(has_run(found[scale]) for found in judged.values())]
     named = escape(" or ".join(OWN.get(scale, f"scale {scale}") for scale in left))
     never = f"<p><strong>Nothing has been run at {named} yet.</strong></p>" if left else ""
     return Html(f'<div class="scoreboard-box">{never}{grid}</div>', pd.DataFrame(counts))
@@ -132,17 +126,16 @@ def _answer(
     card: Card | None,
     beside: dict[tuple[str, str], Any],
 ) -> str:
-    """The headline and all claims, at the largest scale that decides some; failing that, the largest that has run."""
+    """All claims and the headline, at the largest scale that decides some; failing that, the largest that has run."""
     scale = telling(found)
     if not scale:
         stated = len(card.claims) if card else 0
         return f"Not run yet: {stated} claims stated." if stated else "Not run yet."
     here = found[scale]
     lines, notes = _headline(records[scale], card, beside)
-    inside = _notes("".join(marked(top) for top in here))
-    total = sum(top["verdict"] != NOT_RUN for top in here)
-    folded = f"<details><summary>{total} of {len(here)} claims judged</summary>{_by_verdict(here)}{inside}</details>"
-    return f"At {escape(scale)}, {span(here)}:{lines}{notes}{folded}"
+    numbers = f"<details><summary>the main numbers</summary>{lines}{notes}</details>" if lines else ""
+    signs = _notes("".join(marked(top) for top in here))
+    return f"At {escape(scale)}, {span(here)}:{_by_verdict(here)}{signs}{numbers}"
 
 
 def _number(label: str, part: dict[str, Any] | None, paper: dict[str, Any] | None) -> str:
@@ -165,20 +158,3 @@ def _by_verdict(here: list[dict[str, Any]]) -> str:
         if titles:
             lines.append(f"<li>{badge(word, answer)}: {escape('; '.join(titles))}</li>")
     return f"<ul>{''.join(lines)}</ul>"
-
-
-def _tally(words: Counter[str], lost: Counter[str]) -> str:
-    """A symbol and a count for each verdict, and how many of them Holm's correction takes; words on pointing."""
-    if not words or set(words) == {NOT_RUN}:
-        return badge(NOT_RUN)
-    shown = []
-    for word in (word for word in (*SYMBOLS, PARTLY) if words[word]):
-        name = word if words[word] == 1 else PLURALS.get(word, word)
-        less = f", {lost[word]} of them not after Holm" if lost[word] else ""
-        sign = f'<span aria-hidden="true">&nbsp;(†{lost[word]})</span>' if lost[word] else ""
-        shown.append(
-            f'<span class="verdict verdict-{word.replace(" ", "-")}" title="{words[word]} {name}{less}">'
-            f'<span aria-hidden="true">{ANSWERS.get(word) or SYMBOLS[word]}</span>{words[word]}{sign}'
-            f'<span class="read-out"> {name}{less}</span></span>'
-        )
-    return " ".join(shown)

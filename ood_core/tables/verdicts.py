@@ -138,14 +138,9 @@ def sentence(tops: list[dict[str, Any]]) -> str:
     if not tops or set(words) == {NOT_RUN}:
         reasons = {top["note"] for top in tops}
         return escape(f"not run: {reasons.pop()}." if len(reasons) == 1 else "not run.")
-    lost = sum(lost_to_holm(tops).values())
+    lost = sum(not top["stands"] for top in tops)
     less = f"; {lost} of these no longer after Holm's correction" if lost else ""
     return escape(f"{tally_text(words, 'claim')}{less}; {span(tops)}.")
-
-
-def lost_to_holm(tops: list[dict[str, Any]]) -> Counter[str]:
-    """How many verdicts of each word the correction for the number of tests takes away."""
-    return Counter(top["verdict"] for top in tops if not top["stands"])
 
 
 def span(tops: list[dict[str, Any]]) -> str:
