@@ -19,7 +19,7 @@ from tests.building import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODULES = sorted((ROOT / "ood_core").rglob("*.py"))
-NOTEBOOKS = sorted((ROOT / "book").glob("papers/*.ipynb"))
+NOTEBOOKS = sorted(path for part in ("papers", "compare") for path in (ROOT / "book" / part).glob("*.ipynb"))
 LOCK = {
     Requirement(line).name.lower().replace("_", "-"): line
     for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()

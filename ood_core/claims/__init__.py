@@ -6,7 +6,7 @@ A claims file (`book/claims/<page>.yml`) states what is tested; `load` reads it,
 from .entries import Reported
 from .files import load, page, pages, printed, reported
 from .judging import judge
-from .outcomes import Result, Verdict, frame, summary, walk
+from .outcomes import Result, Verdict, frame, walk
 from .rules import WORDS
 from .schema import Claim, Page, Part
 from .tabulated import Printed
@@ -27,6 +27,5 @@ __all__ = [
     "pages",
     "printed",
     "reported",
-    "summary",
     "walk",
 ]

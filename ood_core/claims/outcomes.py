@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from .rules import WORDS
 from .schema import Claim, Part
 
 
@@ -104,12 +103,6 @@ def walk(results: Iterable[Result], level: int = 1) -> Iterator[tuple[int, Resul
     for result in results:
         yield level, result
         yield from walk(result.parts, level + 1)
-
-
-def summary(verdicts: Iterable[Verdict]) -> dict[str, int]:
-    """How many claims have each word, all words named, in the order of `WORDS`."""
-    words = [verdict.word for verdict in verdicts]
-    return {word: words.count(word) for word in WORDS}
 
 
 def frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:

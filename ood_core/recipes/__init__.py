@@ -17,7 +17,6 @@ __all__ = [
     "TRAIN_VERSION",
     "Evaluate",
     "Page",
-    "Paper",
     "Recipe",
     "Scale",
     "Score",
@@ -28,26 +27,21 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parent
+OOD = {  # sets that a network is measured on where its recipe names no others, by its ID set
+    "digits": {"near": ["digits-89"], "far": ["photos", "inverted", "noise"]},
+    "cifar10": {
+        "near": ["cifar100", "tiny-imagenet-32/val"],
+        "far": ["svhn/test10k", "textures-32/dtd10", "eurosat-32", "fashion-mnist", "mnist/test3k", "noise-32"],
+    },
+}
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Paper(BaseModel):
-    """The paper a page is about."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    title: str
-    authors: str
-    venue: str
-    arxiv: str
-
-
 class Page(BaseModel):
-    """A page's file as written: the paper, settings by scale, and recipes that override them."""
+    """A page's file as written: settings by scale, and recipes that override them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    paper: Paper | None = Field(None, description="none where a page compares instead of replicating")
     seeds: dict[Scale, int] = Field(description="seeds a page asks for by default")
     scales: dict[Scale, dict[str, Any]] = Field(description="settings that all recipes of a scale share")
     recipes: dict[str, dict[str, Any]] = Field(
@@ -95,7 +89,8 @@ def load(name: str, scale: str) -> dict[str, Recipe]:
         settings = _merge(_merge(written.scales[scale], own), changes.get("at", {}).get(scale, {}))
         if "same_as" in changes:
             settings = settings | _trained_like(changes["same_as"], scale, f"{name}/{recipe_id}")
-        settings = {**settings, "id": recipe_id, "scale": scale}
+        usual = {"evaluate": OOD.get(settings.get("data", {}).get("id_set"), {})}
+        settings = {**_merge(usual, settings), "id": recipe_id, "scale": scale}
         found[recipe_id] = _checked(Recipe, settings, f"recipes/{name}.yml, {recipe_id} at {scale}")
     return found
 

@@ -153,7 +153,9 @@ class Evaluate(_Strict):
     """What to measure; not part of the train key."""
 
     near: tuple[str, ...] = Field(
-        (), description="OOD sets like the ID set, by name, or name/split where the split is not `test`"
+        (),
+        description="OOD sets like the ID set, by name, or name/split where the split is not `test`; where"
+        " nothing is said, those of the ID set (`recipes.OOD`)",
     )
     far: tuple[str, ...] = Field((), description="OOD sets of other kinds, in the same way")
     validation: tuple[str, ...] = Field((), description="OOD sets to choose a scorer on; never among the test sets")

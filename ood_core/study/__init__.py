@@ -1,6 +1,5 @@
 """From a page, a scale and a number of seeds to tidy rows: train what is missing, load what is there."""
 
-from ..comparison import final
 from ..runs import Planned, merged, setup
 from ..workers import Progress
 from .beside import both
@@ -23,7 +22,6 @@ __all__ = [
     "both",
     "duration",
     "export",
-    "final",
     "headline",
     "merged",
     "plan",

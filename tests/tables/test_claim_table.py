@@ -7,8 +7,8 @@ import pytest
 
 from ood_core import claims, tables
 
-from .made_up import around, auroc, claim, l2_norm_rows, part
-from .pages import ROOT, Page, csv_of
+from ..made_up import around, auroc, claim, l2_norm_rows, part
+from ..pages import ROOT, Page, csv_of
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from ood_core import claims
 from ood_core.checks import InputError
 
-from .made_up import around, auroc, claim, one, part
+from ..made_up import around, auroc, claim, one, part
 
 NAMES = ["narrow", "middle", "wide"]
 

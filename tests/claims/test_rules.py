@@ -9,7 +9,7 @@ from scipy import stats as scipy_stats
 from ood_core import stats
 from ood_core.claims import rules
 
-from .made_up import around
+from ..made_up import around
 
 ZERO = np.zeros(5)
 

@@ -101,7 +101,7 @@ def test_one_form_is_shown_wherever_the_figure_stands(make):
     assert "display:none" in narrow.get("style")
     assert [wide.get("class"), narrow.get("class")] == ["wide", "narrow"]
     assert not set(ids(figure.svg)) & set(ids(figure.narrow))
-    css = (Path(__file__).resolve().parent.parent / "book" / "_static" / "book.css").read_text(encoding="utf-8")
+    css = (Path(__file__).resolve().parent.parent.parent / "book" / "_static" / "book.css").read_text(encoding="utf-8")
     phone = css.split("@media (max-width: 600px) {")[1]
     assert ".ood-figure > svg.wide { display: none; }" in phone
     assert ".ood-figure > svg.narrow { display: inline !important; }" in phone

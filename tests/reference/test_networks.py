@@ -5,7 +5,8 @@ import re
 import pytest
 
 from ood_core import models, recipes, reference
-from tests.pages import Page
+
+from ..pages import Page
 
 
 def test_every_network_has_a_row():

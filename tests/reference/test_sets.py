@@ -12,8 +12,9 @@ from ood_core import data, recipes, reference
 from ood_core.checks import InputError
 from ood_core.data import imageset, samples
 from ood_core.reference import sets
-from tests.data.real import real
-from tests.pages import Page, csv_of
+
+from ..data.real import real
+from ..pages import Page, csv_of
 
 
 def test_the_set_table_has_every_registered_split():

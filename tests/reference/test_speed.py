@@ -10,8 +10,9 @@ from benchmarks import processes
 from benchmarks import scorers as benchmark
 from ood_core import reference
 from ood_core.reference import speed
-from tests.building import ROOT
-from tests.made_up import MEASURED
+
+from ..building import ROOT
+from ..made_up import MEASURED
 
 FOUND = {
     **MEASURED,

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ood_core import claims
 
-from .made_up import around, auroc, claim, one, part
+from ..made_up import around, auroc, claim, one, part
 
 A, B = ({"recipe": name, "metric": "auroc"} for name in ("l2", "ce"))
 

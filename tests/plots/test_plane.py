@@ -10,8 +10,8 @@ import pytest
 from ood_core import plots, study, verify
 from ood_core.checks import InputError
 from ood_core.plots.plane import CLASSES
-from tests.made_page import changed
 
+from ..made_page import changed
 from .test_plots import NS, contrast
 
 ROWS = pd.DataFrame(

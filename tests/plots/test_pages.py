@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ood_core import metrics, plots, study
-from tests.building import ROOT
+
+from ..building import ROOT
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ood_core import claims, tables
 
-from .pages import EVIL, ROOT, Page
+from ..pages import EVIL, ROOT, Page
 
 
 def test_every_number_stands_there_with_its_source():

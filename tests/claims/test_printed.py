@@ -8,9 +8,9 @@ import pytest
 from ood_core import claims
 from ood_core.checks import InputError
 
-from .test_claims_files import ENTRY, GOOD, write
+from .test_files import ENTRY, GOOD, write
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 TABLE = """
   - table: table 1

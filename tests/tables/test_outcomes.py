@@ -8,7 +8,7 @@ import pytest
 from ood_core import claims, tables
 from ood_core.checks import InputError
 
-from .made_up import PAIR, around, auroc, claim, part
+from ..made_up import PAIR, around, auroc, claim, part
 
 
 def judged(mean, *, alone=True, seeds=5):

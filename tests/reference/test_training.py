@@ -13,8 +13,9 @@ from ood_core import reference
 from ood_core.models import backbone
 from ood_core.networks import Network
 from ood_core.reference import speed, training
-from tests.building import ROOT
-from tests.made_up import MEASURED
+
+from ..building import ROOT
+from ..made_up import MEASURED
 
 FOUND = {
     **MEASURED,

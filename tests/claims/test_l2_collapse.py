@@ -8,7 +8,7 @@ import pytest
 
 from ood_core import claims, recipes
 
-from .made_up import auroc
+from ..made_up import auroc
 
 EPOCHS = (0, 6, 12)
 SETTINGS = ("", '{"ridge":1e-06}', '{"ridge":0.01}', '{"jitter":"ladder"}')

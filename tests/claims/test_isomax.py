@@ -11,9 +11,9 @@ import pytest
 from ood_core import claims, recipes
 from ood_core.measure import jobs
 
-from .made_up import BLANK
+from ..made_up import BLANK
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 KEPT = '{"temperature":0.1}'
 
 

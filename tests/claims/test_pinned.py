@@ -8,7 +8,7 @@ import pytest
 
 from ood_core import claims
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 CHANGED = (
     "reported values/rules changed: check against the source; a change of a rule is a line in the changelog; then "
     "update the digest here"

@@ -9,9 +9,9 @@ import yaml
 from ood_core import claims, study
 from ood_core.checks import InputError
 
-from .made_up import l2_norm_rows
+from ..made_up import l2_norm_rows
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = {"l2-norm": 7, "l2-collapse": 12, "nan": 13, "clusters": 7, "isomax": 10}
 
 
@@ -166,7 +166,7 @@ def test_the_books_claims_can_be_read(page):
     letter = loaded[0].id[0]
     assert [c.id for c in loaded] == [f"{letter}{i}" for i in range(1, PAGES[page] + 1)]
     verdicts = claims.judge(loaded, pd.DataFrame(), scale="tiny")
-    assert claims.summary(verdicts)["not run"] == len(loaded)
+    assert {verdict.word for verdict in verdicts} == {"not run"}
     assert all(verdict.note for verdict in verdicts)
 
 

@@ -12,8 +12,8 @@ from ood_core import claims, recipes, tables
 from ood_core.checks import InputError
 from ood_core.tables.html import ANSWERS, FIRST, SYMBOLS, badge, interval, table
 
-from .made_up import BLANK, around, auroc, claim, l2_norm_rows, part
-from .pages import EVIL, ROOT, Page, csv_of
+from ..made_up import BLANK, around, auroc, claim, l2_norm_rows, part
+from ..pages import EVIL, ROOT, Page, csv_of
 
 
 @pytest.fixture(scope="module")

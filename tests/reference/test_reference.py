@@ -13,8 +13,9 @@ import ood_core
 from ood_core import collapse, metrics, reference, scorers, tables
 from ood_core.checks import InputError
 from ood_core.reference.docstrings import parse, signature
-from tests.building import PAGES, ROOT
-from tests.pages import EVIL, Page, csv_of
+
+from ..building import PAGES, ROOT
+from ..pages import EVIL, Page, csv_of
 
 FOLDER = ROOT / "book" / "reference"
 

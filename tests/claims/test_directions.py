@@ -9,9 +9,9 @@ import pytest
 
 from ood_core import claims
 
-from .made_up import BLANK, around
+from ..made_up import BLANK, around
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 SETS = {"near": "near-1", "far": "far-1"}
 HALF = 0.0004  # half the width of the made-up intervals: thresholds are told to a thousandth
 
