@@ -37,6 +37,18 @@ def choice(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     return value
 
 
+def device(name: str) -> torch.device:
+    """The device of `auto`, `cpu` or `cuda`: a GPU for `auto` where there is one.
+
+    Raises:
+        InputError: another name, or `cuda` where torch sees no GPU.
+    """
+    found = torch.cuda.is_available()
+    if choice("device", name, ("auto", "cpu", "cuda")) == "cuda" and not found:
+        raise InputError("device is 'cuda', but torch sees no GPU here.\nUse device auto or cpu.")
+    return torch.device("cuda" if found and name != "cpu" else "cpu")
+
+
 def share(name: str, value: Any, below: bool = False) -> float:
     """A fraction above 0 and up to 1, or `below` 1, as a float."""
     try:

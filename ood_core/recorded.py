@@ -34,7 +34,7 @@ from torch import Tensor
 
 from . import files, metrics, paths
 from .checks import ArtifactError, InputError
-from .measure import COLUMNS, CORRECT, SLOT, embedding, jobs, parse_score_name
+from .measure import COLUMNS, CORRECT, SLOT, embedding, parse_score_name, score_name, slots
 from .recipes import Recipe
 from .store import Kept, Run, Scores, Store, unpacked
 
@@ -238,7 +238,7 @@ def evaluated(scores: Scores) -> dict[tuple[str, str, str, str, str], float]:
     for name, ood in scores.items():
         scorer, layer, params, ood_set = parse_score_name(name)
         if ood_set:
-            again = metrics.evaluate(scores[f"{scorer}|{layer}|{params}|"], ood, correct=correct)
+            again = metrics.evaluate(scores[score_name(scorer, layer, params)], ood, correct=correct)
             found |= {(scorer, layer, params, ood_set, metric): value for metric, value in again.items()}
     return found
 
@@ -255,7 +255,7 @@ def split(run: Recorded, recipe: Recipe) -> tuple[pd.DataFrame, int]:
     since, or reads other images. What was never measured is neither here nor stale: a page may ask for more than has
     been run.
     """
-    asked = {job.key(run.key): job.slot for epoch in recipe.recorded_epochs() for job in jobs(recipe, epoch)}
+    asked = slots(recipe, run.key)
     rows = run.rows()
     kept = rows[rows["key"].isin(set(asked))]
     fresh, there = set(kept["key"]), set(rows[SLOT].itertuples(index=False, name=None))

@@ -12,7 +12,6 @@ import yaml
 from ood_core import recipes
 
 PAGE: dict[str, Any] = {
-    "paper": {"title": "t", "authors": "a", "venue": "v", "arxiv": "x"},
     "seeds": {"tiny": 2},
     "scales": {
         "tiny": {

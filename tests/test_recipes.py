@@ -121,7 +121,6 @@ def test_a_mistake_is_named(tmp_path, monkeypatch, changes, message):
         "schedule": {"epochs": 3},
     }
     page = {
-        "paper": {"title": "t", "authors": "a", "venue": "v", "arxiv": "x"},
         "seeds": {"tiny": 1},
         "scales": {"tiny": shared},
         "recipes": {"ce": {"title": "t", **changes}},

@@ -11,10 +11,11 @@ import pandas as pd
 
 from .. import stats
 from ..checks import InputError, choice
+from ..recipes import SCALES
 from . import selection
 from .outcomes import Result, Verdict, walk
 from .rules import ANSWERED, DESCRIPTIVE, FAILS, HOLDS, MIXED, NO_DIFFERENCE, NOT_RUN, OPEN, RULES, takes
-from .schema import SCALES, Claim, Part
+from .schema import Claim, Part
 
 ALPHA = 0.05
 Missing = Callable[[Sequence[str], int], str]

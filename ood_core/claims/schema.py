@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from ..recipes import SCALES, Scale
 from .rules import OPEN, REQUIRED, RULES, Otherwise, takes
 
 COLUMNS = (
@@ -16,10 +17,7 @@ COLUMNS = (
 FORMS = ("log", "logit", "log_area")  # what is taken of a number before it is compared; see `selection.pick`
 ACROSS = ("mean", "slope", "range")  # one number a seed from several recipes; see `selection.pick`
 LISTS = ("ood_set", "ood_group")  # a list of values means: average over them
-SCALES = ("tiny", "small", "paper")
 RULE_FIELDS = ("a", "b", "direction", "margin", "band", "hold_at", "fail_at", "at_most", "otherwise", "over")
-
-Scale = Literal["tiny", "small", "paper"]
 
 
 def _recipes(value: dict[str, Any]) -> None:

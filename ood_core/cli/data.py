@@ -41,7 +41,7 @@ def data_list(as_json: bool) -> None:
     Example: python -m ood_core data list --json
     """
     table = []
-    for name, split in _registered():
+    for name, split in image_sets.splits():
         entry, facts = image_sets.entry(name), image_sets.known(name, split)
         place = image_sets.where(name, split)
         table.append(
@@ -102,7 +102,7 @@ def data_check(sets: tuple[str, ...], against: tuple[str, ...], as_json: bool) -
     """
     others = [image_sets.load(*image_sets.parse(name)) for name in against]
     table, missing = [], []
-    for name, split in _places(sets) or _registered():
+    for name, split in _places(sets) or image_sets.splits():
         if not sets and image_sets.where(name, split) == "missing":
             missing.append(f"{name}/{split}")
             continue
@@ -202,10 +202,6 @@ def data_record() -> None:
 
     for path in reference.record_sets():
         click.echo(str(path))
-
-
-def _registered() -> list[tuple[str, str]]:
-    return [(name, split) for name in image_sets.names() for split in image_sets.entry(name)["splits"]]
 
 
 def _asked(text: str) -> tuple[str, str | None]:

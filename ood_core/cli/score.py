@@ -15,7 +15,7 @@ from typing import Any
 import click
 import torch
 
-from .. import files, scorers, scoring
+from .. import checks, files, scorers, scoring
 from ..checks import InputError
 from ..runs import setup
 from ..scoring import own
@@ -198,15 +198,13 @@ def score_command(
             _writable(option, path)
     if sheet:
         _png(sheet)
-    gpu = torch.cuda.is_available()
-    if device == "cuda" and not gpu:
-        raise InputError("device is 'cuda', but torch sees no GPU here.\nUse device auto or cpu.")
+    on = checks.device(device)
     try:
         found = scoring.score_folders(
             folders,
             parameters=_values(settings["scorer"] or "msp", param),
             save=save,
-            device="cuda" if gpu and device != "cpu" else "cpu",
+            device=on,
             progress=sys.stderr.isatty(),
             **settings,
         )

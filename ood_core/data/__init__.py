@@ -14,7 +14,7 @@ from ..recipes.schema import Data
 from . import imageset, schemes, sources
 from .duplicates import compared
 from .imageset import ROLES, ImageSet, fits, fitted
-from .registry import entry, known, megabytes, names, parse, registry, well_formed
+from .registry import entry, known, megabytes, names, parse, registry, splits, well_formed
 from .samples import sheet
 from .sources import advice, where
 
@@ -34,6 +34,7 @@ __all__ = [
     "parse",
     "present",
     "sheet",
+    "splits",
     "train_part",
     "training",
     "where",

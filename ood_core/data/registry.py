@@ -24,6 +24,11 @@ def names() -> list[str]:
     return list(registry())
 
 
+def splits() -> list[tuple[str, str]]:
+    """Name and split of every registered set."""
+    return [(name, split) for name in names() for split in registry()[name]["splits"]]
+
+
 def entry(name: str) -> dict[str, Any]:
     """The registry's entry: title, source, licence, about, classes, shape, splits, overlaps.
 

@@ -12,8 +12,8 @@ from typing import Any
 from ..checks import choice
 from ..recipes import Recipe
 from . import activity, clusters, cost, covariances, detection, embedding, hidden, latency, posteriors, standard
-from .detection import CORRECT, parse_score_name
-from .job import COLUMNS, SLOT, Job, Measure, Moment, Passed, Seen, Sets, ood_sets
+from .detection import CORRECT
+from .job import COLUMNS, SLOT, Job, Measure, Moment, Passed, Seen, Sets, ood_sets, parse_score_name, score_name
 
 __all__ = [
     "COLUMNS",
@@ -31,6 +31,8 @@ __all__ = [
     "ood_sets",
     "parse_score_name",
     "rows",
+    "score_name",
+    "slots",
 ]
 
 _MODULES = (standard, detection, cost, hidden, activity, clusters, posteriors, latency, covariances, embedding)
@@ -51,6 +53,11 @@ def jobs(recipe: Recipe, epoch: int) -> list[Job]:
     at = Moment(recipe, epoch)
     asked = [MEASURES[choice("measure", name, names())] for name in recipe.evaluate.measures]
     return [replace(job, version=m.version) for m in (*asked, MEASURES["ood"]) for job in m.plan(at)]
+
+
+def slots(recipe: Recipe, train_key: str) -> dict[str, tuple[str, str]]:
+    """Key and slot of everything that a recipe measures on one of its runs, at all epochs that it records."""
+    return {job.key(train_key): job.slot for epoch in recipe.recorded_epochs() for job in jobs(recipe, epoch)}
 
 
 def rows(seen: Seen, todo: Iterable[Job], train_key: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from ..data import ImageSet
 from ..features import extract
 from ..outputs import Outputs
 from ..recipes import Score
-from .job import Job, Measure, Moment, Row, Seen
+from .job import Job, Measure, Moment, Row, Seen, score_name, written
 
 CORRECT = "correct|logits||"  # among the stored scores: 1 for ID test images that the network classifies right
 
@@ -19,8 +19,7 @@ def canonical(score: Score) -> tuple[str, str]:
     """The layer a scorer reads, and its other non-default parameters as canonical JSON ("" for none)."""
     made = scorers.make(score.scorer, **score.params)
     rest = {name: value for name, value in made.params.items() if name != "layer"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":")) if rest else ""
-    return made.layer, text
+    return made.layer, written(rest)
 
 
 def _plan(at: Moment) -> list[Job]:
@@ -44,8 +43,8 @@ def _rows(seen: Seen, job: Job) -> list[Row]:
     ood = seen.ood(job.ood_set) if reads_features(scorer) else images(seen, seen.sets.ood[job.ood_set])
     ood_scores = scorer.score(ood)
     if seen.last:
-        seen.scores["|".join((*name, ""))] = id_scores.double().cpu().numpy()
-        seen.scores["|".join((*name, job.ood_set))] = ood_scores.double().cpu().numpy()
+        seen.scores[score_name(*name)] = id_scores.double().cpu().numpy()
+        seen.scores[score_name(*name, job.ood_set)] = ood_scores.double().cpu().numpy()
         if seen.test.correct is not None:
             seen.scores[CORRECT] = seen.test.correct.double().cpu().numpy()
     values = metrics.evaluate(id_scores, ood_scores, correct=seen.test.correct)
@@ -70,13 +69,6 @@ def reads_features(scorer: scorers.Scorer) -> bool:
 def images(seen: Seen, found: ImageSet) -> Outputs:
     """A set with its preprocessed images; they are large, so they are not kept."""
     return extract(seen.net, replace(found, labels=None), keep_inputs=True).to(seen.net.mean.device)
-
-
-def parse_score_name(name: str) -> tuple[str, str, str, str]:
-    """`scorer|layer|params|set` as stored -> its four parts."""
-    scorer, layer, rest = name.split("|", 2)
-    params, _, set_name = rest.rpartition("|")
-    return scorer, layer, params, set_name
 
 
 MEASURES = (Measure("ood", 1, _plan, _rows, "metrics of the recipe's scorers on its OOD sets"),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .job import Job, Measure, Moment, Row, Seen
+from .job import Job, Measure, Moment, Row, Seen, score_name
 
 IMAGES = 300  # of each set, the first in canonical order
 NAME = "embedding"
@@ -36,7 +36,7 @@ def _rows(seen: Seen, _: Job) -> list[Row]:
 
 def stored(coordinate: str, name: str) -> str:
     """Under which name `x`, `y` or `label` of a set stands among the stored scores; no set of a score has this form."""
-    return f"{NAME}|unit|{coordinate} of {name}|"
+    return score_name(NAME, "unit", f"{coordinate} of {name}")
 
 
 def plane(rows: Tensor) -> tuple[Tensor, Tensor, float]:

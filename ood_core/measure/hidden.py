@@ -17,7 +17,7 @@ from ..data import ImageSet
 from ..models.mlp import MLP
 from ..outputs import Head, Outputs
 from ..rng import generator
-from .job import Job, Measure, Moment, Row, Seen
+from .job import Job, Measure, Moment, Row, Seen, score_name
 
 RANDOM = "random signs"  # the protocol of the control: B drawn at random instead of taken from the network
 TOLERANCE = 1e-9  # of the l1 norm: rounding leaves about 1e-15
@@ -183,7 +183,7 @@ def _leave(seen: Seen, protocol: str, layer: Layer) -> None:
     params = '{"signs":"random"}' if protocol else ""
     norm = layer.norm.clamp(min=torch.finfo().tiny)
     for name, values in (("hidden_gap", layer.gap), ("hidden_bound", layer.limit)):
-        seen.scores[f"{name}|{layer.name}|{params}|"] = (values / norm).numpy()
+        seen.scores[score_name(name, layer.name, params)] = (values / norm).numpy()
 
 
 def _learned(seen: Seen, _: Job) -> list[Row]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -97,6 +98,23 @@ class Sets:
         """By `train`, `test` and the name of each OOD set."""
         own = {"train": self.train.digest, "test": self.test.digest}
         return own | {name: images.digest for name, images in self.ood.items()}
+
+
+def written(params: Mapping[str, object]) -> str:
+    """Parameters as canonical JSON, "" for none: as rows name them."""
+    return json.dumps(params, sort_keys=True, separators=(",", ":")) if params else ""
+
+
+def score_name(scorer: str, layer: str, params: str, ood_set: str = "") -> str:
+    """Under which name a run stores the scores of one set; those of ID test images have no set."""
+    return "|".join((scorer, layer, params, ood_set))
+
+
+def parse_score_name(name: str) -> tuple[str, str, str, str]:
+    """The four parts of a `score_name`."""
+    scorer, layer, rest = name.split("|", 2)
+    params, _, ood_set = rest.rpartition("|")
+    return scorer, layer, params, ood_set
 
 
 def ood_sets(recipe: Recipe) -> list[tuple[str, str]]:

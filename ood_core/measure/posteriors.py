@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from scipy.optimize import minimize_scalar
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from .. import data, metrics, scorers
 from ..features import extract
 from ..outputs import Outputs
-from .job import Job, Measure, Moment, Row, Seen
+from .job import Job, Measure, Moment, Row, Seen, written
 
 LOWEST, HIGHEST = 0.001, 100.0  # temperatures, as in the DisMax code
 STEPS = 501  # of the grid, equal in the logarithm: 2.3 % apart
@@ -28,7 +28,7 @@ def _plan_posterior(at: Moment) -> list[Job]:
     settings = [{}, *([{"temperature": 1 / scale}] if scale != 1 else [])]
     sets = [("", "", at.test), *at.ood]
     return [
-        Job("posterior", at.epoch, (*reads, *at.test), name, group, "logits", params=_text(params))
+        Job("posterior", at.epoch, (*reads, *at.test), name, group, "logits", params=written(params))
         for params in settings
         for name, group, reads in sets
     ]
@@ -49,7 +49,7 @@ def _plan_calibration(at: Moment) -> list[Job]:
         return []
     reads = (data.digest(at.recipe.data.id_set, "train"), *at.test)
     return [
-        Job("calibration", at.epoch, reads, layer="logits", params=_text(params))
+        Job("calibration", at.epoch, reads, layer="logits", params=written(params))
         for params in ({}, {"fitted_by": "ece"}, {"fitted_by": "nll"})
     ]
 
@@ -114,10 +114,6 @@ def by_nll(logits: Tensor, labels: Tensor) -> float:
 
 
 FITS: dict[str, Callable[[Tensor, Tensor], float]] = {"ece": by_ece, "nll": by_nll}
-
-
-def _text(params: Mapping[str, object]) -> str:
-    return json.dumps(params, sort_keys=True, separators=(",", ":")) if params else ""
 
 
 MEASURES = (

@@ -21,7 +21,7 @@ DIGITS = 8  # of a digest in a file's name, so that a picture of other images is
 def set_table() -> tables.Html:
     """Registered image sets: what they are, counts, shape, licence, digest."""
     records = []
-    for name, split in _splits():
+    for name, split in data.splits():
         entry, facts = data.entry(name), data.known(name, split)
         records.append(
             {
@@ -41,7 +41,7 @@ def set_table() -> tables.Html:
 
 def use_table() -> tables.Html:
     """What recipes use each set for, and its classes that mean the same as some of the ID set's."""
-    frame = pd.DataFrame([row for place in _splits() for row in _uses(*place)])
+    frame = pd.DataFrame([row for place in data.splits() for row in _uses(*place)])
     # Splits of a set about which the same is said stand in one row.
     columns = ["set", "beside", "used as", "classes that mean the same"]
     together = frame.groupby(columns, sort=False).agg({"split": ", ".join, "images": "sum"}).reset_index()
@@ -107,10 +107,6 @@ def roles() -> dict[tuple[str, str], dict[tuple[str, str], list[str]]]:
     return found
 
 
-def _splits() -> list[tuple[str, str]]:
-    return [(name, split) for name in data.names() for split in data.entry(name)["splits"]]
-
-
 def embedded() -> list[tuple[str, str]]:
     """(name, split) of the sets that come with a library or are made from such, so that every build has them."""
 
@@ -118,12 +114,12 @@ def embedded() -> list[tuple[str, str]]:
         entry = data.entry(name)
         return bool(entry["source"] == "embedded" or ("derived" in entry and comes_along(entry["derived"]["from"])))
 
-    return [(name, split) for name, split in _splits() if comes_along(name)]
+    return [(name, split) for name, split in data.splits() if comes_along(name)]
 
 
 def recorded() -> list[tuple[str, str]]:
     """(name, split) of the other sets whose digest is known: what the book shows of them is recorded."""
-    known = [place for place in _splits() if data.known(*place).get("digest")]
+    known = [place for place in data.splits() if data.known(*place).get("digest")]
     return [place for place in known if place not in embedded()]
 
 
@@ -198,7 +194,7 @@ def beside(id_set: str) -> list[tuple[str, str]]:
     """The ID set itself and the sets that the registry sets beside it, where their digest is known."""
     return [
         (name, split)
-        for name, split in _splits()
+        for name, split in data.splits()
         if (name == id_set or id_set in data.entry(name).get("overlaps", {})) and data.known(name, split).get("digest")
     ]
 

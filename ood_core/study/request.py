@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import recipes
-from ..checks import InputError
+from ..checks import InputError, device
 
 
 class Request(BaseModel):
@@ -32,12 +32,9 @@ class Request(BaseModel):
             lines = [f"{e['loc'][0]} is {e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}" for e in error.errors()]
             raise InputError("\n".join(lines) + "\nExpected for example: scale tiny, seeds 5, device auto.") from None
         recipes.load(request.page, request.scale)
-        if request.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("device is 'cuda', but torch sees no GPU here.\nUse device auto or cpu.")
+        device(request.device)
         return request
 
     @property
     def torch_device(self) -> torch.device:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
+        return device(self.device)

@@ -9,8 +9,7 @@ import pandas as pd
 
 from .. import recipes
 from ..checks import InputError
-from ..measure import COLUMNS
-from ..measure import jobs as measurements
+from ..measure import COLUMNS, slots
 from ..store import Run
 from .derived import together
 from .request import Request
@@ -48,9 +47,8 @@ class Results(Shown):
         """Tidy rows of this page's recipes, `recipe` first."""
         frames = []
         for (name, _), run in self.stored.items():
-            recipe, rows = self.asked[name], run.rows()
-            wanted = {job.key(run.key) for epoch in recipe.recorded_epochs() for job in measurements(recipe, epoch)}
-            frames.append(rows[rows["key"].isin(wanted)].assign(recipe=name)[["recipe", *COLUMNS]])
+            rows, asked = run.rows(), slots(self.asked[name], run.key)
+            frames.append(rows[rows["key"].isin(set(asked))].assign(recipe=name)[["recipe", *COLUMNS]])
         return together(self.request.page, frames)
 
     def scores(self, recipe: str, seed: int = 0) -> Scores:

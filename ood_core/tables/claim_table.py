@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from .html import Html, badge, cell, csv_link, interval, row, small, stacked, table
+from .html import Html, badge, cell, csv_link, interval, p_value, row, small, stacked, table
 from .verdicts import (
     NOT_RUN,
     Entry,
@@ -266,7 +266,7 @@ def _verdict(record: Record) -> str:
     shown = badge(record["verdict"], record["answer"]) + after_holm(record)
     if not record["stands"]:
         return shown
-    return shown + (small(f"Holm\u00a0p\u00a0{'< 0.001' if p < 0.001 else f'= {p:.3f}'}") if p is not None else "")
+    return shown + (small(f"Holm\u00a0p\u00a0{p_value(p)}") if p is not None else "")
 
 
 def _counted(parts: list[Record]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..checks import InputError
-from .html import Html, card, cell, csv_link, row, small, table
+from .html import Html, card, cell, csv_link, p_value, row, small, table
 
 Names = Mapping[str, str]
 CENTRES = {"class_means": "class means", "kmeans": "k-means"}
@@ -45,7 +45,7 @@ def rank_table(
         lines.append(card(cells, headers))
     grid = table(headers, lines, "Combinations by mean rank over blocks", "compact cards ranks")
     texts = [f"{len(frame)} combinations."]
-    texts += [] if isnan(p) else [f"Friedman's test that all are equal: p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}."]
+    texts += [] if isnan(p) else [f"Friedman's test that all are equal: p {p_value(p)}."]
     texts += [] if isnan(critical) else [f"Nemenyi: mean ranks {critical:.0f} or more apart differ clearly."]
     note = f'<p class="how">{escape(" ".join(texts))}</p>'
     return Html(f"<div>{grid}{note}{csv_link(frame, 'ranks')}</div>", frame)

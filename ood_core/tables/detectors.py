@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..checks import InputError
-from .html import Html, card, cell, counted, csv_link, detector, folded, interval, small, stacked, table
+from .html import Html, card, cell, counted, csv_link, detector, folded, interval, p_value, small, stacked, table
 from .results import settings
 
 Names = Mapping[str, str]
@@ -126,7 +126,7 @@ def duels(against: pd.DataFrame, baseline: str, names: Names | None = None, name
     headers = ["objective", "scorer", "difference", "p after Holm", "outcome"]
     for found in against.to_dict("records"):
         shown = interval(found["difference"], found["low"], found["high"], "points")
-        p = "< 0.001" if found["p_holm"] < 0.001 else f"{found['p_holm']:.3f}"
+        p = p_value(found["p_holm"]).removeprefix("= ")
         cells = [*_detector(found, names, alike), cell(stacked(shown), found["difference"], css="number")]
         cells += [cell(p, found["p_holm"], css="number"), cell(OUTCOMES[found["outcome"]], css="number")]
         lines.append(card(cells, headers))

@@ -150,6 +150,11 @@ def badge(word: str, text: str = "") -> str:
     return f'<span class="verdict verdict-{css}"><span aria-hidden="true">{symbol}</span> {escape(text or word)}</span>'
 
 
+def p_value(p: float) -> str:
+    """Such as "= 0.012", or "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
 def interval(estimate: float | None, low: float | None, high: float | None, unit: str) -> str:
     """Mean [low, high] in the unit: per cent, signed percentage points, plain numbers, or the ratio behind a logarithm.
 
