@@ -21,8 +21,8 @@ from . import data, stats
 from .checks import InputError
 from .comparison import final
 from .measure.clusters import PER_CLASS
+from .recipes import ALL
 
-ALL = "all"  # recipe of rows that belong to no single run
 COMBINATION = ["training", "scorer", "layer", "params"]
 TESTED = ("near", "far")
 RANKED = ("cluster", "mahalanobis", "ssd")

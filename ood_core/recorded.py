@@ -50,7 +50,7 @@ SAID_ONCE = ("run", "scale", "seed", "id_set")  # columns that run.json says for
 
 
 @dataclass(frozen=True)
-class Recorded(Kept):
+class RecordedRun(Kept):
     """One recorded run."""
 
     mend = "Check it out again, or record the run again."
@@ -88,19 +88,19 @@ def folder(scale: str) -> Path:
     return paths.repository() / "book" / "results" / scale
 
 
-def get(scale: str, key: str) -> Recorded | None:
+def get(scale: str, key: str) -> RecordedRun | None:
     """A recorded run, or None.
 
     Raises:
         ArtifactError: its `run.json` is damaged or of another key.
     """
-    return Recorded.load(folder(scale) / key)
+    return RecordedRun.load(folder(scale) / key)
 
 
-def every(scale: str) -> Iterator[Recorded]:
+def every(scale: str) -> Iterator[RecordedRun]:
     """All recorded runs of a scale, in the order of their keys."""
     for place in folders(scale):
-        found = Recorded.load(place)
+        found = RecordedRun.load(place)
         if found is not None:
             yield found
 
@@ -129,7 +129,7 @@ def index(scale: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def put(run: Run, followed: Collection[tuple[str, str, str]] = ()) -> Recorded:
+def put(run: Run, followed: Collection[tuple[str, str, str]] = ()) -> RecordedRun:
     """Record a stored run and list it; an older record of it is replaced. Rows that no recipe asks for are kept too.
 
     Args:
@@ -141,7 +141,7 @@ def put(run: Run, followed: Collection[tuple[str, str, str]] = ()) -> Recorded:
     return _put(_contents(run, followed))
 
 
-def _put(contents: Mapping[str, bytes]) -> Recorded:
+def _put(contents: Mapping[str, bytes]) -> RecordedRun:
     """Put the files of a record in their place, and its line in the index."""
     info = json.loads(contents["run.json"])
     line = {"recipe": info["recipe"]["id"], "seed": str(info["seed"]), "sha256": _digest(contents["run.json"])}
@@ -159,7 +159,7 @@ def _put(contents: Mapping[str, bytes]) -> Recorded:
                 f"run {key} could not be recorded in {place} ({error.strerror}), expected a writable disk with "
                 f"{sum(map(len, contents.values())) / 1e6:.1f} MB free.\nMake room and record it again."
             ) from error
-    return Recorded(place / key, info)
+    return RecordedRun(place / key, info)
 
 
 def _contents(run: Run, followed: Collection[tuple[str, str, str]]) -> dict[str, bytes]:
@@ -248,7 +248,7 @@ def agree(value: float, other: float, tolerance: float) -> bool:
     return abs(value - other) < tolerance or (isnan(value) and isnan(other))
 
 
-def split(run: Recorded, recipe: Recipe) -> tuple[pd.DataFrame, int]:
+def split(run: RecordedRun, recipe: Recipe) -> tuple[pd.DataFrame, int]:
     """The rows of a recorded run that a recipe asks for, with their `key`, and how many of its measurements are stale.
 
     A measurement is stale when it was recorded under another key than today's: the scorer or the measure was changed

@@ -13,7 +13,7 @@ from . import files, recorded
 from .checks import ArtifactError
 from .measure import COLUMNS, CORRECT, MEASURES, jobs, parse_score_name
 from .recipes import Recipe
-from .recorded import Recorded, agree, evaluated, split
+from .recorded import RecordedRun, agree, evaluated, split
 from .runs import measured
 from .store import Run, Scores, Store
 from .study import recorded_runs
@@ -97,7 +97,7 @@ def verify_recorded(page: str, scale: str, again: bool = False) -> list[Finding]
     return [_verify_recorded(run, recipe, again) for recipe, run in recorded_runs(page, scale)]
 
 
-def _verify_recorded(run: Recorded, recipe: Recipe, again: bool) -> Finding:
+def _verify_recorded(run: RecordedRun, recipe: Recipe, again: bool) -> Finding:
     seed, count, wrong = int(run.info["seed"]), 0, []
     try:
         run.check()

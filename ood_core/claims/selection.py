@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import InputError
-from ..rankings import ALL
+from ..recipes import ALL
 from .rules import ROUNDING
 
 NEEDED = (

@@ -32,7 +32,7 @@ def record_command(
       python -m ood_core record l2-norm --scale paper --recipe ce --recipe l2
     """
     study.setup()
-    found: list[recorded.Recorded] = []
+    found: list[recorded.RecordedRun] = []
     named = asked(pages, every, scale, only)
     for page in named:
         own = [name for name in only if name in recipes.load(page, scale)]

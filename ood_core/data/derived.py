@@ -69,17 +69,25 @@ def jpeg(images: ImageSet) -> NDArray[np.uint8]:
     return _treated(images, compressed)
 
 
+def grey(images: ImageSet) -> NDArray[np.uint8]:
+    """Each image without its colour, repeated in each channel."""
+    return np.repeat(np.stack([np.asarray(image) for image in _grey(images)])[..., None], images.images.shape[3], axis=3)
+
+
 def framed(images: ImageSet) -> NDArray[np.uint8]:
     """Each image grey and reduced to 28x28, in the middle of black and repeated in each channel, as MNIST is shown."""
-    from PIL import Image
-
     channels = images.images.shape[3]
-    grey = [Image.fromarray(image.squeeze()).convert("L") for image in images.images]
-    small = np.stack([np.asarray(reduced(image, INNER)) for image in grey])[..., None]
+    small = np.stack([np.asarray(reduced(image, INNER)) for image in _grey(images)])[..., None]
     edge = [(side - INNER) // 2 for side in images.images.shape[1:3]]
     rest = [side - INNER - before for side, before in zip(images.images.shape[1:3], edge, strict=True)]
     inside = np.pad(small, ((0, 0), *zip(edge, rest, strict=True), (0, 0)))
     return np.repeat(inside, channels, axis=3)
+
+
+def _grey(images: ImageSet) -> list[Image.Image]:
+    from PIL import Image
+
+    return [Image.fromarray(image.squeeze()).convert("L") for image in images.images]
 
 
 def _treated(images: ImageSet, treat: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
@@ -94,4 +102,4 @@ def _treated(images: ImageSet, treat: Callable[[Image.Image], Image.Image]) -> N
     return np.stack(made).reshape(images.images.shape)
 
 
-MAKERS = {"shuffled": shuffled, "resized": resized, "jpeg": jpeg, "framed": framed}
+MAKERS = {"shuffled": shuffled, "resized": resized, "jpeg": jpeg, "grey": grey, "framed": framed}

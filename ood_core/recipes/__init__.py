@@ -13,6 +13,8 @@ from ..checks import InputError, choice
 from .schema import SCALES, TRAIN_VERSION, TRAINING, Evaluate, Recipe, Scale, Score, digest_of
 
 __all__ = [
+    "ALL",
+    "OOD",
     "SCALES",
     "TRAIN_VERSION",
     "Evaluate",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parent
+ALL = "all"  # in place of a recipe in rows that several recipes make together
 OOD = {  # sets that a network is measured on where its recipe names no others, by its ID set
     "digits": {"near": ["digits-89"], "far": ["photos", "inverted", "noise"]},
     "cifar10": {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from .. import claims, rankings, recipes
+from .. import claims, recipes
 from .minutes import DEVICES, duration
 from .records import recorded_rows
 from .results import Results
@@ -26,12 +26,12 @@ def verdicts(page: str, results: Results | None = None) -> dict[str, list[claims
 
 
 def _missing(page: str, scale: str, rows: pd.DataFrame) -> Callable[[Sequence[str], int], str]:
-    """Says which runs of some recipes are not recorded and how long they take; `rankings.ALL` is every recipe."""
+    """Says which runs of some recipes are not recorded and how long they take; `recipes.ALL` is every recipe."""
     minutes = {name: recipe.minutes for name, recipe in recipes.load(page, scale).items()}
     have = rows.groupby("recipe")["seed"].nunique().to_dict()
 
     def tell(names: Sequence[str], seeds: int) -> str:
-        asked = minutes if rankings.ALL in names else [name for name in names if name in minutes]
+        asked = minutes if recipes.ALL in names else [name for name in names if name in minutes]
         left = {name: seeds - have.get(name, 0) for name in asked if have.get(name, 0) < seeds}
         if not left:
             return ""

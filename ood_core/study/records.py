@@ -19,7 +19,7 @@ from .shown import Scores, Shown, on_own_sets
 
 def record(
     page: str, scale: str, seeds: int, only: Collection[str] = (), known: Collection[str] = ()
-) -> list[recorded.Recorded]:
+) -> list[recorded.RecordedRun]:
     """Record those of a page's runs that are stored and whole, see `recorded`; the others are left out.
 
     Args:
@@ -44,7 +44,7 @@ def _followed(scale: str) -> dict[str, set[tuple[str, str, str]]]:
     return found
 
 
-def recorded_runs(page: str, scale: str) -> list[tuple[recipes.Recipe, recorded.Recorded]]:
+def recorded_runs(page: str, scale: str) -> list[tuple[recipes.Recipe, recorded.RecordedRun]]:
     """A page's recorded runs at one scale with their recipes, by recipe and seed; none where it has no such scale."""
     if page not in recipes.pages() or scale not in recipes.page(page).scales:
         return []

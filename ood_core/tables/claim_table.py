@@ -7,16 +7,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from .html import Html, badge, cell, csv_link, interval, p_value, row, small, stacked, table
 from .verdicts import (
     NOT_RUN,
-    Entry,
-    Judged,
-    Scales,
     after_holm,
     explained,
     manner,
@@ -30,10 +27,14 @@ from .verdicts import (
     with_verdicts,
 )
 
+if TYPE_CHECKING:
+    from ..claims import Reported, Verdict
+    from .verdicts import Scales
+
 Record = dict[str, Any]
 
 
-def claims_table(verdicts: Iterable[Judged], reported: Iterable[Entry] = (), name: str = "claims") -> Html:
+def claims_table(verdicts: Iterable[Verdict], reported: Iterable[Reported] = (), name: str = "claims") -> Html:
     """One row per claim with its parts below it: reported | ours (mean, 95 % interval) | n | verdict.
 
     Args:
@@ -74,7 +75,7 @@ def _all_sets(lists: Iterable[str]) -> str:
     return longest if len(names) > 2 and used[longest] > 1 and every == set(names) else ""
 
 
-def claims_by_scale(verdicts: Scales, live: str, reported: Iterable[Entry] = (), name: str = "claims") -> Html:
+def claims_by_scale(verdicts: Scales, live: str, reported: Iterable[Reported] = (), name: str = "claims") -> Html:
     """The claims table of every scale that has run: the largest with a verdict open, the others folded.
 
     Args:

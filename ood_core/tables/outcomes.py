@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ..checks import InputError
 from .html import Html, badge, interval
-from .verdicts import NOT_RUN, Judged, Scales, partly
+from .verdicts import NOT_RUN, partly
+
+if TYPE_CHECKING:
+    from ..claims import Verdict
+    from .verdicts import Scales
 
 
 def outcomes(verdicts: Scales, asked: Iterable[str]) -> Html:
@@ -44,7 +48,7 @@ def outcomes(verdicts: Scales, asked: Iterable[str]) -> Html:
     return Html(f'<ul class="outcomes">{"".join(lines)}</ul>', pd.DataFrame(rows))
 
 
-def _found(judged: Iterable[Judged], name: str) -> dict[str, Any] | None:
+def _found(judged: Iterable[Verdict], name: str) -> dict[str, Any] | None:
     """The record of a claim or part, with what to call it and its numbers, or None."""
     claim, _, part = name.partition(": ")
     for top, *parts in (verdict.records() for verdict in judged):
@@ -57,7 +61,7 @@ def _found(judged: Iterable[Judged], name: str) -> dict[str, Any] | None:
     return None
 
 
-def _near(judged: dict[str, list[Judged]], name: str) -> list[str]:
+def _near(judged: dict[str, list[Verdict]], name: str) -> list[str]:
     """What can be asked for instead: the parts of the claim that is named, or the claims."""
     records = [verdict.records() for verdict in next(iter(judged.values()))]
     claim = name.partition(": ")[0]

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from .html import NARROW, Html, card, cell, csv_link, small, table
 
-
-class PrintedTable(Protocol):
-    """What a table must offer, as `claims.Printed` does."""
-
-    @property
-    def table(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def where(self) -> str: ...
-    @property
-    def read(self) -> str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def keys(self) -> Sequence[str]: ...
-    @property
-    def columns(self) -> Sequence[str]: ...
-    @property
-    def rows(self) -> Sequence[Sequence[Any]]: ...
-    @property
-    def frame(self) -> pd.DataFrame: ...
+if TYPE_CHECKING:
+    from ..claims import Printed
 
 
-def printed(found: Iterable[PrintedTable], name: str = "printed") -> Html:
+def printed(found: Iterable[Printed], name: str = "printed") -> Html:
     """Printed tables to open one by one, numbers as the paper has them.
 
     Args:

@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from .claim_table import printed_value
 from .html import SYMBOLS, Html, badge, cell, interval, mark, row, small, table
-from .verdicts import (
-    NOT_RUN,
-    PARTLY,
-    Card,
-    Entry,
-    Scales,
-    has_run,
-    marked,
-    partly,
-    span,
-    tally_text,
-    telling,
-    words_of,
-)
+from .verdicts import NOT_RUN, PARTLY, has_run, marked, partly, span, tally_text, telling, words_of
+
+if TYPE_CHECKING:
+    from ..claims import Page, Reported
+    from .verdicts import Scales
 
 NOT_AFTER_HOLM = "† not after Holm's correction over the page"
 OWN = {"paper": "the papers' own scale"}
@@ -33,9 +24,9 @@ REVISED = "‡ a rule or recipe changed after results had been seen: the page sa
 
 def scoreboard(
     pages: Mapping[str, Scales],
-    cards: Mapping[str, Card] | None = None,
+    cards: Mapping[str, Page] | None = None,
     links: Mapping[str, str] | None = None,
-    reported: Mapping[str, Iterable[Entry]] | None = None,
+    reported: Mapping[str, Iterable[Reported]] | None = None,
 ) -> Html:
     """All papers, a row each: all claims by verdict and the numbers of its headline, at the largest scale that decides.
 
@@ -72,7 +63,7 @@ def scoreboard(
     return Html(f'<div class="scoreboard-box">{never}{grid}</div>', pd.DataFrame(counts))
 
 
-def headline(verdicts: Scales, card: Card, reported: Iterable[Entry] = ()) -> Html:
+def headline(verdicts: Scales, card: Page, reported: Iterable[Reported] = ()) -> Html:
     """The numbers of one paper's row on the front page, at the largest scale that decides.
 
     Args:
@@ -95,13 +86,13 @@ def _records(found: Scales) -> dict[str, list[list[dict[str, Any]]]]:
     return {scale: [verdict.records() for verdict in judged or ()] for scale, judged in found.items()}
 
 
-def _beside(reported: Iterable[Entry]) -> dict[tuple[str, str], Any]:
+def _beside(reported: Iterable[Reported]) -> dict[tuple[str, str], Any]:
     printed = [entry.model_dump() for entry in reported]
     return {(entry["claim"], entry["part"]): entry for entry in printed if entry["part"]}
 
 
 def _headline(
-    here: list[list[dict[str, Any]]], card: Card | None, beside: dict[tuple[str, str], Any]
+    here: list[list[dict[str, Any]]], card: Page | None, beside: dict[tuple[str, str], Any]
 ) -> tuple[str, str]:
     """The numbers of a card at one scale, a line each, and what their marks mean."""
     parts = {(part["claim"], part["part"]): part for _, *each in here for part in each}
@@ -123,7 +114,7 @@ def _notes(signs: str) -> str:
 def _answer(
     found: dict[str, list[dict[str, Any]]],
     records: dict[str, list[list[dict[str, Any]]]],
-    card: Card | None,
+    card: Page | None,
     beside: dict[tuple[str, str], Any],
 ) -> str:
     """All claims and the headline, at the largest scale that decides some; failing that, the largest that has run."""

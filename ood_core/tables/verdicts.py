@@ -3,64 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from .html import PLURALS, SYMBOLS, Html, badge, cell, row, small, table
 
+if TYPE_CHECKING:  # tables take what claims give, and need none of their code
+    from ..claims import Verdict
+
+    Scales = Mapping[str, Iterable[Verdict] | None]
+
 LIVE = "tiny"
 NOT_RUN, PARTLY = "not run", "partly run"
-
-
-class Judged(Protocol):
-    """What a verdict must offer: flat records of the claim and its parts, as `claims.Verdict.records` gives them."""
-
-    def records(self) -> list[dict[str, Any]]: ...
-
-
-class Entry(Protocol):
-    """A reported number, as `claims.Reported`."""
-
-    def model_dump(self) -> dict[str, Any]: ...
-
-
-class Named(Protocol):
-    """Which number stands on the front page, as `claims.schema.Number`."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def claim(self) -> str: ...
-    @property
-    def part(self) -> str: ...
-
-
-class Line(Protocol):
-    """A line of the front page, as `claims.schema.Headline`."""
-
-    @property
-    def says(self) -> str: ...
-    @property
-    def numbers(self) -> Sequence[Named]: ...
-
-
-class Card(Protocol):
-    """A page's title, paper, claims and headline, as `claims.Page`."""
-
-    @property
-    def title(self) -> str: ...
-    @property
-    def paper(self) -> str: ...
-    @property
-    def claims(self) -> Sized: ...
-    @property
-    def headline(self) -> Sequence[Line]: ...
-
-
-Scales = Mapping[str, Iterable[Judged] | None]
 
 
 def verdict_box(verdicts: Scales) -> Html:
@@ -151,7 +108,7 @@ def span(tops: list[dict[str, Any]]) -> str:
     return f"{seeds[0] if len(seeds) == 1 else f'{seeds[0]} to {seeds[-1]}' if seeds else 'no'} seeds"
 
 
-def top_records(found: Iterable[Judged] | None) -> list[dict[str, Any]]:
+def top_records(found: Iterable[Verdict] | None) -> list[dict[str, Any]]:
     """The record of each claim, without those of its parts; see `partly`."""
     records = [] if found is None else [verdict.records() for verdict in found]
     return [partly(top, parts) for top, *parts in records]

@@ -102,6 +102,15 @@ def test_jpeg_costs_fine_detail_and_colour_and_leaves_flat_images():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+def test_grey_keeps_brightness_alone(channels):
+    pixels = np.random.default_rng(3).integers(0, 256, (2, 8, 8, channels))
+    found = derived.grey(made_of(pixels))
+    assert (found.shape, found.dtype) == (pixels.shape, np.uint8)
+    wanted = pixels @ [0.299, 0.587, 0.114] if channels == 3 else pixels[..., 0]
+    assert np.abs(found - wanted[..., None]).max() <= 1, "Pillow computes in fixed point"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
 def test_framed_is_grey_in_the_middle_of_black(channels):
     pixels = np.random.default_rng(2).integers(40, 256, (2, 32, 32, channels))
     found = derived.framed(made_of(pixels))

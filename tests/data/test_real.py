@@ -112,7 +112,7 @@ def test_a_few_steps_of_training_lower_the_loss_and_beat_guessing():
     assert right > 0.25
 
 
-@pytest.mark.parametrize("treatment", ["resized", "jpeg", "framed"])
+@pytest.mark.parametrize("treatment", ["resized", "jpeg", "grey", "framed"])
 def test_controls_are_the_test_images_after_a_treatment(treatment):
     made, test = real(f"cifar10-{treatment}", "test"), real("cifar10", "test")
     assert (len(made), made.labels) == (len(test), None)
