@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from itertools import islice
 from numbers import Integral
 from typing import Any
@@ -31,8 +32,11 @@ def choice(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     """Return `value` if it is one of `allowed`; otherwise list what is."""
     options = list(allowed)
     if value not in options:
+        text = value.lower() if isinstance(value, str) else ""
+        near = get_close_matches(text, [option for option in options if isinstance(option, str)], n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else "."
         raise InputError(
-            f"{name} is {value!r}, expected one of: {', '.join(map(str, options))}.\nPick one of these names."
+            f"{name} is {value!r}, expected one of: {', '.join(map(str, options))}.\nPick one of these names{meant}"
         )
     return value
 
@@ -123,8 +127,8 @@ def finite(name: str, value: Tensor) -> Tensor:
     return value
 
 
-def matrix(name: str, value: Any, columns: int | None = None, unit: str = "D") -> Tensor:
-    """A finite floating-point (N, D) tensor with N >= 1; `columns` fixes D to what was fitted."""
+def matrix(name: str, value: Any, columns: int | None = None, unit: str = "D", like: str = "in fit") -> Tensor:
+    """A finite floating-point (N, D) tensor with N >= 1; `columns` fixes D to that of `like`."""
     x = tensor(name, value)
     code = name if name.isidentifier() else "x"  # "layer 'conv1'" is no code to copy
     array = isinstance(value, np.ndarray)
@@ -146,8 +150,8 @@ def matrix(name: str, value: Any, columns: int | None = None, unit: str = "D") -
         )
     if columns is not None and x.shape[1] != columns:
         raise InputError(
-            f"{name} has {x.shape[1]} columns, expected {columns} as in fit.\n"
-            "Use the same model and layer for fit and score."
+            f"{name} has {x.shape[1]} columns, expected {columns} as {like}.\n"
+            + (f"Transpose it: {code}.T." if x.shape[0] == columns else "Use one model and one layer for all of them.")
         )
     return finite(name, x)
 

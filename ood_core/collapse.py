@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import checks
 from .checks import InputError
@@ -58,7 +58,8 @@ def measure(
     Args:
         features: (N, D), what the last layer takes: raw h for a linear head, h / ||h|| for a unit head.
         labels: integers (N,), each class at least once.
-        weight: W (C, D); for a distance head the prototypes minus their mean. Adds nc2_*_weights, nc3, nc4.
+        weight: W (C, D), or a `torch.nn.Linear` with its bias; for a distance head the prototypes minus their mean.
+            Adds nc2_*_weights, nc3, nc4.
         bias: b (C,), for nc4 only.
         num_classes: C; the largest label plus one if left out.
         times_c: adds nc1_times_c, the other convention of nc1's factor.
@@ -137,7 +138,7 @@ class Stream:
         """Add a batch: features (n, D), labels (n,); n may differ from batch to batch, classes may be absent."""
         if self._second:
             raise InputError("update came after second_pass, expected all updates first.\nStart a new Stream.")
-        x = checks.matrix("features", features, self._means.shape[1])
+        x = checks.matrix("features", features, self._means.shape[1], like="dim says")
         y = checks.labels("labels", labels, x.shape[0], len(self._counts)).to(x.device)
         self._move(x)
         self._eps = max(self._eps, _precision(x))  # the means are as rough as the roughest batch
@@ -156,7 +157,7 @@ class Stream:
         if self._head is None:
             raise InputError("second_pass needs the last layer for nc4.\nPass weight (and bias) to Stream.")
         self._require_every_class()
-        x = checks.matrix("features", features, self._means.shape[1])
+        x = checks.matrix("features", features, self._means.shape[1], like="dim says")
         self._move(x)
         origin = self._means.mean(dim=0)
         centred = self._means - origin
@@ -266,7 +267,9 @@ def _head(weight: Any, bias: Any, classes: int, like: Tensor) -> tuple[Tensor, T
         if bias is not None:
             raise InputError("bias came without weight, expected both or weight alone.\nPass weight.")
         return None
-    w = checks.matrix("weight", weight, like.shape[1])
+    if isinstance(weight, nn.Linear):
+        weight, bias = weight.weight.detach(), None if weight.bias is None else weight.bias.detach()
+    w = checks.matrix("weight", weight, like.shape[1], like="the features")
     b = torch.zeros(len(w)) if bias is None else checks.vector("bias", bias)
     if len(w) != classes or len(b) != classes:
         raise InputError(f"weight has {len(w)} rows and bias {len(b)}, expected {classes} each.\nPass one a class.")

@@ -43,7 +43,8 @@ def auroc(id_scores: Any, ood_scores: Any) -> float:
     P(s_id > s_ood) + P(s_id = s_ood) / 2, over all pairs
 
     Args:
-        id_scores, ood_scores: (N,) and (M,), numpy or torch, any device; larger = more in-distribution.
+        id_scores, ood_scores: (N,) and (M,), numpy or torch, any device; larger = more in-distribution. Of a score
+            that grows with OOD, pass the negatives.
     Returns:
         fraction in [0, 1]; one half for a constant score.
     Raises:
@@ -366,6 +367,12 @@ def _sets(ood_sets: Mapping[str, Any]) -> Mapping[str, Any]:
         raise InputError(
             f"ood_sets is {'empty' if isinstance(ood_sets, Mapping) else type(ood_sets).__name__}, expected scores by "
             'name of the set.\nPass a dictionary, for example {"svhn": scores}.'
+        )
+    groups = [name for name, scores in ood_sets.items() if isinstance(scores, Mapping)]
+    if groups:
+        raise InputError(
+            f"ood_sets holds dictionaries ({', '.join(map(str, groups))}), expected scores by name of the set.\n"
+            f"Call it for each group, for example with ood_sets[{groups[0]!r}]."
         )
     return ood_sets
 

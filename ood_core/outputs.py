@@ -84,7 +84,7 @@ class Head:
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits (N, C) of raw features (N, D), in the features' dtype and on their device."""
-        h = checks.matrix("features", features, columns=self.weight.shape[1])
+        h = checks.matrix("features", features, columns=self.weight.shape[1], like="the head's weight")
         weight = self.weight.to(h)
         if self.kind == "distance":
             wide = at_least_float32(h)  # cdist knows no type of half precision
@@ -262,10 +262,10 @@ class Outputs:
             return self.layers[name]
         have = ["features", "unit"] + (["logits"] if self.logits is not None else [])
         have += (["raw_logits"] if self.head is not None and self.head.kind != "distance" else []) + list(self.layers)
-        raise InputError(
-            f"layer {name!r} is not in these outputs, which hold: {', '.join(have)}.\n"
-            "Name one of these, or extract with that layer."
-        )
+        advice = "Name one of these, or extract with that layer."
+        if name == "logits":
+            advice = "Pass Outputs(features, logits=...); without a classifier, score features, as knn and ssd do."
+        raise InputError(f"layer {name!r} is not in these outputs, which hold: {', '.join(have)}.\n{advice}")
 
     def to(self, device: torch.device | str) -> Outputs:
         """The same on another device, the head as well; scorers work where the outputs are."""

@@ -9,6 +9,10 @@ from ood_core.checks import ArtifactError, InputError, NotFittedError
 
 REFUSED = [
     (lambda: checks.choice("scale", "tiney", ["tiny", "small"]), r"scale is 'tiney', expected one of: tiny, small\."),
+    (lambda: checks.choice("scorer", "KN", ["msp", "knn"]), r"expected one of: msp, knn\.\n.*; did you mean 'knn'\?"),
+    (lambda: checks.choice("scorer", "zzz", ["msp", "knn"]), r"one of: msp, knn\.\nPick one of these names\.$"),
+    (lambda: checks.choice("jobs", 3, [1, 2]), r"jobs is 3, expected one of: 1, 2\."),
+    (lambda: checks.matrix("w", torch.ones(3, 2), columns=3, like="the features"), r"as the features\.\n.*: w\.T\."),
     (lambda: checks.tensor("x", "text"), "x is a str that is not numeric"),
     (lambda: checks.tensor("x", [[1.0], [2.0, 3.0]]), "x is a list that is not numeric"),
     (lambda: checks.finite("x", torch.tensor([1.0, torch.nan, torch.inf])), "x holds 2 NaN or infinite of 3 values"),
@@ -49,7 +53,7 @@ def test_says_what_was_got_what_was_expected_and_what_to_do(use, reason):
         use()
     got, _, advice = str(caught.value).partition("\n")
     assert "expected" in got
-    assert advice.endswith(".")
+    assert advice.endswith((".", "?"))
 
 
 def test_passes_what_is_right():

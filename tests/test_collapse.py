@@ -230,6 +230,20 @@ def test_a_stream_equals_one_measurement(batch, offset):
     agree(stream.result(), wanted, rtol)
 
 
+def test_the_last_layer_can_be_a_module():
+    features, labels, weight, bias = spread()
+    last = torch.nn.Linear(DIM, CLASSES)
+    with torch.no_grad():
+        last.weight.copy_(weight)
+        last.bias.copy_(bias)
+    wanted = collapse.measure(features, labels, last.weight.detach(), last.bias.detach())
+    assert collapse.measure(features, labels, last) == wanted
+    bare = torch.nn.Linear(DIM, CLASSES, bias=False)
+    assert collapse.measure(features, labels, bare) == collapse.measure(features, labels, bare.weight.detach())
+    with pytest.raises(InputError, match=f"weight has {CLASSES} columns, expected {DIM} as the features"):
+        collapse.measure(features, labels, weight.T)
+
+
 def test_a_stream_without_a_last_layer():
     features, labels, _, _ = spread()
     stream = collapse.Stream(CLASSES, DIM)
@@ -246,7 +260,7 @@ def test_a_stream_refuses_what_would_count_wrongly():
     for use in (stream.result, lambda: stream.second_pass(features)):
         with pytest.raises(InputError, match="no sample of class 2 was seen, expected all 5"):
             use()
-    with pytest.raises(InputError, match="8 as in fit"):
+    with pytest.raises(InputError, match="8 as dim says"):
         stream.update(features[:, :3], labels)
     with pytest.raises(InputError, match=r"labels spans .*, expected 0\.\.4"):
         stream.update(features, labels + 1)

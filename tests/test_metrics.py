@@ -286,6 +286,8 @@ def test_sets_have_names(use):
             use([1.0, 2.0], wrong)
     with pytest.raises(InputError, match="NaN"):
         use([1.0, 2.0], {"bad": [np.nan]})
+    with pytest.raises(InputError, match=r"holds dictionaries \(near\), expected scores[^\n]*\nCall it for each group"):
+        use([1.0, 2.0], {"near": {"a": [1.0]}, "b": [2.0]})
 
 
 @pytest.mark.parametrize("tpr", [np.float32(0.5), torch.tensor(0.5), 1])

@@ -339,6 +339,8 @@ def test_bootstrap_repeats_itself_and_agrees_with_theory():
     assert got.mean == pytest.approx(theory.mean)
     assert got.sd == pytest.approx(theory.sd / math.sqrt(200), rel=0.1)
     assert got.high - got.low == pytest.approx(theory.high - theory.low, rel=0.1)
+    with pytest.raises(InputError, match=r"the statistic gives no number .*'dict'.*, expected one"):
+        stats.bootstrap(metrics.evaluate, values, values - 1)
     narrow = stats.bootstrap(np.mean, values, confidence=0.5)
     assert narrow.high - narrow.low == pytest.approx(2 * 0.6745 * theory.sd / math.sqrt(200), rel=0.1)
 

@@ -71,7 +71,9 @@ def jpeg(images: ImageSet) -> NDArray[np.uint8]:
 
 def grey(images: ImageSet) -> NDArray[np.uint8]:
     """Each image without its colour, repeated in each channel."""
-    return np.repeat(np.stack([np.asarray(image) for image in _grey(images)])[..., None], images.images.shape[3], axis=3)
+    return np.repeat(
+        np.stack([np.asarray(image) for image in _grey(images)])[..., None], images.images.shape[3], axis=3
+    )
 
 
 def framed(images: ImageSet) -> NDArray[np.uint8]:

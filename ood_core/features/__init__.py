@@ -49,7 +49,8 @@ def extract(
         labels: (N,) class indices; those of the DataLoader or ImageSet if left out. Beside a DataLoader, only where
             it gives the images in their order.
         layer: name of the module whose output is the feature; by default the input of the last linear layer to run
-            whose output is the logits, or of the last one to run where no linear layer gives them as they are.
+            whose output is the logits, or of the last one to run where no linear layer gives them as they are. With a
+            layer named, the model need not have logits: an encoder's outputs hold none.
         layers: further modules whose outputs to keep in `Outputs.layers`, each once. Modules named as what outputs
             hold in any case (`features`, `unit`, `logits`, `raw_logits`) are refused here; as `layer` they are taken.
         pool: what becomes of an output with more than two axes: `mean` or `max` over space (axes 2 and on of
@@ -63,7 +64,9 @@ def extract(
         keep_inputs: keep the preprocessed images, for scorers that need gradients.
         into: a new folder for `features.npy`, `logits.npy`, `layers/NAME.npy` and `inputs.npy`; the outputs then map
             these files. The folder appears when the pass is complete. The numbers are the same as in memory. In NAME,
-            what no file may be called by is quoted as in a URL: `a%2Fb.npy` is layer `a/b`.
+            what no file may be called by is quoted as in a URL: `a%2Fb.npy` is layer `a/b`. Labels and head are not
+            among them. To come back later: Outputs(np.load("kept/features.npy", mmap_mode="c"), logits=np.load(
+            "kept/logits.npy"), labels=y, head=model.fc).
         progress: show a bar.
     Returns:
         `Outputs` on the CPU in float32. `head` is that linear layer if it turns the features into the logits, up to
@@ -102,6 +105,7 @@ def extract(
     seen_labels: list[Tensor] = []
     head: nn.Module | None = None
     eps = 0.0
+    encoder = False  # the first batch settles it: a model that gives no logits
     last: Key = ("logits",)
     with Memory(rows) if into is None else Files(into) as kept:
         with evaluated(model, target), watch(model, layer, layers, modules, pool) as caught:
@@ -117,17 +121,21 @@ def extract(
                 if keep_inputs:  # before the model runs: its first operation may work in place
                     kept.add(("inputs",), inputs)
                 output = model(inputs) if at else first_output(model, inputs, kind)
-                given = logits_of(model, output, [] if at else caught.ran)
+                named = caught.values.get(("features",))
+                given = None if encoder else logits_of(model, output, [] if at else caught.ran, None if at else named)
+                encoder = given is None
                 ran = logits_layer(caught.ran, head, given)
                 if ran is not None and ran.taken is not None:
                     caught.values["features",] = ran.taken
+                size = len(batch if given is None else given)
                 for key in wanted:
-                    kept.add(key, pooled_rows(model, layer, key, caught.values, len(given)))
-                if head is None and ran is not None:
+                    kept.add(key, pooled_rows(model, layer, key, caught.values, size))
+                if head is None and ran is not None and given is not None:
                     head = ran.module
                     last = ("layers", "projection") if projects(head) else ("logits",)
                     eps = rounding(caught.values["features",].pooled, ran.output, given)
-                kept.add(last, given)
+                if given is not None:
+                    kept.add(last, given)
                 if batch_labels is not None:
                     seen_labels.append(batch_labels)
         whole = kept.finish()

@@ -10,17 +10,24 @@ from torch import Tensor, nn
 
 from ..checks import InputError
 from ..outputs import Head
-from .hooks import Ran
+from .hooks import Ran, Value
 
 
-def logits_of(model: nn.Module, output: Any, ran: list[Ran]) -> Tensor:
-    """The logits (B, C) in what the model returned; in a tuple, not features, by the linear layers that `ran`."""
+def logits_of(model: nn.Module, output: Any, ran: list[Ran], features: Value | None) -> Tensor | None:
+    """The logits (B, C) in what the model returned, by the linear layers that `ran`; in a tuple, not its features.
+
+    Args:
+        features: what a layer that the caller named gave, or None. A model then need not end in logits: None where it
+            ends in something else, in the features themselves or in what its last linear layer takes.
+    """
     parts = output if isinstance(output, list | tuple) and not hasattr(output, "logits") else ()
     if hasattr(output, "logits"):
         output = output.logits
     elif parts:
         output = parts[0]
     if not isinstance(output, Tensor) or output.ndim != 2:
+        if features is not None:
+            return None
         empty = "an empty " if isinstance(output, list | tuple) and not output else ""
         shape = tuple(output.shape) if isinstance(output, Tensor) else f"{empty}{type(output).__name__}"
         raise InputError(f"the model returned {shape}, expected logits (B, C).\nWrap it in a module that returns them.")
@@ -31,6 +38,15 @@ def logits_of(model: nn.Module, output: Any, ran: list[Ran]) -> Tensor:
         )
     if parts and ran:
         _logits_first(model, parts, ran)
+    elif ran and _equal(ran[-1].source, output):
+        if features is None:
+            raise InputError(
+                f"{type(model).__name__} returned what its last linear layer takes, expected logits (B, C).\n"
+                "Return what that layer gives, or name the layer of the features: extract(model, images, layer=...)."
+            )
+        return None
+    if features is not None and _equal(features.pooled, output) and not any(_equal(r.output, output) for r in ran):
+        return None
     return output
 
 
@@ -53,7 +69,7 @@ def _logits_first(model: nn.Module, parts: Sequence[Any], ran: list[Ran]) -> Non
     )
 
 
-def logits_layer(ran: list[Ran], head: nn.Module | None, given: Tensor) -> Ran | None:
+def logits_layer(ran: list[Ran], head: nn.Module | None, given: Tensor | None) -> Ran | None:
     """The last linear layer to run whose output is the logits, or the last to run.
 
     The layer that the first batch settled on goes before others: features of all batches must be of one layer.

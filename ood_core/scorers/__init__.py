@@ -15,7 +15,7 @@ from typing import Any
 from .. import checks
 from ..checks import ArtifactError, InputError
 from . import artifact
-from .base import FitScores, Scorer
+from .base import KINDS, FitScores, Scorer
 from .calibration import Calibration, threshold
 from .clusters import Cluster, ClusterLeaky
 from .combine import KNNNAN, SSDNAN, ReActNAN
@@ -28,6 +28,7 @@ from .norms import NAN, ActiveCount, FeatureNorm
 from .odin import ODIN
 from .predicted import FDBD, NCI, SHE
 from .probabilities import GEN, MMLES, Entropy, KLMatching
+from .registry import register
 from .ssd import SSD
 from .subspaces import NECO, Residual, ViM
 from .transforms import ASH, ReAct, Scale
@@ -41,11 +42,12 @@ __all__ = [
     "load",
     "make",
     "names",
+    "register",
     "threshold",
     "version",
 ]
 
-_REGISTRY: dict[str, type[Scorer]] = {
+KINDS |= {
     scorer.name: scorer
     for scorer in (
         MSP,
@@ -80,6 +82,7 @@ _REGISTRY: dict[str, type[Scorer]] = {
         ASH,
         Scale,
         ODIN,
+        Ensemble,
     )
 }
 
@@ -92,7 +95,7 @@ def names() -> list[str]:
         >>> scorers.names()[:4]
         ['msp', 'max_logit', 'energy', 'entropy']
     """
-    return list(_REGISTRY)
+    return [name for name in KINDS if name != Ensemble.name]
 
 
 def make(name: str, **parameters: Any) -> Scorer:
@@ -205,12 +208,12 @@ def load(path: str | Path, **given: Any) -> Scorer:
 
 def _check_version(path: str | Path, header: dict[str, Any]) -> None:
     name, written = header["name"], header["version"]
-    if name not in (*_REGISTRY, Ensemble.name):
+    if name not in KINDS:
         raise ArtifactError(
-            f"{path} holds the scorer {name!r}, expected one of: {', '.join(names())}.\nUpdate ood_core."
+            f"{path} holds the scorer {name!r}, expected one of: {', '.join(names())}.\n"
+            "Update ood_core; import the module that registers it, if it is your own."
         )
-    kinds: dict[str, type[Scorer]] = {**_REGISTRY, Ensemble.name: Ensemble}
-    known = kinds[name].version
+    known = KINDS[name].version
     if written != known:
         age = "a newer" if written > known else "an older"
         raise ArtifactError(
@@ -222,5 +225,4 @@ def _check_version(path: str | Path, header: dict[str, Any]) -> None:
 
 
 def _kind(name: str) -> type[Scorer]:
-    checks.choice("scorer", name, _REGISTRY)
-    return _REGISTRY[name]
+    return KINDS[checks.choice("scorer", name, names())]

@@ -29,7 +29,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 # How rows and files record a switch. They did so before `make` took True and False, and keys of rows stay as they are.
 _RECORDED = {True: "yes", False: "no"}
 _SWITCHES = {recorded: value for value, recorded in _RECORDED.items()}
-_KINDS: dict[type, tuple[Any, str]] = {
+_TYPES: dict[type, tuple[Any, str]] = {
     bool: (bool, "a truth value"),
     float: (Real, "a finite number"),
     int: (Integral, "a whole number"),
@@ -54,6 +54,9 @@ def without_autocast(method: Method) -> Method:
             return method(self, outputs)
 
     return cast(Method, exact)
+
+
+KINDS: dict[str, type[Scorer]] = {}  # by name: what `load` can make
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class Scorer(ABC):
     def _typed(self, key: str, value: Any, default: Any) -> Any:
         """One type a parameter, so that 2 and 2.0 are one scorer with one name in the rows."""
         kind = type(default)
-        accepted, called = _KINDS[kind]
+        accepted, called = _TYPES[kind]
         if kind is bool and isinstance(value, str):
             value = _SWITCHES.get(value, value)
         fits = isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
@@ -152,6 +155,20 @@ class Scorer(ABC):
     def parameters(cls) -> dict[str, Any]:
         """All parameters with their defaults, `layer` included."""
         return {f.name: _default(f) for f in fields(cls)}
+
+    @classmethod
+    def check_defaults(cls) -> None:
+        """Refuse fields that could be neither checked nor recorded.
+
+        Raises:
+            InputError: a field without a default, or with one of another type.
+        """
+        for f in fields(cls):
+            if type(_default(f)) not in _TYPES:
+                raise InputError(
+                    f"{cls.__name__}.{f.name} has the default {_default(f)!r}, expected one of type "
+                    f"{', '.join(kind.__name__ for kind in _TYPES)}.\nGive each parameter such a default."
+                )
 
     @property
     def params(self) -> dict[str, Any]:
@@ -226,7 +243,13 @@ class Scorer(ABC):
         wide = x.new_empty((-(-len(x) // blocks), x.shape[1]), dtype=dtype) if self.widens else None
         for block, into in zip(x.tensor_split(blocks), scores.tensor_split(blocks), strict=True):
             part = placed(block)
-            into.copy_(scorer._score(part if wide is None else wide[: len(part)].copy_(part)))
+            made = scorer._score(part if wide is None else wide[: len(part)].copy_(part))
+            if not isinstance(made, Tensor) or made.shape != into.shape:
+                got = f"a tensor {tuple(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
+                raise InputError(
+                    f"{self.name}._score gave {got}, expected a tensor ({len(into)},).\nGive a score a row."
+                )
+            into.copy_(made)
         if not bool(scores.sum().isfinite()) and (bad := int((~torch.isfinite(scores)).sum())):
             raise InputError(
                 f"{self.name} gives NaN or infinity for {bad} of {len(scores)} rows, expected finite scores.\n"
@@ -346,6 +369,11 @@ class Scorer(ABC):
         return {key: _recorded(getattr(self, key)) for key in self.parameters()}
 
     def _header(self) -> dict[str, Any]:
+        if KINDS.get(self.name) is not type(self):
+            raise InputError(
+                f"{type(self).__name__} is not the scorer that is registered as {self.name!r}, expected one that load "
+                "finds by its name.\nGive the class a name of its own and register it: @scorers.register."
+            )
         return {
             "name": self.name,
             "version": self.version,

@@ -82,6 +82,11 @@ class Cluster(Scorer):
             )
 
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
+        if self.centres == "kmeans" and not self.clusters and outputs.labels is None:
+            raise InputError(
+                "cluster got neither labels nor a number of clusters, expected one of them.\n"
+                'Say how many: make("cluster", centres="kmeans", clusters=10).'
+            )
         classes = class_rows(outputs, self.name) if self.centres == "class_means" or not self.clusters else []
         axes = principal_axes(x, self.pca, self.memory, self.name) if self.pca else {}
         rows = max(1, self.memory // (32 * x.shape[1]))

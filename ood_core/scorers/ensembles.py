@@ -26,9 +26,9 @@ class Ensemble(Scorer):
     same order.
 
     Args:
-        members: scorers, one a model, fitted or not, and no ensembles; `fit` fits them all. One that keeps its
-            training rows, such as knn, meets each of them in its own bank there unless it excludes the row itself: with
-            k=1 it is refused.
+        members: scorers, one a model, fitted or not, and no ensembles; `fit` fits them all. Several scorers of one
+            model take its outputs once for each: `score([out, out])`. One that keeps its training rows, such as knn,
+            meets each of them in its own bank there unless it excludes the row itself: with k=1 it is refused.
     Source: ours; means of scores over models as in Lakshminarayanan, Pritzel and Blundell 2017, arXiv 1612.01474.
     Example:
         >>> import torch
@@ -60,6 +60,9 @@ class Ensemble(Scorer):
             )
         if len({id(member) for member in self.members}) < len(self.members):
             raise InputError("ensemble got one scorer twice, expected one a model.\nMake a scorer for each model.")
+
+    def __repr__(self) -> str:
+        return f"Ensemble([{', '.join(map(repr, self.members))}])"
 
     def fit(self, outputs: Sequence[Outputs]) -> Self:  # type: ignore[override]
         """Fit each member on its own model's training rows.

@@ -41,6 +41,17 @@ def bootstrap(
         >>> found = stats.bootstrap(np.median, [1.0, 2.0, 3.0, 4.0, 9.0], seed=1)
         >>> found.mean, found.low >= 1, found.high <= 9
         (3.0, True, True)
+
+        The FPR of one detector less that of another, on the same images:
+
+        >>> from ood_core import metrics
+        >>> rng = np.random.default_rng(0)
+        >>> id_pairs, ood_pairs = rng.normal(2, 1, (200, 2)), rng.normal(0, 1, (300, 2))
+        >>> def less(a, b):
+        ...     return metrics.fpr_at_tpr(a[:, 0], b[:, 0]) - metrics.fpr_at_tpr(a[:, 1], b[:, 1])
+        >>> found = stats.bootstrap(less, id_pairs, ood_pairs, resamples=200)
+        >>> found.low < found.mean < found.high
+        True
     """
     if not samples:
         raise InputError("bootstrap got no sample, expected at least one.\nPass arrays after the statistic.")
@@ -48,6 +59,13 @@ def bootstrap(
     sizes = [len(array) for array in arrays]
     if together and len(set(sizes)) > 1:
         raise InputError(f"samples have {sizes} rows, expected as many in each.\nAlign them, or set together=False.")
+    try:
+        whole = float(statistic(*arrays))
+    except TypeError as error:
+        raise InputError(
+            f"the statistic gives no number ({error}), expected one.\n"
+            'Pick one of several, as in lambda a, b: metrics.evaluate(a, b)["fpr_at_tpr"].'
+        ) from error
     level, (count, rng) = checks.share("confidence", confidence, below=True), draws(resamples, seed)
     drawn = np.empty(count)
     for r in range(count):
@@ -61,7 +79,7 @@ def bootstrap(
         )
     low, high = limits(drawn, level)
     n = sizes[0] if together else sum(sizes)
-    return Interval(float(statistic(*arrays)), low, high, n, float(drawn.std(ddof=1)))
+    return Interval(whole, low, high, n, float(drawn.std(ddof=1)))
 
 
 def limits(drawn: Vector, level: float) -> tuple[float, float]:

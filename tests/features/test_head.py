@@ -27,6 +27,44 @@ def test_what_is_no_row_of_logits_an_image_is_refused(x):
         extract(nn.Sequential(nn.Linear(6, 2)), x)
 
 
+class Encoder(Small):
+    """Gives its tokens, its features or what its classifier takes: no logits."""
+
+    def __init__(self, gives):
+        super().__init__()
+        self.gives = gives
+
+    def forward(self, x):
+        tokens = self.norm(self.conv(x))
+        if self.gives == "tokens":
+            return tokens.flatten(2).transpose(1, 2)
+        h = self.hidden(tokens.mean(dim=(2, 3))).relu()
+        self.fc(h)
+        return h
+
+
+@pytest.mark.parametrize("batch_size", [3, 11])
+@pytest.mark.parametrize(("gives", "layer", "dim"), [("tokens", "norm", 5), ("features", "norm", 5)])
+def test_an_encoder_has_features_and_no_logits(x, tmp_path, gives, layer, dim, batch_size):
+    found = extract(Encoder(gives), x, torch.zeros(11).long(), layer=layer, batch_size=batch_size)
+    assert found.features.shape == (11, dim)
+    assert (found.logits, found.head, found.correct) == (None, None, None)
+    extract(Encoder(gives), x, layer=layer, into=tmp_path / "kept")
+    assert not (tmp_path / "kept" / "logits.npy").exists()
+
+
+def test_an_output_that_is_the_named_layer_is_no_logits_unless_a_linear_layer_gave_it(x):
+    backbone = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert extract(backbone, x, layer="2").logits is None
+    whole = extract(nn.Sequential(backbone, nn.Linear(5, 4)), x, layer="1")
+    assert torch.equal(whole.features, whole.logits)
+
+
+def test_features_in_place_of_logits_are_refused_where_no_layer_is_named(x):
+    with pytest.raises(InputError, match="returned what its last linear layer takes, expected logits"):
+        extract(Encoder("features"), x)
+
+
 @pytest.mark.parametrize(("nothing", "said"), [((), "an empty tuple"), ([], "an empty list"), ({}, "dict")])
 def test_a_model_that_returns_nothing_is_refused_in_words(x, nothing, said):
     class Nothing(Small):

@@ -130,7 +130,7 @@ def test_kmeans_finds_separate_clusters_without_labels():
     one = score(train.features, bare, centres="kmeans", clusters=1)
     assert torch.allclose(one, -(train.features - train.features.mean(0)).norm(dim=1))
     assert torch.allclose(score(train.features, train, centres="kmeans"), got)
-    with pytest.raises(InputError, match="learns from labels"):
+    with pytest.raises(InputError, match="neither labels nor a number of clusters"):
         score(train.features, bare, centres="kmeans")
 
 

@@ -223,3 +223,9 @@ def test_ensembles_of_ensembles_and_bare_tensors_are_refused():
                 ensemble.calibrate(test)
             with pytest.raises(InputError, match=got):
                 use(wrong)
+
+
+def test_an_ensemble_shows_its_members():
+    both = scorers.ensemble([scorers.make("msp"), scorers.make("knn", k=3)])
+    assert repr(both).startswith("Ensemble([MSP(layer='logits'")
+    assert "k=3" in repr(both)

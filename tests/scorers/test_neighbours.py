@@ -353,3 +353,9 @@ def test_rows_that_are_kept_are_not_to_be_written_to(name, tmp_path):
     for other in others:
         torch.testing.assert_close(other.score(test), before)
     assert scorer.fit(Outputs(buffer, logits=buffer.clone())).score(test).shape == (60,)
+    before = buffer.clone()
+    buffer.numpy()[:] = 0  # which torch does not count
+    with pytest.raises(InputError, match="were written to after fit"):
+        scorer.score(test)
+    buffer.numpy()[:] = before.numpy()
+    assert scorer.score(test).shape == (60,)
