@@ -27,7 +27,7 @@ def torchvision() -> ModuleType:
     except ModuleNotFoundError as error:
         raise InputError(
             "torchvision is not installed, expected for image sets that it distributes.\n"
-            'Install it with: pip install "ood-core[vision]", or put NAME-SPLIT.npz files under $OOD_DATA.'
+            'Install it with: pip install ".[vision]", or put NAME-SPLIT.npz files under $OOD_DATA.'
         ) from error
     except RuntimeError as error:
         if "operator torchvision::" not in str(error):

@@ -26,9 +26,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import safetensors
 import safetensors.torch
 from numpy.typing import NDArray
+from pyarrow import parquet
 from torch import Tensor
 
 from . import files, paths
@@ -145,11 +147,11 @@ class Run(Kept):
 
     def rows(self) -> pd.DataFrame:
         """Tidy rows, with the column `key` that says what made each."""
-        return pd.read_parquet(io.BytesIO(self.read("rows.parquet")))
+        return _table(self.read("rows.parquet"))
 
     def history(self) -> pd.DataFrame:
         """epoch, loss, accuracy, lr: one row an epoch."""
-        return pd.read_parquet(io.BytesIO(self.read("history.parquet")))
+        return _table(self.read("history.parquet"))
 
     def scores(self) -> Scores:
         """Scores by `scorer|layer|params|set`; the set is empty for ID test images."""
@@ -352,6 +354,17 @@ def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
     for name in sorted(tensors):
         digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _table(content: bytes) -> pd.DataFrame:
+    """A Parquet file, read in this thread alone.
+
+    Arrow's pools of threads, taken down while the interpreter exits, abort or hang some processes that have done all
+    they were to do (apache/arrow 34314, 50482).
+    """
+    found = parquet.ParquetFile(pyarrow.BufferReader(content)).read(use_threads=False)
+    frame: pd.DataFrame = found.to_pandas(use_threads=False)
+    return frame
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

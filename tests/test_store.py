@@ -42,6 +42,22 @@ def test_what_is_put_comes_back(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [KEY]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+def test_reading_a_run_starts_no_threads_that_could_abort_the_end_of_the_process(tmp_path):
+    put(Store(tmp_path))
+    counted = (
+        "import os, sys\n"
+        "from ood_core.store import Store\n"
+        "run, threads = Store(sys.argv[1]).get(sys.argv[2]), lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = threads()\n"
+        "run.rows(), run.history()\n"
+        "assert threads() == before, (before, threads())\n"
+    )
+    command = [sys.executable, "-c", counted, str(tmp_path), KEY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_putting_again_replaces(tmp_path):
     store = Store(tmp_path)
     put(store, seed=0)

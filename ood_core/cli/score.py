@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -22,6 +23,17 @@ from ..scoring import own
 from .options import as_json, show
 
 SUFFIXES = 6  # of files that were left out, named one by one
+
+
+class _Names(click.Choice):  # type: ignore[type-arg]  # click 8.1 takes no type here
+    """A choice that says which of its names is near one that is none of them, as `checks.choice` does."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            near = difflib.get_close_matches(str(value).lower(), self.choices, n=1)
+            self.fail(" ".join([error.message, *(f"Did you mean {name!r}?" for name in near)]), param, ctx)
 
 
 def _numbers(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
@@ -138,13 +150,13 @@ FILE = click.Path(path_type=Path)
 @click.option("--id-folder", type=FILE, help="ID training images, one sub-folder a class.")
 @click.option("--model", required=True, help="torchvision:NAME, FILE.py:FUNCTION (it is run), or a stored run's key.")
 @click.option("--weights", type=FILE, help="Safetensors file with the state dict of a torchvision model.")
-@click.option("--scorer", type=click.Choice(scorers.names()), metavar="NAME", help="A method's name.  [default: msp]")
+@click.option("--scorer", type=_Names(scorers.names()), metavar="NAME", help="A method's name.  [default: msp]")
 @click.option("--param", multiple=True, metavar="NAME=VALUE", callback=_pairs, help="A parameter of the scorer.")
 @click.option("--held-out", type=FILE, help="ID images not trained on, for the threshold.  [default: a fifth of ID]")
 @click.option("--id-tpr", type=click.FloatRange(0, 1, min_open=True), help="Share of ID to accept.  [default: 0.95]")
 @click.option("--save", type=FILE, help="Keep the fitted scorer and its threshold in this file.")
 @click.option("--load", type=FILE, help="Score by such a file; no ID image is read.")
-@click.option("--skip-unreadable", is_flag=True, help="Leave out image files that cannot be read, and name them.")
+@click.option("--skip-unreadable", is_flag=True, help="Leave out unreadable and 16-bit grey images, and name them.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images a step.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read images.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads that compute.  [default: torch's own]")
@@ -172,9 +184,10 @@ def score_command(
     class the network predicts (empty where its logits stand for no class). Scorers are listed on the reference page
     and by ood_core.scorers.names().
 
-    An image file that cannot be read, of FOLDERS or of ID images, ends the command. With --skip-unreadable such files
-    are left out: they have no row in the CSV, and are named on stderr with what is wrong. All files are then read once
-    more. A folder in which nothing can be read is an error all the same.
+    An image file that cannot be read, of FOLDERS or of ID images, ends the command, and so does a grey one of more than
+    8 bits: how to reduce it depends on how the training images were. With --skip-unreadable such files are left out:
+    they have no row in the CSV, and are named on stderr with what is wrong. All files are then read once more. A folder
+    in which nothing can be read is an error all the same.
 
     FUNCTION takes no arguments and returns your model, or the pair of it and a transform that makes a tensor of an
     image. The file is run as a program of yours would be: name only files you trust.

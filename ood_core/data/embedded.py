@@ -69,7 +69,7 @@ def _photos() -> Arrays:
     except ImportError as error:
         raise InputError(
             "Pillow is not installed, expected for scikit-learn's photographs, the set photos.\n"
-            'Install it with: pip install "ood-core[vision]"'
+            'Install it with: pip install ".[vision]"'
         ) from error
     for label, photo in enumerate(raw.images):
         grey = photo.astype(np.float64) @ np.array([0.299, 0.587, 0.114])

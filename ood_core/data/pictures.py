@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,22 @@ def _unreadable(error: OSError) -> None:
     ) from error
 
 
+def pillow() -> Any:
+    """Pillow's module for images.
+
+    Raises:
+        InputError: Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "Pillow is not installed, expected for image files.\n"
+            'Install it from the clone, with all that reads images: pip install ".[vision]"'
+        ) from error
+    return Image
+
+
 def opened(path: Path, mode: str | None = None) -> Image:
     """One image file with 8 bits a channel, converted to `L` or `RGB`; by its own colours if `mode` is left out.
 
@@ -87,21 +103,17 @@ def opened(path: Path, mode: str | None = None) -> Image:
         UnreadableError: the file cannot be read as an image, with Pillow's error or the system's as its cause.
         InputError: it holds more than 8 bits a channel, or Pillow is not installed.
     """
+    module = pillow()
     try:
-        from PIL import Image
-    except ModuleNotFoundError as error:
-        raise InputError(
-            'Pillow is not installed, expected for image files.\nInstall it with: pip install "ood-core[vision]"'
-        ) from error
-    try:
-        with Image.open(path) as file:
+        with module.open(path) as file:
             if file.mode.startswith(WIDE):
                 raise InputError(
                     f"{path} has pixels of type {file.mode}, expected 8 bits a channel: conversion would clip them.\n"
                     "Convert it to 8 bits as the training images were."
                 )
-            return file.convert(mode or ("L" if file.mode in GREY else "RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            converted: Image = file.convert(mode or ("L" if file.mode in GREY else "RGB"))
+            return converted
+    except (OSError, SyntaxError, ValueError, module.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
         raise UnreadableError(

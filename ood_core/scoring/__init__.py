@@ -40,7 +40,7 @@ class Scored:
         scorer: fitted and calibrated, ready for `save`.
         held_out: whether the threshold comes from images that were given for it.
         left_out: how many files in the folders are no images by their names, by suffix.
-        unreadable: image files that cannot be read and were left out, each with the reason.
+        unreadable: image files that were left out: unreadable, or grey of more than 8 bits, each with the reason.
     """
 
     frame: pd.DataFrame
@@ -92,15 +92,15 @@ def score_folders(
         workers: processes that read images; with 0 this one does.
         device: where the network runs.
         progress: show bars.
-        skip_unreadable: leave out image files that cannot be read, of `folders`, `id_folder` and `held_out` alike; they
-            are in `unreadable` and not in the table. All files are read once more for it, by `workers` threads.
+        skip_unreadable: leave out image files that cannot be read, or are grey of more than 8 bits, of `folders`,
+            `id_folder` and `held_out` alike; they are in `unreadable` and not in the table. All files are read once
+            more for it, by `workers` threads.
     Raises:
         InputError: an unknown scorer, model or class; a scorer that reads logits, for a network whose logits stand for
             no class; an empty folder, or one without a readable image; images beside the class folders; held-out images
             that are ID images too, or that the scorer was fitted on under other names; an image that cannot be read
             (unless it is left out) or has another size; weights of another network than expected, or than in the file
-            to load; another transform than that file was saved with, or one to save with that makes something else
-            each time.
+            to load; another transform than that file was saved with, or one that makes something else each time.
     """
     others: Counter[str] = Counter()
     files = {folder: to_score(folder, others) for folder in folders}
@@ -145,7 +145,7 @@ def score_folders(
             mean=tuple(mean),
             std=tuple(std),
             held_out=held_out is not None,
-            transform=kept.made_of(classifier.transform) if save else None,
+            transform=kept.made_of(classifier.transform),  # without `save` too: this refuses random steps
         )
         passes = passes_for(classifier, setting, name, settings.get("layer"), how)
         ready = fitted(name, settings, passes, fitting)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import os.path
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from .. import data
 from .._torchvision import torchvision
-from ..checks import ArtifactError, InputError
+from ..checks import InputError
 from ..networks import Network
 from ..recipes import Recipe
 from ..store import Run, Store
 from . import own
+from .weights import SUFFIXES, fill
 
 TORCHVISION = "torchvision:"
 
@@ -77,27 +78,54 @@ def load(
     """
     if own.named(model):
         return _own(model, weights, mean, std, kept)
+    run = None if model.startswith(TORCHVISION) else _run(model)
     if kept:
-        _as_kept(model, not model.startswith(TORCHVISION), bool(mean))
-    if model.startswith(TORCHVISION):
+        _as_kept(model, run is not None, bool(mean))
+    if run is None:
         return _torchvision(model.removeprefix(TORCHVISION), classes, weights, mean, std)
     if weights is not None or mean or std:
         raise InputError(
             f"`weights`, `mean` or `std` came with the stored run {model!r}, expected none: a run holds its own.\n"
             f"Leave them out, or name an architecture such as {TORCHVISION}resnet18."
         )
-    return _stored(model, classes)
+    return _stored(run, classes)
 
 
-def _stored(key: str, classes: int) -> Classifier:
+def _run(key: str) -> Run:
+    """The one run whose key begins so."""
     store = Store()
     found = [name for name in store.keys() if name.startswith(key or "-")]  # noqa: SIM118
     run: Run | None = store.get(found[0]) if len(found) == 1 else None
-    if run is None:
+    if run is not None:
+        return run
+    if not found:
+        _require_key(key)
+    raise InputError(
+        f"{key!r} is the start of {len(found)} runs in {store.folder}, expected one.\n"
+        f"`python -m ood_core run PAGE` prints keys; or name an architecture such as {TORCHVISION}resnet18."
+    )
+
+
+def _require_key(text: str) -> None:
+    """Refuse what names a file or an architecture, and can be meant as no key, with what to write instead."""
+    takes = f"expected {TORCHVISION}NAME, FILE.py:FUNCTION or the key of a stored run"
+    # of a text too long for a name, this is False where Path.is_file raises
+    if text.lower().endswith(SUFFIXES) or os.path.isfile(text):  # noqa: PTH113
         raise InputError(
-            f"{key!r} is the start of {len(found)} runs in {store.folder}, expected one.\n"
-            f"`python -m ood_core run PAGE` prints keys; or name an architecture such as {TORCHVISION}resnet18."
+            f"`model` is {text!r}, the name of a file, {takes}.\n"
+            f'Weights of torchvision\'s: `model="{TORCHVISION}NAME"` with `weights=FILE`, a safetensors file. Others: '
+            '`model="FILE.py:FUNCTION"`, a function that loads them.'
         )
+    known: list[str] = []
+    with suppress(Exception):  # not installed, or broken: this says nothing of the text
+        known = _architectures()
+    if text in known:
+        raise InputError(
+            f'`model` is {text!r}, the bare name of an architecture, {takes}.\nWrite `model="{TORCHVISION}{text}"`.'
+        )
+
+
+def _stored(run: Run, classes: int) -> Classifier:
     recipe, tensors = Recipe.model_validate(run.info["recipe"]), run.weights()
     if recipe.data.one_class is not None:
         raise InputError(
@@ -155,11 +183,16 @@ def _own(model: str, weights: Path | None, mean: Sequence[float], std: Sequence[
     return Classifier(network.eval(), lambda images: images, 3, transform=transform)
 
 
+def _architectures() -> list[str]:
+    """Names of torchvision's classifiers."""
+    models = torchvision().models
+    return list(models.list_models(module=models))
+
+
 def _torchvision(
     name: str, classes: int, weights: Path | None, mean: Sequence[float], std: Sequence[float]
 ) -> Classifier:
-    models = torchvision().models
-    known = models.list_models(module=models)
+    known = _architectures()
     if name not in known:
         close = ", ".join(difflib.get_close_matches(name, known, n=5, cutoff=0.4)) or "resnet18"
         raise InputError(f"torchvision has no classifier {name!r}, expected one such as: {close}.\nCheck `model`.")
@@ -169,9 +202,9 @@ def _torchvision(
             "Write one with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
         )
     prepare = _standardise(mean, std)
-    network = models.get_model(name, weights=None, num_classes=classes)
+    network = torchvision().models.get_model(name, weights=None, num_classes=classes)
     _require_linear(network, f"{TORCHVISION}{name}", f"Use another architecture, such as {TORCHVISION}resnet18")
-    _fill(network, weights, f"{name} with {classes} classes, as `id_folder` holds")
+    fill(network, weights, f"{name} with {classes} classes, as `id_folder` holds")
     return Classifier(network.eval(), prepare, 3)
 
 
@@ -197,32 +230,3 @@ def _standardise(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tenso
             )
     shift, scale = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (mean, std))
     return lambda images: (images.permute(0, 3, 1, 2).float() / 255 - shift) / scale
-
-
-def _fill(network: nn.Module, path: Path, what: str) -> None:
-    """Put a file's tensors into a network that has exactly these."""
-    if not path.is_file():
-        raise InputError(f"there is no file {path}, expected a safetensors file as `weights`.\nCheck the path.")
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ArtifactError(
-            f"{path} cannot be read ({error}), expected a safetensors file.\n"
-            "Write it again; from a file of torch.save: "
-            f"safetensors.torch.save_file(torch.load({str(path)!r}, weights_only=True), 'weights.safetensors')"
-        ) from error
-    own = network.state_dict()
-    wrong = [f"{key} is missing" for key in own if key not in tensors]
-    wrong += [f"{key} is not in the network" for key in tensors if key not in own]
-    wrong += [
-        f"{key} has shape {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in own.items()
-        if key in tensors and tensors[key].shape != value.shape
-    ]
-    if wrong:
-        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise InputError(
-            f"{path} holds other tensors than {what}: {'; '.join(wrong[:3])}{more}.\n"
-            "Name the architecture and the classes that these weights were trained with."
-        )
-    network.load_state_dict(tensors)

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from .. import scorers
 from ..checks import ArtifactError, InputError
+from ..data.pictures import pillow
 from ..scorers import artifact
 
 SIDES = 320, 288  # of the image that transforms are compared on, beyond what most of them crop
 VALUES = 96  # that are kept of it
+TRIES = 8  # on that image: a transform that flips one of two is missed once in 128 times
 SAME = 0.02  # of these values' deviation, a grey level or two: rounding differs by less, other transforms by more
 
 
@@ -54,26 +56,30 @@ def made_of(transform: Callable[[Any], Any] | None) -> tuple[float, ...] | None:
     """Some values of what a transform makes of one image, always the same; None of one that does not take that image.
 
     Raises:
-        InputError: it makes something else each time.
+        InputError: it makes something else each time, as with random steps.
     """
     if transform is None:
         return ()
-    from PIL import Image
-
+    image = pillow()
     high, wide = np.indices(SIDES)
     pixels = np.stack([high * wide // 7, 3 * high + wide * wide // 31, 5 * wide + (high // 16) * 40], axis=2) % 256
     try:
-        made = [transform(Image.fromarray(pixels.astype(np.uint8))).detach().cpu().double() for _ in range(2)]
+        made = [transform(image.fromarray(pixels.astype(np.uint8))).detach().cpu().double() for _ in range(TRIES)]
     except Exception:  # whatever a user's code raises: it may be made for images of one size
         return None
-    if made[0].shape != made[1].shape or not torch.equal(*made):
+    if not all(_equal(again, made[0]) for again in made[1:]):
         raise InputError(
-            "the model's own transform makes something else of the same image each time, expected the same: a saved "
-            "scorer could not score alike.\nReturn the transform of evaluation, without random steps."
+            "the model's own transform makes something else of the same image each time, expected the same: scores "
+            "would differ from run to run.\nReturn the transform of evaluation, without random steps."
         )
     flat = made[0].flatten()
     some = flat[torch.linspace(0, len(flat) - 1, min(VALUES, len(flat))).long()]
     return tuple(some.tolist()) if len(some) and bool(some.isfinite().all()) else None
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Of one shape and value by value; NaN is NaN, which is refused later and is no random step."""
+    return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
 
 
 def write(path: Path, scorer: scorers.Scorer, setting: Setting) -> None:

@@ -36,8 +36,8 @@ def made(model: str) -> tuple[nn.Module, Callable[[Any], Any] | None]:
 
     The function is called without arguments. It returns a torch module, with its weights, that maps a batch of images
     to logits (B, C), classes in the order of the ID folder's sorted sub-folders; or a pair of that and a transform,
-    which maps one RGB image of Pillow to a float tensor (C, H, W), as `torchvision.transforms` do. The file can import
-    what lies beside it.
+    which maps one RGB image of Pillow to a float tensor (C, H, W), as `torchvision.transforms` do. Where the name is
+    that of a module itself, this is taken as it is. The file can import what lies beside it.
 
     Raises:
         InputError: no such file or function, none named, either fails, or it returns something else or a module that
@@ -64,9 +64,9 @@ def made(model: str) -> tuple[nn.Module, Callable[[Any], Any] | None]:
     try:
         spec.loader.exec_module(module)
         function = getattr(module, name, None)
-        found = function() if callable(function) else None
+        found = function() if callable(function) and not isinstance(function, nn.Module) else function
     except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == spec.origin]
         raise InputError(
             f"{path} failed{f' in line {lines[-1]}' if lines else ''} ({type(error).__name__}: {error}), {EXPECTED}.\n"
             f"Try it: it must run by itself, and {name}() without arguments."

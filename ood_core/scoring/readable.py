@@ -45,8 +45,10 @@ def require_images(paths: Iterable[Path]) -> None:
 class Checking:
     """Refuses what cannot be read, or leaves it out.
 
-    Left out is what does not decode to its end. Every file is read for that, once more than the network needs it, so
-    that what is left is known before any work: fit, threshold and table are made of the same files.
+    Left out is what does not decode to its end, or is grey of more than 8 bits: no file says whether those of the
+    training images were scaled, cut to a window or stretched to their range. Every file is read for that, once more
+    than the network needs it, so that what is left is known before any work: fit, threshold and table are made of the
+    same files.
 
     Attributes:
         skip: leave out.
@@ -70,7 +72,7 @@ class Checking:
         Args:
             mode: of Pillow, "L" or "RGB", as the network takes images.
         Raises:
-            InputError: not one can be read, or one holds more than 8 bits a channel, which is no damage.
+            InputError: not one can be read.
         """
         if not self.skip:
             return paths
@@ -101,4 +103,8 @@ def _fault(path: Path, mode: str) -> str | None:
     except UnreadableError as error:
         cause = error.__cause__
         return getattr(cause, "strerror", None) or str(cause).removesuffix(f" {str(path)!r}")  # it is named beside
+    except InputError as error:
+        if error.__cause__ is not None:  # no Pillow, which is the fault of no file
+            raise
+        return str(error).removeprefix(f"{path} has ").partition(":")[0]  # more than 8 bits a channel
     return None

@@ -65,9 +65,7 @@ def test_a_photo_patch_by_hand():
 def test_photos_without_pillow_say_what_to_install(monkeypatch):
     for name in ("PIL", "PIL.Image"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(
-        InputError, match=r"^Pillow is not installed, expected [\s\S]*pip install \"ood-core\[vision\]\""
-    ):
+    with pytest.raises(InputError, match=r"^Pillow is not installed, expected [\s\S]*pip install \"\.\[vision\]\""):
         data.load.__wrapped__("photos", "test")
 
 

@@ -12,7 +12,7 @@ import pytest
 from ood_core import _torchvision
 from ood_core.checks import InputError
 
-HOW = "{} is not installed ({}). Install it with: pip install 'ood-core[test]'"
+HOW = "{} is not installed ({}). Install it with: pip install '.[test]'"
 
 
 def installed(name: str) -> ModuleType:

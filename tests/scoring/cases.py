@@ -87,6 +87,8 @@ def fussy():
 def convolved():
     return nn.Sequential(nn.Conv2d(3, 2, SIDE), nn.Flatten()), transform
 
+ready = Two()
+
 def halves():
     net = Two()
     net.fc.to("meta")

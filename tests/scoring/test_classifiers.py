@@ -99,6 +99,45 @@ def test_an_own_set_with_other_labels_needs_no_classes_as_many_as_outputs(folder
             classifiers.load(KEY, 7)
 
 
+@pytest.mark.parametrize("given", [{}, {"mean": MEAN, "std": STD}, {"mean": MEAN, "std": STD, "kept": True}], ids=str)
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("w.st", "`model` is 'w.st', the name of a file, expected torchvision:NAME, FILE.py:FUNCTION or the key of a"),
+        ("W.PTH", "`model` is 'W.PTH', the name of a file"),
+        ("resnet18.bin", "`model` is 'resnet18.bin', the name of a file"),
+        ("best", r'`model="torchvision:NAME"` with `weights=FILE`, .*: `model="FILE.py:FUNCTION"`'),
+        ("resnet18", r'the bare name of an architecture, expected torch.*\nWrite `model="torchvision:resnet18"`'),
+        ("resnet", "'resnet' is the start of 0 runs"),
+        ("x" * 5000, "x' is the start of 0 runs"),
+    ],
+)
+def test_what_is_meant_as_no_key_is_told_what_the_model_takes(net, tmp_path, monkeypatch, model, message, given):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "best").touch()
+    with pytest.raises(InputError, match=message):
+        classifiers.load(model, 2, **given)
+
+
+def test_a_run_comes_first_and_torchvision_is_asked_last(net, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / KEY[:6]).touch()
+    asked = []
+
+    def shut():
+        asked.append("torchvision")
+        raise InputError("no torchvision here")
+
+    monkeypatch.setattr(classifiers, "torchvision", shut)
+    assert classifiers.load(KEY[:6], 10).channels == 1
+    with pytest.raises(InputError, match="the name of a file"):
+        classifiers.load("w.pt", 10)
+    assert not asked
+    with pytest.raises(InputError, match="'resnet18' is the start of 0 runs"):
+        classifiers.load("resnet18", 10)
+    assert asked
+
+
 def test_a_run_of_one_class_is_refused(folders, tmp_path, monkeypatch):
     monkeypatch.setenv("OOD_RUNS", str(tmp_path / "runs"))
     one = {"id_set": "digits", "one_class": 3}

@@ -66,7 +66,7 @@ def test_a_kept_scorer_is_refused_for_another_network(net, folders, tmp_path):
     )
 
 
-def test_a_kept_scorer_is_refused_with_another_transform_or_none(mine, tmp_path):
+def test_a_kept_scorer_is_refused_with_another_transform_or_none(net, mine, tmp_path):
     _, again = kept_by(mine, tmp_path, "paired")
     assert again(f"{mine}:paired") == ""
     for other in ("swapped", "scaled"):
@@ -80,13 +80,28 @@ def test_a_kept_scorer_is_refused_with_another_transform_or_none(mine, tmp_path)
         assert f"{other} prepares images itself, expected none that does" in again(other)
 
 
-def test_a_transform_that_varies_is_not_saved_and_one_that_takes_no_other_size_is(mine, tmp_path):
-    pets, out = tmp_path / "pets", tmp_path / "s.csv"
-    fit = ("--id-folder", pets, "--model", f"{mine}:random", "--scorer", "feature_norm", "--out", out)
-    result = call(pets, *fit, "--save", tmp_path / "kept")
+@pytest.mark.parametrize("options", [(), ("--save", "kept")])
+def test_a_transform_that_varies_is_refused_saved_or_not(mine, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    fit = ("--id-folder", "pets", "--model", "mine.py:random", "--scorer", "feature_norm")
+    result = call("pets", *fit, *options)
     assert result.exit_code == 1
     assert "makes something else of the same image each time, expected the same" in result.output
     assert not (tmp_path / "kept").exists()
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_a_transform_that_varies_seldom_is_found_out_and_nan_is_no_random_step():
+    values = iter([0.0] * (scoring.kept.TRIES - 1) + [1.0])
+    with pytest.raises(InputError, match="makes something else of the same image each time"):
+        scoring.kept.made_of(lambda image: torch.full((3, 4, 4), next(values)))
+    sizes = iter(range(1, 99))
+    with pytest.raises(InputError, match="makes something else of the same image each time"):
+        scoring.kept.made_of(lambda image: torch.zeros(3, next(sizes), 4))
+    assert scoring.kept.made_of(lambda image: torch.full((3, 4, 4), torch.nan)) is None
+
+
+def test_a_transform_that_takes_no_other_size_is_saved(mine, tmp_path):
     file, again = kept_by(mine, tmp_path, "choosy")
     assert scoring.kept.read(file)[1].transform is None
     assert again(f"{mine}:choosy") == ""

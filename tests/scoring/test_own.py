@@ -80,6 +80,20 @@ def test_mistakes_in_ones_own_model_are_named(mine, tmp_path, name, options, mes
         scoring.own.made(f"{mine}:{name}")
 
 
+@pytest.mark.parametrize("place", ["mine.py", "./mine.py", "pets/../mine.py"])
+def test_the_line_is_named_of_a_relative_path_too(mine, tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"mine.py failed in line 39 \(NameError"):
+        scoring.own.made(f"{place}:broken")
+
+
+def test_a_module_itself_is_taken_as_it_is(mine, tmp_path):
+    network, transform = scoring.own.made(f"{mine}:ready")
+    assert type(network).__name__ == "Two"
+    assert transform is None
+    assert type(scoring.own.made(f"{mine}:Two")[0]).__name__ == "Two", "a class is called"
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_image_that_the_transform_fails_on_is_named(mine, tmp_path, workers):
     pets = tmp_path / "pets"

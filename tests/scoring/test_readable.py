@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -73,17 +74,38 @@ def test_a_folder_without_a_readable_image_is_refused(net, folders, tmp_path, mo
     assert not (tmp_path / "scores.csv").exists()
 
 
-def test_what_can_be_read_and_not_be_taken_is_no_damage(net, folders, tmp_path):
-    """Sixteen bits and another size are mistakes about a whole folder, which a row less would hide."""
+def test_another_size_is_no_damage(net, folders, tmp_path):
+    """It is a mistake about a whole folder, which a row less would hide."""
     fit = ("--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv", SKIP)
-    for image, message in (
-        (Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16)), "odd.png has pixels of type I;16"),
-        (Image.new("L", (9, 8)), "odd.png is 9x8 pixels, expected 8x8"),
-    ):
-        image.save(folders["test"] / "odd.png")
-        result = call(folders["test"], *fit)
-        assert result.exit_code == 1
-        assert message in result.output
+    Image.new("L", (9, 8)).save(folders["test"] / "odd.png")
+    result = call(folders["test"], *fit)
+    assert result.exit_code == 1
+    assert "odd.png is 9x8 pixels, expected 8x8" in result.output
+
+
+def test_what_holds_more_than_8_bits_a_channel_is_left_out_too(net, folders, tmp_path):
+    fit = ("--id-folder", folders["train"], "--held-out", folders["held"])
+    wanted, _ = scored(folders, tmp_path, *fit)
+    wide = Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16))
+    odd = [folders["test"].parent / part / "has pixels: odd.png" for part in ("test", "train/3", "held")]
+    for path in odd:
+        wide.save(path)
+    Image.new("F", (8, 8)).save(folders["test"] / "float.tif")
+    result = call(folders["test"], *fit, "--model", KEY, "--out", tmp_path / "s.csv")
+    assert result.exit_code == 1
+    assert "expected 8 bits a channel" in result.output
+    found, told = scored(folders, tmp_path, *fit, SKIP)
+    pd.testing.assert_frame_equal(found, wanted)
+    for path in odd:
+        assert f"  {path} (pixels of type I;16, expected 8 bits a channel)\n" in told.stderr
+    assert f"  {folders['test'] / 'float.tif'} (pixels of type F, expected 8 bits a channel)\n" in told.stderr
+
+
+def test_without_pillow_no_file_is_to_blame(net, folders, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    result = call(folders["test"], "--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv", SKIP)
+    assert result.exit_code == 1
+    assert "Error: Pillow is not installed, expected for image files" in result.output
 
 
 def test_the_file_alone_decides_with_a_model_of_ones_own(mine, tmp_path):
