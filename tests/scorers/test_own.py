@@ -27,14 +27,6 @@ class Nearest(scorers.Scorer):
         return -((x - self._state["mean"]).norm(dim=1) ** self.power)
 
 
-@pytest.fixture(autouse=True)
-def _forget():
-    before = dict(KINDS)
-    yield
-    KINDS.clear()
-    KINDS.update(before)
-
-
 def test_a_registered_scorer_is_made_saved_loaded_and_combined(tmp_path):
     assert scorers.register(Nearest) is Nearest
     assert scorers.names()[-1] == "own_nearest"
