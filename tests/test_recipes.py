@@ -197,3 +197,13 @@ def test_cells_that_the_clusters_page_shares_are_the_same_runs(scale):
     mine, other = recipes.load("clusters", scale), recipes.load("l2-norm", scale)
     for name, same in (("ce", "ce"), ("ce-second", "ce-deep")):
         assert mine[name].train_key(0, "d") == other[same].train_key(0, "d")
+
+
+def test_a_network_meets_the_usual_sets_of_its_id_set_unless_its_recipe_names_others(made):
+    page = changed()
+    del page["scales"]["tiny"]["evaluate"]["near"], page["scales"]["tiny"]["evaluate"]["far"]
+    page["recipes"]["l2"]["evaluate"] = {"near": [], "far": ["noise"]}
+    made(page)
+    usual, own = recipes.load("made", "tiny")["ce"].evaluate, recipes.load("made", "tiny")["l2"].evaluate
+    assert (usual.near, usual.far) == (("digits-89",), ("photos", "inverted", "noise"))
+    assert (own.near, own.far) == ((), ("noise",))
