@@ -32,13 +32,18 @@ def choice(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     """Return `value` if it is one of `allowed`; otherwise list what is."""
     options = list(allowed)
     if value not in options:
-        text = value.lower() if isinstance(value, str) else ""
-        near = get_close_matches(text, [option for option in options if isinstance(option, str)], n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else "."
+        near = nearest(value, options)
+        meant = f"; did you mean {near!r}?" if near else "."
         raise InputError(
             f"{name} is {value!r}, expected one of: {', '.join(map(str, options))}.\nPick one of these names{meant}"
         )
     return value
+
+
+def nearest(value: Any, options: Iterable[Any]) -> str:
+    """The name that a misspelt one is most like, or ""."""
+    text = value.lower() if isinstance(value, str) else ""
+    return next(iter(get_close_matches(text, [option for option in options if isinstance(option, str)], n=1)), "")
 
 
 def device(name: str) -> torch.device:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -32,8 +31,8 @@ class _Names(click.Choice):  # type: ignore[type-arg]  # click 8.1 takes no type
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
-            near = difflib.get_close_matches(str(value).lower(), self.choices, n=1)
-            self.fail(" ".join([error.message, *(f"Did you mean {name!r}?" for name in near)]), param, ctx)
+            near = checks.nearest(value, self.choices)
+            self.fail(f"{error.message} Did you mean {near!r}?" if near else error.message, param, ctx)
 
 
 def _numbers(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
