@@ -15,9 +15,9 @@ from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-# Folders, and files that one page is made of, from the repository root.
-SPEED = ("book/reference/speed.json", "book/reference/training.json", "book/reference/training-cuda.json")
-INPUTS = ("ood_core", "book/results", *SPEED)
+# Folders, and measurements of speed, from the repository root.
+INPUTS = ("ood_core", "book/results")
+MEASURED = "book/reference/*.json"
 STATED = ("book/claims", "book/reported")  # one file for each paper in each
 
 
@@ -37,7 +37,8 @@ def inputs_of(app: Sphinx, page: str) -> str:
     root = Path(app.srcdir).parent
     part, _, name = page.rpartition("/")
     stated = [f"{folder}/{name}.yml" for folder in STATED] if part == "papers" else STATED
-    return digest([Path(app.env.doc2path(page)), *(root / given for given in (*INPUTS, *stated))], root)
+    measured = sorted(root.glob(MEASURED))
+    return digest([Path(app.env.doc2path(page)), *(root / given for given in (*INPUTS, *stated)), *measured], root)
 
 
 def remember(app: Sphinx, page: str, _source: list[str]) -> None:

@@ -7,15 +7,16 @@ Run it with nothing else on the machine, from a clean checkout: the file names t
 was written from changed files, on fewer rows or without a contender.
 
 Each contender has a process of its own with the same threads; a round runs one work in all of them, one after the
-other, so that whatever disturbs the machine disturbs all alike. Rounds are kept, and the page made of the file
-(`ood_core.reference.speed_table`) prints medians of ratios within a round. Needs the extra `peers`; a contender that
-is not installed is left out and named. The file is written after each work; a contender that fails at one is named
-there with its error, and the others go on.
+other, so that whatever disturbs the machine disturbs all alike. Rounds are kept, and the page made of the files, one
+for each processor (`ood_core.reference.speed_table`), prints medians of ratios within a round. Needs the extra `peers`;
+a contender that is not installed is left out and named. The file is written after each work; a contender that fails at
+one is named there with its error, and the others go on.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import sys
 import time
@@ -28,7 +29,7 @@ from benchmarks import works
 from benchmarks.processes import Contender, Measured, provenance, serve, started, write
 
 THREADS = (2, 1)
-OUT = Path(__file__).resolve().parent.parent / "book" / "reference" / "speed.json"
+FOLDER = Path(__file__).resolve().parent.parent / "book" / "reference"
 PACKAGES = ("ood-core", "torch", "numpy", "scikit-learn", "pytorch-ood", "faiss-cpu")
 
 
@@ -84,9 +85,16 @@ def measure(threads: int, given: argparse.Namespace, result: dict[str, Any]) -> 
         contender.end()
 
 
+def default_out(start: dict[str, Any]) -> Path:
+    """One file for each processor: the page on speed shows them side by side."""
+    from ood_core.reference import speed  # here, since contenders start this script too
+
+    return FOLDER / f"speed-{'-'.join(re.findall('[a-z0-9]+', speed.processor(start).lower()))}.json"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=OUT, help=f"file to write (default: {OUT})")
+    parser.add_argument("--out", type=Path, help=f"file to write (default: speed-PROCESSOR.json in {FOLDER})")
     parser.add_argument("--size", type=float, default=1.0, help="share of the rows, 1 unless the script is tried")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=0, help="at so many threads only (default: at 2, then at 1)")
@@ -97,6 +105,7 @@ def main() -> None:
         return
     targets = {work: about["targets"] for work, about in works.WORKS.items()}
     start = provenance(PACKAGES)  # the load before the benchmark is its own
+    given.out = given.out or default_out(start)
     result = {**start, "size": given.size, "seconds": 0, "targets": targets, "failed": [], "rows": []}
     for threads in (given.threads,) if given.threads else THREADS:
         measure(threads, given, result)

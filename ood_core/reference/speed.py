@@ -1,8 +1,10 @@
-"""The page on speed, made of the file that `benchmarks/scorers.py` writes."""
+"""The page on speed, made of the files that `benchmarks/scorers.py` writes, one for each processor."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,21 +13,35 @@ import pandas as pd
 
 from .. import paths, tables
 
-WHERE = Path("book/reference/speed.json")
+FOLDER = Path("book/reference")
+FILES = "speed*.json"
 COMMAND = "python benchmarks/scorers.py"
 MEMORY = "memory"  # what a target of memory stands under, in the place of a contender
 
-
-def speed(path: Path | None = None) -> dict[str, Any] | None:
-    """The recorded measurement, or None where there is none."""
-    found = path or paths.repository() / WHERE
-    return json.loads(found.read_text(encoding="utf-8")) if found.is_file() else None
+Found = dict[str, Any]  # a recorded measurement
 
 
-def speed_provenance(path: Path | None = None) -> tables.Html:
+def read(path: Path) -> Found | None:
+    """The measurement recorded in a file, or None where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def speeds(folder: Path | None = None) -> dict[str, Found]:
+    """The recorded measurements by processor, in the order of their files."""
+    where = folder or paths.repository() / FOLDER
+    found = (json.loads(path.read_text(encoding="utf-8")) for path in sorted(where.glob(FILES)))
+    return {processor(each): each for each in found}
+
+
+def processor(found: Found) -> str:
+    """The name of the processor without what all of them have: `Intel(R) Xeon(R) Processor` is an Intel Xeon."""
+    return " ".join(re.sub(r"\((R|TM)\)|\b(Processor|CPU)\b", " ", found["processor"]).split())
+
+
+def speed_provenance(folder: Path | None = None) -> tables.Html:
     """Where, when and with which versions it was measured."""
-    found = speed(path)
-    return not_measured(COMMAND, "Speed", "speed") if found is None else provenance(found, "speed")
+    found = speeds(folder)
+    return provenance(found, "speed") if found else not_measured(COMMAND, "Speed", "speed")
 
 
 def not_measured(command: str, label: str, name: str) -> tables.Html:
@@ -33,9 +49,16 @@ def not_measured(command: str, label: str, name: str) -> tables.Html:
     return tables.facts_table(pd.DataFrame({"": ["not measured"], "how": [f"`{command}`"]}), label, name)
 
 
-def provenance(found: dict[str, Any], name: str) -> tables.Html:
-    """Where, when and with which versions a benchmark ran."""
-    facts = {
+def provenance(found: Mapping[str, Found], name: str) -> tables.Html:
+    """Where, when and with which versions a benchmark ran, a column for each processor."""
+    frame = pd.DataFrame({each: _facts(measured) for each, measured in found.items()})
+    columns = list(frame) if len(found) > 1 else ["value"]
+    frame = frame.set_axis(columns, axis=1).rename_axis("what").reset_index()
+    return tables.facts_table(frame, "Where and when the speed was measured", f"{name}-provenance")
+
+
+def _facts(found: Found) -> dict[str, str]:
+    return {
         "measured": found["created"],
         "commit": found["commit"].replace("+", ", and changes after it"),
         **({"device": found["device"]} if "device" in found else {}),
@@ -44,11 +67,9 @@ def provenance(found: dict[str, Any], name: str) -> tables.Html:
         "took": f"{found['seconds']} s",
         **found["versions"],
     }
-    frame = pd.DataFrame({"what": list(facts), "value": list(map(str, facts.values()))})
-    return tables.facts_table(frame, "Where and when the speed was measured", f"{name}-provenance")
 
 
-def ratios(found: dict[str, Any]) -> list[dict[str, Any]]:
+def ratios(found: Found) -> list[dict[str, Any]]:
     """One row a target: ours against a peer or a ceiling, the median over rounds of the ratio within a round.
 
     A target of memory is the largest peak above the inputs, in MB.
@@ -83,34 +104,52 @@ def ratios(found: dict[str, Any]) -> list[dict[str, Any]]:
     return compared
 
 
-def speed_targets(path: Path | None = None) -> tables.Html:
-    """Each target beside what was measured."""
-    found = speed(path)
-    return speed_provenance(path) if found is None else targets(found, "ratios")
+def speed_targets(folder: Path | None = None) -> tables.Html:
+    """Each target beside what was measured, on each processor."""
+    found = speeds(folder)
+    return targets(found, "ratios") if found else speed_provenance(folder)
 
 
-def targets(found: dict[str, Any], name: str) -> tables.Html:
-    """Each target of a benchmark beside what was measured."""
+def targets(found: Mapping[str, Found], name: str) -> tables.Html:
+    """Each target of a benchmark beside what was measured: where more than one did, a ratio for each processor."""
     label = "Ratios of wall time within a round, medians, peaks of memory, and their targets"
-    return tables.facts_table(pd.DataFrame(ratios(found)), label, name)
+    frames = {each: pd.DataFrame(ratios(measured)) for each, measured in found.items()}
+    frame, *others = frames.values()
+    if others:
+        keys = [column for column in frame if column not in ("met", "ratio")]
+        rows = [each.set_index(keys) for each in frames.values()]
+        met = pd.concat([each["met"] for each in rows], axis=1, keys=frames).apply(_met, axis=1)
+        ratio = pd.concat([each["ratio"] for each in rows], axis=1, keys=frames)
+        frame = ratio.assign(met=met).reset_index()[
+            ["work", "met", "against", "threads", "ratio of", *frames, "target"]
+        ]
+    return tables.facts_table(frame, label, name)
 
 
-def speed_table(path: Path | None = None) -> tables.Html:
+def _met(by_processor: pd.Series[str]) -> str:
+    """yes, no, or the processors on which it is, where they differ or one was not measured."""
+    on = [str(name) for name, met in by_processor.items() if met == "yes"]
+    return {len(by_processor): "yes", 0: "no"}.get(len(on), f"on {' and '.join(on)}")
+
+
+def speed_table(folder: Path | None = None) -> tables.Html:
     """Every work of every contender: medians of wall and processor seconds, and peak memory above the inputs."""
-    found = speed(path)
-    if found is None:
-        return speed_provenance(path)
+    found = speeds(folder)
+    if not found:
+        return speed_provenance(folder)
     records = [
         {
             "work": f"{row['work']}: {row['about']}",
             "contender": row["contender"],
+            **({"processor": each} if len(found) > 1 else {}),
             "threads": row["threads"],
             "wall s": float(median(row["wall"])),
             "processor s": float(median(row["cpu"])),
             "rounds": len(row["wall"]),
             "peak MB above inputs": float(row["peak_mb"]),
         }
-        for row in found["rows"]
+        for each, measured in found.items()
+        for row in measured["rows"]
     ]
     return tables.facts_table(
         pd.DataFrame(records), "Seconds and memory of each contender, medians over rounds", "speed"

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pandas as pd
 
 from .. import paths, tables
 from . import speed
 
-FOLDER = Path("book/reference")
 FILES = {"cpu": "training.json", "cuda": "training-cuda.json"}
 COMMAND = "python benchmarks/training.py"
 NOTHING = tables.Html("", pd.DataFrame())
 MEASURED = ("ours", "bare")  # contenders whose work is counted as the ceilings need it
 
 
-def training(device: str = "cpu", path: Path | None = None) -> dict[str, Any] | None:
+def training(device: str = "cpu", path: Path | None = None) -> speed.Found | None:
     """The recorded measurement on a CPU or a GPU, or None where there is none."""
-    return speed.speed(path or paths.repository() / FOLDER / FILES[device])
+    return speed.read(path or paths.repository() / speed.FOLDER / FILES[device])
 
 
 def training_targets(device: str = "cpu", path: Path | None = None) -> tables.Html:
@@ -29,13 +27,13 @@ def training_targets(device: str = "cpu", path: Path | None = None) -> tables.Ht
     if found is None:
         command = COMMAND + (" --device cuda" if device == "cuda" else "")
         return speed.not_measured(command, f"Training on {device}", f"training-{device}")
-    return speed.targets(found, f"training-ratios-{device}")
+    return speed.targets({device: found}, f"training-ratios-{device}")
 
 
 def training_provenance(device: str = "cpu", path: Path | None = None) -> tables.Html:
     """Where, when and with which versions it was measured."""
     found = training(device, path)
-    return NOTHING if found is None else speed.provenance(found, f"training-{device}")
+    return NOTHING if found is None else speed.provenance({device: found}, f"training-{device}")
 
 
 def training_table(device: str = "cpu", path: Path | None = None) -> tables.Html:

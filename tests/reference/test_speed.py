@@ -32,41 +32,90 @@ FOUND = {
 
 
 @pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "speed.json"
-    path.write_text(json.dumps(FOUND))
-    return path
+def folder(tmp_path):
+    (tmp_path / "speed-one.json").write_text(json.dumps(FOUND))
+    return tmp_path
 
 
-def test_ratios_are_medians_within_rounds(file):
+@pytest.fixture
+def both(folder):
+    """Measured on a second processor, half as fast beside its ceiling, without the peer."""
+    rows = [
+        row | {"wall": [2 * x for x in row["wall"]]} if row["contender"] == "ours" else row for row in FOUND["rows"]
+    ]
+    second = FOUND | {"processor": "Other(TM) CPU", "rows": [row for row in rows if row["contender"] != "peer"]}
+    (folder / "speed-two.json").write_text(json.dumps(second))
+    return folder
+
+
+def test_ratios_are_medians_within_rounds(folder):
     # Ours to the ceiling: 2, 1, 1. The peer to ours: 3, 0.75, 1; ours to it 1/3, 4/3, 1.
-    frame = reference.speed_targets(file).frame.set_index("against")
+    frame = reference.speed_targets(folder).frame.set_index("against")
     assert list(frame.index) == ["ceiling", "peer", "memory"]
     assert frame["ratio"].tolist() == [1.0, 1.0, 5.0]
     assert frame["ratio of"].tolist() == ["ours to theirs", "theirs to ours", "peak in MB"]
     assert frame["met"].tolist() == ["yes", "no", "no"]
-    assert "at least 2 times faster" in reference.speed_targets(file).html
+    assert "at least 2 times faster" in reference.speed_targets(folder).html
 
 
-def test_the_table_is_the_file(file):
-    made = reference.speed_table(file)
+def test_the_table_is_the_file(folder):
+    made = reference.speed_table(folder)
     assert made.frame["wall s"].tolist() == [1.0, 1.0, 3.0]
     assert made.frame["rounds"].tolist() == [3] * 3
     assert set(made.frame["peak MB above inputs"]) == {5.0}
-    facts = reference.speed_provenance(file).frame.set_index("what")["value"]
+    facts = reference.speed_provenance(folder).frame.set_index("what")["value"]
     assert facts["torch"] == "9.9"
     assert facts["commit"] == "abc"
 
 
+def test_processors_stand_side_by_side(both):
+    one = speed.processor(FOUND)
+    frame = reference.speed_targets(both).frame.set_index("against")
+    assert frame[one].to_dict() == {"ceiling": 1.0, "peer": 1.0, "memory": 5.0}
+    assert frame["Other"].drop("peer").to_dict() == {"ceiling": 2.0, "memory": 5.0}
+    assert frame["Other"].isna().tolist() == [False, True, False]
+    assert frame["met"].to_dict() == {"ceiling": f"on {one}", "peer": "no", "memory": "no"}
+    table = reference.speed_table(both).frame
+    assert table.groupby("processor")["wall s"].apply(list).to_dict() == {one: [1.0, 1.0, 3.0], "Other": [2.0, 1.0]}
+    assert (
+        reference.speed_provenance(both).frame.set_index("what").loc["processor", "Other"].startswith("Other(TM) CPU")
+    )
+
+
+def test_a_target_met_on_all_processors_is_met(both):
+    generous = {"ceiling": {"at_most": 9}, "peer": {"faster": 0.5}}
+    for path in both.iterdir():
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"targets": {"sums": generous}}))
+    met = reference.speed_targets(both).frame.set_index("against")["met"].to_dict()
+    assert met == {"ceiling": "yes", "peer": f"on {speed.processor(FOUND)}"}, "the second was not measured beside it"
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("Intel(R) Xeon(R) Processor", "Intel Xeon"),
+        ("AMD EPYC", "AMD EPYC"),
+        ("Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "Intel Core i7-8700 @ 3.20GHz"),
+    ],
+)
+def test_a_processor_has_a_short_name(name, short):
+    assert speed.processor({"processor": name}) == short
+
+
+def test_each_processor_has_a_file_of_its_own():
+    found = {"processor": "Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz"}
+    assert benchmark.default_out(found) == benchmark.FOLDER / "speed-intel-core-i7-8700-3-20ghz.json"
+    for found in speed.speeds().values():
+        assert benchmark.default_out(found).is_file(), "a page shows it, and the next measurement replaces it"
+
+
 def test_nothing_measured_is_said(tmp_path):
     for make in (reference.speed_targets, reference.speed_table, reference.speed_provenance):
-        assert "not measured" in make(tmp_path / "absent.json").html
+        assert "not measured" in make(tmp_path / "absent").html
 
 
-def test_the_recorded_file_is_a_whole_measurement():
-    found = speed.speed()
-    if found is None:
-        pytest.skip("speed.json is not recorded yet")
+@pytest.mark.parametrize("found", speed.speeds().values(), ids=speed.speeds())
+def test_the_recorded_file_is_a_whole_measurement(found):
     assert found["size"] == 1.0, "a trial with fewer rows says nothing"
     assert found.get("failed", []) == []
     assert {"ours", "ceiling", "pytorch-ood", "scikit-learn", "faiss", "torch"} == {
@@ -152,4 +201,4 @@ def test_the_benchmark_runs(tmp_path):
     ours = {row["work"] for row in found["rows"] if row["contender"] == "ours"}
     assert ours == {row["work"] for row in found["rows"] if row["contender"] == "ceiling"}
     assert ours <= set(found["targets"])
-    assert reference.speed_table(out).frame["wall s"].gt(0).all()
+    assert reference.speed_table(tmp_path).frame["wall s"].gt(0).all()
