@@ -101,7 +101,7 @@ class Scorer(ABC):
     sample: ClassVar[int] = 1000
     in_cache: ClassVar[bool] = False  # one pass over the rows is all there is to do: keep its blocks in the cache
     learns: ClassVar[bool] = True  # scores depend on the fitted rows: `calibrate` wants others
-    widens: ClassVar[bool] = True  # rows come to `_score` in float64; False where it computes nothing from them
+    widens: ClassVar[bool] = True  # rows come to `_score` in float64; False where it widens them or sums nothing
     by_block: ClassVar[bool] = False  # `_fit` reads its rows by `rows.blocks` alone: `Directions` will do
     as_given: ClassVar[tuple[str, ...]] = ()  # fitted tensors that stay in their own precision: banks of rows
 

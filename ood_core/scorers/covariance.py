@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..checks import InputError
+from .rows import PIECE
 
 EXACT = 1e-9  # relative error from which on a squared distance is taken from differences
-PIECE = 2**22  # bytes of rows that are scored together; a fit, which keeps a product beside them, takes half as many
 STRIP = 64  # rows of W that are multiplied at once, at least, and at most an eighth of them
 
 
@@ -55,38 +55,42 @@ def nearest_squares(x: Tensor, origin: Tensor, whiten: Tensor, places: Tensor) -
     leaves a relative error above `EXACT`, the distance is computed again, from differences.
     """
     lengths = places.square().sum(dim=1)
-    bound = 4 * (x.shape[1] + 2) * torch.finfo(x.dtype).eps / 2 / EXACT
-    found = x.new_empty(len(x))
-    for rows, into in zip(_pieces(x), _pieces(found, x.shape[1]), strict=True):
-        centred = rows - origin
-        squares, products = x.new_zeros(len(rows), 1), x.new_zeros(len(rows), len(places))
-        for start, stop in _strips(whiten):
-            part = centred[:, :stop] @ whiten[start:stop, :stop].T
-            squares += part.square().sum(dim=1, keepdim=True)
-            products.addmm_(part, places[:, start:stop].T)
-        into[:] = products.mul_(-2).add_(squares).add_(lengths).amin(dim=1)
-        scale = (squares[:, 0].sqrt() + lengths.amax().sqrt()).square()
+    bound = 4 * (x.shape[1] + 2) * torch.finfo(places.dtype).eps / 2 / EXACT
+    found = places.new_empty(len(x))
+    for rows, into in _pieces(x, found):
+        whitened = _whitened(rows, origin, whiten)
+        squares = torch.linalg.vector_norm(whitened, dim=1).square_()
+        into[:] = (places @ whitened.T).mul_(-2).add_(squares).add_(lengths[:, None]).amin(dim=0)
+        scale = (squares.sqrt_() + lengths.amax().sqrt()).square_()
         rough = torch.nonzero(~(into >= bound * scale)).flatten()
         if len(rough):
-            again = torch.cdist(centred[rough] @ whiten.T, places, compute_mode="donot_use_mm_for_euclid_dist")
+            again = torch.cdist(whitened[rough], places, compute_mode="donot_use_mm_for_euclid_dist")
             into[rough] = again.amin(dim=1).square()
     return found
 
 
 def whitened_squares(x: Tensor, origins: Tensor, whitens: Tensor) -> Tensor:
     """||W_k (x_i - origin_k)||^2 (n, K)."""
-    found = x.new_zeros(len(x), len(origins))
-    for rows, into in zip(_pieces(x), _pieces(found, x.shape[1]), strict=True):
-        for origin, whiten, total in zip(origins, whitens, into.unbind(dim=1), strict=True):
-            centred = rows - origin
-            for start, stop in _strips(whiten):
-                total.add_((centred[:, :stop] @ whiten[start:stop, :stop].T).square().sum(dim=1))
+    found = origins.new_empty(len(x), len(origins))
+    for rows, into in _pieces(x, found):
+        for origin, whiten, squares in zip(origins, whitens, into.unbind(dim=1), strict=True):
+            squares[:] = torch.linalg.vector_norm(_whitened(rows, origin, whiten), dim=1).square_()
     return found
 
 
-def _pieces(x: Tensor, columns: int | None = None) -> Iterator[Tensor]:
-    """Rows of x in pieces of `PIECE` bytes, by this many columns: they are read again for each strip."""
-    return iter(x.split(max(1, PIECE // (8 * (columns or x.shape[1])))))
+def _pieces(x: Tensor, found: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows of x in pieces, with what is found for them: a product reads them again for each strip."""
+    rows = max(1, PIECE // (8 * x.shape[1]))
+    return zip(x.split(rows), found.split(rows), strict=True)
+
+
+def _whitened(x: Tensor, origin: Tensor, whiten: Tensor) -> Tensor:
+    """W (x_i - origin) (n, D), in the type of W."""
+    centred = x - origin
+    made = torch.empty_like(centred)
+    for start, stop in _strips(whiten):
+        torch.mm(centred[:, :stop], whiten[start:stop, :stop].T, out=made[:, start:stop])
+    return made
 
 
 def _strips(whiten: Tensor) -> Iterator[tuple[int, int]]:

@@ -54,6 +54,7 @@ class DDU(Scorer):
     cost: ClassVar[str] = "fit N D^2 + C D^3 / 3, score C N D^2 / 2 multiply-adds; keeps C D^2 numbers"
     source: ClassVar[str] = "Mukhoti et al. 2023, arXiv 2102.11582"
     by_block: ClassVar[bool] = True
+    widens: ClassVar[bool] = False
     advice: ClassVar[str] = (
         "The densities overflow: a covariance is singular for these rows. Use jitter='relative' or a larger ridge."
     )

@@ -42,6 +42,7 @@ class Mahalanobis(Scorer):
     cost: ClassVar[str] = "fit N D^2, score N D^2 / 2 + C N D multiply-adds; keeps D^2 + C D numbers"
     source: ClassVar[str] = "Lee et al. 2018, arXiv 1807.03888"
     by_block: ClassVar[bool] = True
+    widens: ClassVar[bool] = False
     advice: ClassVar[str] = "Squared distances overflow: rows lie far outside the fitted ones. Look at the rows' scale."
 
     ridge: float = 1e-4
