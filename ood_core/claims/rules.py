@@ -141,12 +141,16 @@ def equivalent(a: Array, b: Array, *, margin: float) -> Finding:
 
 
 def threshold(a: Array, *, direction: OneSided, hold_at: float, fail_at: float) -> Finding:
-    """Mean of a wholly beyond `hold_at` holds, wholly on the other side of `fail_at` fails, between them is open."""
+    """Mean of a wholly beyond `hold_at` holds, wholly on the other side of `fail_at` fails, between them is open.
+
+    A number that is the same for all seeds, such as one of the means over them, is placed without an interval or a p.
+    """
     mean = _Mean(a)
     right, left = (mean.above, mean.below) if direction == "greater" else (mean.below, mean.above)
-    if left(fail_at):
-        return mean.finding(FAILS, mean.p(fail_at))
-    return mean.finding(HOLDS if right(hold_at) else OPEN, mean.p(hold_at))
+    word, bound = (FAILS, fail_at) if left(fail_at) else (HOLDS if right(hold_at) else OPEN, hold_at)
+    if mean.flat and not mean.alone:
+        return Finding(word, mean.value, note="one number for all seeds, without an interval")
+    return mean.finding(word, mean.p(bound))
 
 
 def spread(a: Array, b: Array, *, direction: Direction) -> Finding:

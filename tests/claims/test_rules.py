@@ -115,6 +115,19 @@ def test_threshold_leaves_a_gap_between_holding_and_failing(mean, word):
     assert rules.threshold(-values, direction="less", hold_at=-0.5, fail_at=-0.2).word == word
 
 
+@pytest.mark.parametrize(
+    ("value", "word"), [(0.6, "holds"), (0.5, "inconclusive"), (0.3, "inconclusive"), (0.1, "does not hold")]
+)
+def test_a_number_that_is_one_for_all_seeds_has_no_interval(value, word):
+    """A share counted on means over seeds: its t interval would be of no width, and its p below any level."""
+    found = rules.threshold(np.full(3, value), direction="greater", hold_at=0.5, fail_at=0.2)
+    assert (found.word, found.estimate) == (word, value)
+    assert (found.low, found.high, found.p) == (None, None, None)
+    assert found.note == "one number for all seeds, without an interval"
+    nearly = rules.threshold(np.array([value, value, value + 1e-6]), direction="greater", hold_at=0.5, fail_at=0.2)
+    assert None not in (nearly.low, nearly.high, nearly.p)
+
+
 def test_spread_is_the_pitman_morgan_test():
     rng = np.random.default_rng(3)
     a, b = rng.normal(0, 1, 12), rng.normal(0, 4, 12)
