@@ -111,7 +111,7 @@ def speed_targets(folder: Path | None = None) -> tables.Html:
 
 
 def targets(found: Mapping[str, Found], name: str) -> tables.Html:
-    """Each target of a benchmark beside what was measured: where more than one did, a ratio for each processor."""
+    """Each target of a benchmark beside what was measured, missed ones first; a ratio for each processor."""
     label = "Ratios of wall time within a round, medians, peaks of memory, and their targets"
     frames = {each: pd.DataFrame(ratios(measured)) for each, measured in found.items()}
     frame, *others = frames.values()
@@ -123,6 +123,7 @@ def targets(found: Mapping[str, Found], name: str) -> tables.Html:
         frame = ratio.assign(met=met).reset_index()[
             ["work", "met", "against", "threads", "ratio of", *frames, "target"]
         ]
+    frame = frame.sort_values("met", key=lambda met: met.map({"no": 0, "yes": 2}).fillna(1), kind="stable")
     return tables.facts_table(frame, label, name)
 
 
