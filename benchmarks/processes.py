@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+FOLDER = Path(__file__).resolve().parent.parent / "book" / "reference"
+
 
 class WorkError(RuntimeError):
     """A contender could not do a work: what it said, or that its process has ended."""
@@ -154,6 +156,13 @@ def started(contenders: dict[str, Contender]) -> None:
             contender.works = contender.ask(None)
         except WorkError as error:
             print(f"{name} is left out: {error}", file=sys.stderr, flush=True)
+
+
+def default_out(work: str, start: dict[str, Any]) -> Path:
+    """Where a measurement is written unless it is told."""
+    from ood_core.reference import speed  # here, since contenders start from this module too
+
+    return FOLDER / speed.file_name(work, start)
 
 
 def write(path: Path, result: dict[str, Any]) -> None:

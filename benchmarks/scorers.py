@@ -16,7 +16,6 @@ one is named there with its error, and the others go on.
 from __future__ import annotations
 
 import argparse
-import re
 import statistics
 import sys
 import time
@@ -26,10 +25,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import works
-from benchmarks.processes import Contender, Measured, provenance, serve, started, write
+from benchmarks.processes import FOLDER, Contender, Measured, default_out, provenance, serve, started, write
 
 THREADS = (2, 1)
-FOLDER = Path(__file__).resolve().parent.parent / "book" / "reference"
 PACKAGES = ("ood-core", "torch", "numpy", "scikit-learn", "pytorch-ood", "faiss-cpu")
 
 
@@ -85,13 +83,6 @@ def measure(threads: int, given: argparse.Namespace, result: dict[str, Any]) -> 
         contender.end()
 
 
-def default_out(start: dict[str, Any]) -> Path:
-    """One file for each processor: the page on speed shows them side by side."""
-    from ood_core.reference import speed  # here, since contenders start this script too
-
-    return FOLDER / f"speed-{'-'.join(re.findall('[a-z0-9]+', speed.processor(start).lower()))}.json"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help=f"file to write (default: speed-PROCESSOR.json in {FOLDER})")
@@ -105,7 +96,7 @@ def main() -> None:
         return
     targets = {work: about["targets"] for work, about in works.WORKS.items()}
     start = provenance(PACKAGES)  # the load before the benchmark is its own
-    given.out = given.out or default_out(start)
+    given.out = given.out or default_out("speed", start)
     result = {**start, "size": given.size, "seconds": 0, "targets": targets, "failed": [], "rows": []}
     for threads in (given.threads,) if given.threads else THREADS:
         measure(threads, given, result)

@@ -24,10 +24,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import loops
-from benchmarks.processes import Contender, Measured, provenance, serve, started, write
+from benchmarks.processes import FOLDER, Contender, Measured, default_out, provenance, serve, started, write
 
-FOLDER = Path(__file__).resolve().parent.parent / "book" / "reference"
-OUT = {"cpu": FOLDER / "training.json", "cuda": FOLDER / "training-cuda.json"}
 PACKAGES = ("ood-core", "torch", "torchvision", "numpy", "pillow")
 
 
@@ -76,7 +74,7 @@ def measure(given: argparse.Namespace, threads: int, result: dict[str, Any], out
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help=f"file to write (default: {OUT['cpu']}; on a GPU {OUT['cuda'].name})")
+    parser.add_argument("--out", type=Path, help=f"file to write (default: training-cpu-PROCESSOR.json in {FOLDER})")
     parser.add_argument("--nets", nargs="+", choices=list(loops.NETS), default=list(loops.NETS), help="default: all")
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
@@ -114,7 +112,7 @@ def main() -> None:
         "failed": [],
         "rows": [],
     }
-    out = given.out or OUT[given.device]
+    out = given.out or default_out(f"training-{given.device}", start)
     measure(given, threads, result, out)
     for reached in result["speed"]:
         print(

@@ -21,21 +21,22 @@ MEMORY = "memory"  # what a target of memory stands under, in the place of a con
 Found = dict[str, Any]  # a recorded measurement
 
 
-def read(path: Path) -> Found | None:
-    """The measurement recorded in a file, or None where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def speeds(folder: Path | None = None) -> dict[str, Found]:
+def speeds(folder: Path | None = None, files: str = FILES) -> dict[str, Found]:
     """The recorded measurements by processor, in the order of their files."""
     where = folder or paths.repository() / FOLDER
-    found = (json.loads(path.read_text(encoding="utf-8")) for path in sorted(where.glob(FILES)))
+    found = (json.loads(path.read_text(encoding="utf-8")) for path in sorted(where.glob(files)))
     return {processor(each): each for each in found}
 
 
 def processor(found: Found) -> str:
-    """The name of the processor without what all of them have: `Intel(R) Xeon(R) Processor` is an Intel Xeon."""
-    return " ".join(re.sub(r"\((R|TM)\)|\b(Processor|CPU)\b", " ", found["processor"]).split())
+    """The GPU, or the processor without what all have in their names: `Intel(R) Xeon(R) Processor` is an Intel Xeon."""
+    name = found["device"] if "device" in found else found["processor"]
+    return " ".join(re.sub(r"\((R|TM)\)|\b(Processor|CPU)\b", " ", name).split())
+
+
+def file_name(work: str, found: Found) -> str:
+    """`WORK-PROCESSOR.json`: one file for each processor, which the page shows side by side."""
+    return f"{work}-{'-'.join(re.findall('[a-z0-9]+', processor(found).lower()))}.json"
 
 
 def speed_provenance(folder: Path | None = None) -> tables.Html:

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import processes
 from benchmarks import scorers as benchmark
 from ood_core import reference
-from ood_core.reference import speed
+from ood_core.reference import speed, training
 
 from ..building import ROOT
 from ..made_up import MEASURED
@@ -104,9 +104,11 @@ def test_a_processor_has_a_short_name(name, short):
 
 def test_each_processor_has_a_file_of_its_own():
     found = {"processor": "Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz"}
-    assert benchmark.default_out(found) == benchmark.FOLDER / "speed-intel-core-i7-8700-3-20ghz.json"
-    for found in speed.speeds().values():
-        assert benchmark.default_out(found).is_file(), "a page shows it, and the next measurement replaces it"
+    assert processes.default_out("speed", found) == processes.FOLDER / "speed-intel-core-i7-8700-3-20ghz.json"
+    assert speed.file_name("training-cuda", found | {"device": "NVIDIA H1"}) == "training-cuda-nvidia-h1.json"
+    for work, recorded in (("speed", speed.speeds()), ("training-cpu", training.trainings())):
+        for found in recorded.values():
+            assert processes.default_out(work, found).is_file(), "a page shows it, and the next measurement replaces it"
 
 
 def test_nothing_measured_is_said(tmp_path):

@@ -38,45 +38,64 @@ FOUND = {
 
 
 @pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "training.json"
-    path.write_text(json.dumps(FOUND))
-    return path
+def folder(tmp_path):
+    (tmp_path / "training-cpu-p.json").write_text(json.dumps(FOUND))
+    return tmp_path
 
 
-def test_ratios_are_medians_within_rounds(file):
-    frame = reference.training_targets(path=file).frame
+def test_ratios_are_medians_within_rounds(folder):
+    frame = reference.training_targets(folder=folder).frame
     assert frame[["work", "against", "ratio", "met"]].to_numpy().tolist() == [["net: train", "plain", 4.0, "yes"]]
 
 
-def test_shares_by_hand(file):
+def test_shares_by_hand(folder):
     """200 images a second of 5 MFLOP are half of 2 GFLOP/s; of 10 kB, 2 % of 100 MB/s."""
-    frame = reference.training_table(path=file).frame
+    frame = reference.training_table(folder=folder).frame
     assert frame["images a second"].tolist() == [200.0, 50.0, 1000.0, 100.0]
     assert frame["share of the product"].tolist() == ["50%", "", "", ""]
     assert frame["share of the copy"].tolist() == ["2%", "", "1%", ""]
     assert frame["compile s"].tolist() == ["", "", "", "12.3"]
-    slow = json.loads(file.read_text()) | {"ceilings": FOUND["ceilings"] | {"matmul bfloat16": [5e8]}}
-    file.write_text(json.dumps(slow))  # then float32 is what there is to reach
-    assert reference.training_table(path=file).frame["share of the product"].tolist() == ["100%", "", "", ""]
-    file.write_text(json.dumps(FOUND))
-    assert reference.training_ceilings(path=file).frame["G a second"].tolist() == [1.0, 2.0, 0.1]
-    assert "9.9" in reference.training_provenance(path=file).html
+    slow = FOUND | {"ceilings": FOUND["ceilings"] | {"matmul bfloat16": [5e8]}}
+    (folder / "training-cpu-p.json").write_text(json.dumps(slow))  # then float32 is what there is to reach
+    assert reference.training_table(folder=folder).frame["share of the product"].tolist() == ["100%", "", "", ""]
+    (folder / "training-cpu-p.json").write_text(json.dumps(FOUND))
+    assert reference.training_ceilings(folder=folder).frame["G a second"].tolist() == [1.0, 2.0, 0.1]
+    assert "9.9" in reference.training_provenance(folder=folder).html
+
+
+def test_processors_stand_side_by_side(folder):
+    """Another processor, half as fast at everything; a GPU is a page's part of its own."""
+    rows = [row | {"wall": [2 * x for x in row["wall"]]} for row in FOUND["rows"]]
+    for name, extra in (("cpu-q", {"processor": "q"}), ("cuda-r", {"device": "r"})):
+        (folder / f"training-{name}.json").write_text(json.dumps(FOUND | extra | {"rows": rows}))
+    frame = reference.training_table(folder=folder).frame
+    rates = frame.groupby("processor")["images a second"].apply(list).to_dict()
+    assert rates == {"p": [200.0, 50.0, 1000.0, 100.0], "q": [100.0, 25.0, 500.0, 50.0]}
+    assert reference.training_targets(folder=folder).frame[["p", "q"]].to_numpy().tolist() == [[4.0, 4.0]]
+    assert reference.training_ceilings(folder=folder).frame["processor"].tolist() == ["p"] * 3 + ["q"] * 3
+    assert list(reference.training_provenance(folder=folder).frame) == ["what", "p", "q"]
+    assert list(reference.training_provenance("cuda", folder).frame) == ["what", "value"]
+    assert "processor" not in reference.training_table("cuda", folder).frame
 
 
 def test_nothing_measured_is_said_once(tmp_path):
-    absent = tmp_path / "absent.json"
-    assert "not measured" in reference.training_targets(path=absent).html
+    absent = tmp_path / "absent"
+    assert "not measured" in reference.training_targets(folder=absent).html
     assert "--device cuda" in reference.training_targets("cuda", absent).html
     for make in (reference.training_table, reference.training_ceilings, reference.training_provenance):
         assert make("cuda", absent).html == ""
 
 
 @pytest.mark.parametrize("device", training.FILES)
-def test_the_recorded_file_is_a_whole_measurement(device):
-    found = training.training(device)
-    if found is None:
+def test_the_recorded_files_are_whole_measurements(device):
+    recorded = training.trainings(device)
+    if not recorded:
         pytest.skip(f"training on {device} is not measured yet")
+    for found in recorded.values():
+        _whole(found)
+
+
+def _whole(found):
     assert found["size"] == 1.0, "a trial with fewer images says nothing"
     assert found.get("failed", []) == []
     assert {row["contender"] for row in found["rows"]} >= {"ours", "bare", "plain", "plain, tuned"}
@@ -103,14 +122,14 @@ def test_counted_costs_by_hand():
 
 @pytest.mark.slow
 def test_the_benchmark_runs(tmp_path):
-    out = tmp_path / "training.json"
+    out = tmp_path / "training-cpu-this.json"
     command = [sys.executable, ROOT / "benchmarks" / "training.py", "--nets", "digits", "--rounds", "1"]
     subprocess.run([*command, "--size", "0.1", "--out", out], check=True, capture_output=True, text=True)
     found = json.loads(out.read_text())
     assert {row["work"] for row in found["rows"]} == {f"digits: {work}" for work in loops.TARGETS}
     assert {"ours", "bare"} <= {row["contender"] for row in found["rows"]}
     assert set(found["ceilings"]) == set(loops.CEILINGS)
-    assert reference.training_table(path=out).frame["images a second"].gt(0).all()
+    assert reference.training_table(folder=tmp_path).frame["images a second"].gt(0).all()
     assert speed.ratios(found)
     assert found["speed"] == found["failed"] == []
 
