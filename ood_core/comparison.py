@@ -7,7 +7,7 @@ last epoch. A *detector* is a recipe with a scorer, its layer and its parameters
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from .checks import InputError
 DETECTOR = ["recipe", "scorer", "layer", "params"]
 GROUPS = ("near", "far")
 PROBE = "linear_probe"
+ARTIFICIAL = ("noise", "noise-32", "mnist", "mnist/test3k", "fashion-mnist")  # drawn, or in a black frame
 SHOWN = ("nc1", "nc2_norm_means", "nc2_angle_means", "nc3", "nc4")  # of collapse, beside accuracy
 COLLAPSE = ("nc1", "nc2_norm_means", "nc2_angle_means", "nc2_norm_weights", "nc2_angle_weights", "nc3", "nc4")
 
@@ -86,11 +87,12 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
         metric: which to compare by.
         training: recipe -> seconds, see `training_seconds`.
     Returns:
-        the detector, near, far, both, low, high (NaN for one seed), n, fit_seconds, score_microseconds (means over
+        the detector, near, far, both, low, high (NaN for one seed), n; natural, `both` without the sets of
+        `ARTIFICIAL`; fpr, the mean of near and far FPR95 (`fpr_at_tpr`); fit_seconds, score_microseconds (medians over
         seeds), train_seconds, accuracy (on ID test images, of the network's own decisions, mean over seeds), each NaN
-        where it is not known, other_layer as in `by_seed`, and `level`: whether the detector is not clearly worse than
-        the first, paired by seed, at 5 % after Holm's correction over all of them; missing where they share fewer than
-        two seeds. The first is.
+        where it is not known; other_layer as in `by_seed`; behind, the difference from the first, paired by seed; and
+        `level`: whether the detector is not clearly worse than the first, paired by seed, at 5 % after Holm's
+        correction over all of them; missing where they share fewer than two seeds. The first is.
     """
     last, seeds = final(rows), by_seed(rows, metric)
     lines = []
@@ -101,8 +103,10 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
             dict(zip(DETECTOR, key, strict=True)) | means | {"low": found.low, "high": found.high, "n": found.n}
         )
     table = pd.DataFrame(lines).replace([np.inf, -np.inf], np.nan)
+    table = table.join(_means(last, metric, ARTIFICIAL).rename("natural"), on=DETECTOR)
+    table = table.join(_means(last, "fpr_at_tpr").rename("fpr"), on=DETECTOR)
     for name in ("fit_seconds", "score_microseconds"):
-        cost = last[last["metric"] == name].groupby(DETECTOR)["value"].mean().rename(name)
+        cost = last[last["metric"] == name].groupby(DETECTOR)["value"].median().rename(name)
         table = table.join(cost, on=DETECTOR)
     own = last[(last["metric"] == "accuracy") & (last["split"] == "test") & (last["protocol"] == "")]
     table["train_seconds"] = table["recipe"].map(dict(training or {})).astype(float)
@@ -112,8 +116,16 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
     others = _paired(seeds[~first], seeds[first]).set_index(DETECTOR)
     level = (others["p_holm"] >= 0.05) | (others["difference"] > 0)
     table = table.join(level.rename("level").astype("boolean"), on=DETECTOR)
-    table.loc[0, "level"] = True
+    table = table.join(others["difference"].rename("behind"), on=DETECTOR)
+    table.loc[0, ["level", "behind"]] = True, 0.0
     return _with_other_layer(table)
+
+
+def _means(last: pd.DataFrame, metric: str, without: Collection[str] = ()) -> pd.Series[float]:
+    """By detector the mean over near and far, as `both`, meaned over seeds; NaN where a group has no set left."""
+    kept = (last["metric"] == metric) & last["ood_group"].isin(GROUPS) & ~last["ood_set"].isin(without)
+    table = last[kept].pivot_table(index=[*DETECTOR, "seed"], columns="ood_group", values="value", aggfunc="mean")
+    return table.reindex(columns=list(GROUPS)).mean(axis=1, skipna=False).groupby(DETECTOR).mean()
 
 
 def objectives(rows: pd.DataFrame, runs: Iterable[tuple[str, Mapping[str, Any]]] = ()) -> pd.DataFrame:
@@ -152,7 +164,8 @@ def objectives(rows: pd.DataFrame, runs: Iterable[tuple[str, Mapping[str, Any]]]
 def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc") -> pd.DataFrame:
     """Every detector against one baseline, paired by seed: mean difference of `both`, 95 % t interval, p and Holm's p.
 
-    Holm's correction runs over all detectors of the table; `wins`, `loses` and `open` go by it at 5 %.
+    `near` and `far` are the mean differences on these sets alone, which nothing tests. Holm's correction runs over all
+    detectors of the table; `wins`, `loses` and `open` go by it at 5 %.
 
     Args:
         recipe, scorer: the baseline; the scorer at its default layer and parameters.
@@ -172,10 +185,12 @@ def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc")
 
 def _paired(others: pd.DataFrame, one: pd.DataFrame) -> pd.DataFrame:
     """Each of some detectors minus one, by seed: mean, 95 % t interval, p, and p after Holm's correction over all."""
-    base, lines = one.set_index("seed")["both"], []
+    measured = ["both", *GROUPS]
+    base, lines = one.set_index("seed")[measured], []
     for key, part in others.groupby(DETECTOR, sort=False):
-        pair = part.set_index("seed")["both"].to_frame("own").join(base.rename("base"), how="inner")
-        found = stats.paired(pair["own"].to_numpy(copy=True), pair["base"].to_numpy(copy=True)) if len(pair) else None
+        pair = part.set_index("seed")[measured].join(base.add_suffix("_base"), how="inner")
+        own_, base_ = (pair[name].to_numpy(copy=True) for name in ("both", "both_base"))
+        found = stats.paired(own_, base_) if len(pair) else None
         if found is not None and found.n > 1:
             own = {
                 "difference": found.mean,
@@ -183,9 +198,10 @@ def _paired(others: pd.DataFrame, one: pd.DataFrame) -> pd.DataFrame:
                 "high": found.high,
                 "n": found.n,
                 "p": stats.p_of_mean(found),
+                **{group: float((pair[group] - pair[f"{group}_base"]).mean()) for group in GROUPS},
             }
             lines.append(dict(zip(DETECTOR, key, strict=True)) | own)
-    table = pd.DataFrame(lines, columns=[*DETECTOR, "difference", "low", "high", "n", "p"])
+    table = pd.DataFrame(lines, columns=[*DETECTOR, "difference", "low", "high", "n", "p", *GROUPS])
     table["p_holm"] = stats.holm(table["p"].to_numpy(copy=True)) if len(table) else []
     return table
 

@@ -9,7 +9,7 @@
 
 A run is recorded under its train key, so pages share it, and rows are joined with page and recipe when they are read.
 One with weights can go back into a store, where what was asked for since is measured on it without training. A run
-takes two or three megabytes. Scores add up to two to one run of a recipe: those of ID test and OOD images by the
+takes up to three megabytes. Scores add up to three to one run of a recipe: those of ID test and OOD images by the
 scorers that a recipe of any page follows through training, and what measures leave for pictures.
 
 Written as the store is, see `files`; one process at a time writes, since all runs of a scale share an index.

@@ -93,7 +93,8 @@ def test_run_recipes_verify(call):
     assert first.exit_code == 0, first.output
     rows = json.loads(first.stdout)
     assert [(row["recipe"], row["seed"], row["loaded"]) for row in rows] == [("ce", 0, False), ("l2", 0, False)]
-    assert "made at tiny: 2 runs, 0 stored, 2 to do, about 0.0 minutes on two CPU cores" in first.stderr
+    left = "2 runs, 0 stored, 2 to do, about 0.0 minutes on two CPU cores, a run on each"
+    assert f"made at tiny: {left}" in first.stderr
     again = call("run", "made", "--seeds", 1, "--jobs", 1)
     assert "2 stored, 0 to do" in again.stderr
     assert "True" in again.stdout
@@ -157,9 +158,9 @@ def test_plan_says_what_is_there_and_what_is_left(made, call):
     for row in rows:
         assert row["parameters"] == sum(p.numel() for p in net.parameters())
         assert row["network"] == f"{settings.name} x{settings.width}"
-        assert (row["page"], row["data"], row["on"]) == ("made", "digits", "two CPU cores")
+        assert (row["page"], row["data"], row["on"]) == ("made", "digits", "two CPU cores, a run on each")
         assert (row["epochs"], row["minutes a run"]) == (page["ce"].epochs, page["ce"].minutes)
-    left = "4 runs: 0 stored, 0 to measure, 4 to train, about 12 minutes on two CPU cores"
+    left = "4 runs: 0 stored, 0 to measure, 4 to train, about 12 minutes on two CPU cores, a run on each"
     assert before.stderr.strip() == left
     call("run", "made", "--seeds", 1, "--jobs", 1)
     assert "4 runs: 2 stored, 0 to measure, 2 to train, about 6.0 minutes" in call("plan", "made").stderr
@@ -172,7 +173,7 @@ def test_plan_and_run_say_what_is_recorded(call, tmp_path, monkeypatch):
     study.record("made", "tiny", 1)
     assert "2 to train, about" in call("plan", "made").stderr, "what is stored is not counted again"
     monkeypatch.setenv("OOD_RUNS", str(tmp_path / "empty"))
-    told = "to train, 2 of them recorded in book/results/tiny, about 0.0 minutes on two CPU cores"
+    told = "to train, 2 of them recorded in book/results/tiny, about 0.0 minutes on two CPU cores, a run on each"
     assert f"4 runs: 0 stored, 0 to measure, 4 {told}" in call("plan", "made").stderr
     only_new = call("run", "made", "--seeds", 2, "--recipe", "ce", "--jobs", 1, "--unrecorded", "--json")
     assert "1 runs, 0 stored, 1 to do, about" in only_new.stderr

@@ -110,7 +110,48 @@ def test_which_detectors_the_best_is_not_clearly_better_than():
     close = against.set_index("scorer").loc["nnguide"]
     assert close["p"] < 0.05 <= close["p_holm"]
     assert close["outcome"] == "open"
-    assert "2 of 3 others are not clearly worse (paired by seed, Holm).<" in tables.guide(table, against).html
+    assert table["behind"].tolist() == pytest.approx([0.0, -0.003, -0.008, -0.01])
+    told = "Of 3 others, 1 is clearly worse (paired by seed, Holm); of the 2 that are not, 2 are within a point of it.<"
+    assert told in tables.guide(table, against).html
+    far_off = table.assign(behind=table["behind"] * 100)
+    told = (
+        "1 is clearly worse (paired by seed, Holm); of the rest none is within a point of it: there, seeds are too few"
+    )
+    assert told in tables.guide(far_off, against).html
+    assert "All others are clearly worse" in tables.guide(table.assign(level=[True, *[False] * 3]), against).html
+
+
+def test_other_measures_rank_beside_the_mean():
+    """`msp` is first by the mean, for a set in a black frame alone; `knn` without that set and by FPR95."""
+    made = []
+    for scorer, near, far, framed, fpr in (("msp", 0.7, 0.8, 1.0, 0.6), ("knn", 0.75, 0.82, 0.5, 0.3)):
+        sets = {("cifar100", "near"): near, ("svhn/test10k", "far"): far, ("mnist/test3k", "far"): framed}
+        for (name, group), value in sets.items():
+            where = {"scorer": scorer, "layer": OWN.get(scorer, "features"), "ood_set": name, "ood_group": group}
+            made += auroc("ce", value + np.zeros(3), **where)
+            made += auroc("ce", fpr + np.array([0, 0.01, 0.02]), metric="fpr_at_tpr", **where)
+    rows = pd.DataFrame(made)
+    table = comparison.summary(rows).set_index("scorer")
+    assert table.loc["msp", ["both", "natural", "fpr"]].tolist() == pytest.approx([0.8, 0.75, 0.61])
+    assert table.loc["knn", ["both", "natural", "fpr"]].tolist() == pytest.approx([0.705, 0.785, 0.31])
+    against = comparison.against(rows, "ce", "msp").set_index("scorer")
+    assert against.loc["knn", ["near", "far"]].tolist() == pytest.approx([0.05, -0.24])
+    shown = tables.ranking(table.reset_index())
+    assert ">natural sets<" in shown.html
+    assert ">61.0<" in shown.html
+    duels = tables.duels(against.reset_index(), "MSP").html
+    assert ">+5.0<" in duels
+    assert ">−24.0<" in duels
+    text = tables.guide(table.reset_index(), against.reset_index().assign(outcome="wins", near=-0.1), have="ce").html
+    assert "1 better (1 of them behind it on near sets), 0 worse" in text
+    knn, msp = "ce with <code>knn</code>", "ce with <code>msp</code>"
+    assert f"whose look may give them away: {knn} (78.5); {msp} (75.0).<" in text
+    assert f"less is better): {knn} (31.0); {msp} (61.0).<" in text
+    assert "By FPR95: <code>knn</code> (31.0); <code>msp</code> (61.0)." in text
+    framed = rows[rows["ood_set"].isin(["cifar100", "mnist/test3k"]) & (rows["metric"] == "auroc")]
+    alone = comparison.summary(framed)
+    assert alone[["natural", "fpr"]].isna().all(axis=None), "no far set is left, and no FPR95 was measured"
+    assert "Without uniform noise" not in tables.guide(alone, comparison.against(framed, "ce", "msp"), have="ce").html
 
 
 def test_what_an_objective_costs_and_how_well_it_classifies_stand_beside_its_detectors(rows):

@@ -195,7 +195,7 @@ class Recipe(_Strict):
     title: str = Field(description="how tables and figures call it")
     scale: Scale = Field(description="tiny, small or paper")
     source: str = Field(description="where the settings come from, and whose choice each open one is")
-    minutes: float = Field(gt=0, description="expected minutes a run on two CPU cores (paper: one GPU)")
+    minutes: float = Field(gt=0, description="expected minutes a run, two at once on two CPU cores (paper: one GPU)")
 
     data: Data = Field(description="what is learned from")
     network: Network = Field(description="the backbone")

@@ -99,6 +99,9 @@ class Energy(Scorer):
 
     s(x) = T logsumexp_c(l_c / T)
 
+    Behind a distance head it grows with nearness to all prototypes: where unfamiliar images have short features, these
+    lie nearer and the score ranks the wrong way. Such heads have scores of their own (`min_distance`, `entropy`).
+
     Args:
         temperature: T > 0, in units of the logits; T -> 0 gives the largest logit.
         layer: (N, C).

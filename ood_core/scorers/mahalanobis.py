@@ -25,7 +25,8 @@ class Mahalanobis(Scorer):
 
     Args:
         ridge: e = ridge trace(S) / D, a share of the mean eigenvalue.
-        layer: (N, D); any, for example "unit" or "logits".
+        layer: (N, D); any, for example "logits", or "unit": where unfamiliar images have short features, raw ones lie
+            near the means whatever they show.
     Source: Lee et al. 2018, arXiv 1807.03888, equations 1 and 2, on one layer and without input perturbation.
         Departure: the ridge, which collapsed and normalised features need.
     Example:

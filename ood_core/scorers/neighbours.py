@@ -100,6 +100,8 @@ class NNGuide(Scorer):
 
     s(x) = E(x) 1/k sum of the k largest over the bank of E_i z_i.z,  E = logsumexp_c(l_c),  z = h / ||h||
 
+    A distance head is refused: its logits and so its energies are negative, and their product grows with distance.
+
     Args:
         k: rows of the bank to average, at most as many as it holds.
         ratio: share of the training rows in the bank, a fraction in (0, 1], rounded up; a random sample below 1. All of
@@ -135,6 +137,11 @@ class NNGuide(Scorer):
     def _fit(self, x: Tensor, outputs: Outputs) -> dict[str, Tensor]:
         kept = math.ceil(self.ratio * len(x))
         check_rows(self.name, self.k, kept)
+        if outputs.head is not None and outputs.head.kind == "distance":
+            raise InputError(
+                "nnguide got a distance head, expected a linear or a unit one: energies of minus distances are "
+                "negative, and two negative factors would rank far rows first.\nUse min_distance or knn."
+            )
         logits = outputs.layer("logits")
         require_logits(self.name, logits, self.memory)
         if kept < len(x):
@@ -143,6 +150,11 @@ class NNGuide(Scorer):
             x, logits = x[rows], logits[rows.to(logits.device)]
         dtype = working_dtype(x)
         energy = logits.to(x.device, dtype).logsumexp(dim=1)
+        if energy.mean() <= 0:
+            raise InputError(
+                f"nnguide got energies of mean {float(energy.mean()):.3g} on training rows, expected a mean above 0: "
+                "two negative factors would rank far rows first.\nUse knn, which needs no logits."
+            )
         state = prepare_products(x, energy, self.memory, divide=self.layer == "unit")
         return {**state, "classes": torch.tensor(float(logits.shape[1]), dtype=dtype)}
 

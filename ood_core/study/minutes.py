@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-DEVICES = {"tiny": "two CPU cores", "small": "two CPU cores", "paper": "one GPU"}  # what a recipe's minutes are about
+CORES = "two CPU cores, a run on each"
+DEVICES = {"tiny": CORES, "small": CORES, "paper": "one GPU"}  # what a recipe's minutes are about
 
 
 def duration(minutes: float) -> str:

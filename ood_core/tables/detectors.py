@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
@@ -15,6 +15,8 @@ from .results import settings
 Names = Mapping[str, str]
 DETECTOR = ["recipe", "scorer", "layer", "params"]
 BEST = 4  # scorers that are named of the networks that a reader has
+FIRST = 3  # detectors that are named where another measure ranks them
+CLOSE = 0.01  # of AUROC: so near the first that which is better does not matter much
 OUTCOMES = {"wins": "better", "loses": "worse", "open": "not clear"}
 COLLAPSE = {
     "nc1": "NC1",
@@ -40,7 +42,7 @@ def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str 
         return Html("<p>Not run yet.</p>", pd.DataFrame())
     alike, lines = len(set(summary["n"])) == 1, []
     cost = ["training (s)", "fit (s)", "score (µs an image)"]
-    headers = ["rank", "objective", "scorer", "near and far", "near", "far", *cost]
+    headers = ["rank", "objective", "scorer", "near and far", "near", "far", "natural sets", "FPR95", *cost]
     for place, found in enumerate(summary.to_dict("records"), 1):
         both = interval(found["both"], _finite(found["low"]), _finite(found["high"]), "percent")
         cells = [
@@ -48,7 +50,7 @@ def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str 
             *_detector(found, names, alike),
             cell(stacked(both), found["both"], css="number"),
         ]
-        cells += [cell(f"{100 * found[group]:.1f}", found[group], css="number") for group in ("near", "far")]
+        cells += [_percent(found[name]) for name in ("near", "far", "natural", "fpr")]
         trained = found["train_seconds"]
         cells += [cell("", "") if pd.isna(trained) else cell(_seconds(trained), trained, css="number")]
         cells += [_number(found["fit_seconds"]), _number(found["score_microseconds"])]
@@ -123,11 +125,12 @@ def duels(against: pd.DataFrame, baseline: str, names: Names | None = None, name
         baseline: how to call the baseline, for the table's label.
     """
     alike, lines = len(set(against["n"])) == 1, []
-    headers = ["objective", "scorer", "difference", "p after Holm", "outcome"]
+    headers = ["objective", "scorer", "difference", "near", "far", "p after Holm", "outcome"]
     for found in against.to_dict("records"):
         shown = interval(found["difference"], found["low"], found["high"], "points")
         p = p_value(found["p_holm"]).removeprefix("= ")
         cells = [*_detector(found, names, alike), cell(stacked(shown), found["difference"], css="number")]
+        cells += [cell(_signed(found[group]), found[group], css="number") for group in ("near", "far")]
         cells += [cell(p, found["p_holm"], css="number"), cell(OUTCOMES[found["outcome"]], css="number")]
         lines.append(card(cells, headers))
     grid = table(headers, lines, f"Detectors against {baseline}, paired by seed", "compact cards detectors")
@@ -205,11 +208,8 @@ def guide(
     wins = against[against["outcome"] == "wins"]
     loses = against[against["outcome"] == "loses"]
     over = "" if len(set(summary["n"])) == 1 else f" over {counted([best['n']])}"
-    known = summary["level"].iloc[1:].dropna()
-    others, untold = int(known.sum()), len(summary) - 1 - len(known)
-    rest = f"{others} of {len(known)} others {'is' if others == 1 else 'are'} not"
-    level = f"{rest if others else 'All others are'} clearly worse (paired by seed, Holm)"
-    level += f"; {untold} more share too few seeds with it to tell" if untold else ""
+    known = summary.iloc[1:].dropna(subset=["level"])
+    level = _level(known["level"].astype(bool), known["behind"] >= -CLOSE, len(summary) - 1 - len(known))
 
     def called(found: Mapping[Any, Any]) -> str:
         return _called(found, names, about)
@@ -222,8 +222,9 @@ def guide(
         "Best scorer of each objective: "
         + "; ".join(f"{called(found)} ({100 * found['both']:.1f})" for found in own.to_dict("records"))
         + ".",
-        f"Against the baseline, after Holm's correction: {len(wins)} better, {len(loses)} worse, "
-        f"{len(against) - len(wins) - len(loses)} not clear.",
+        f"Against the baseline, after Holm's correction: {len(wins)} better{_behind_near(wins)}, {len(loses)} worse, "
+        f"{len(against) - len(wins) - len(loses)} not clear, which may be for want of seeds.",
+        *_otherwise(summary, called),
         *_training(own, names),
     ]
     far_best = summary.sort_values("far", ascending=False).iloc[0].to_dict()
@@ -234,6 +235,38 @@ def guide(
     )
     text = "".join(f"<li>{item}</li>" for item in items)
     return Html(f'<ul class="guide">{text}</ul>', summary)
+
+
+def _level(level: pd.Series[bool], close: pd.Series[bool], untold: int) -> str:
+    """How many others are clearly worse than the first, and how many of the rest are near it."""
+    rest = int(level.sum())
+    worse = len(level) - rest
+    told = f"Of {len(level)} others, {worse} {'is' if worse == 1 else 'are'} clearly worse (paired by seed, Holm)"
+    if not rest:
+        told = "All others are clearly worse (paired by seed, Holm)"
+    elif near := int((level & close).sum()):
+        told += f"; of the {rest} that are not, {near} {'is' if near == 1 else 'are'} within a point of it"
+    else:
+        told += "; of the rest none is within a point of it: there, seeds are too few to tell"
+    return told + (f"; {untold} more share too few seeds with it" if untold else "")
+
+
+def _behind_near(wins: pd.DataFrame) -> str:
+    behind = int((wins["near"] < 0).sum())
+    return f" ({behind} of them behind it on near sets)" if behind else ""
+
+
+def _otherwise(summary: pd.DataFrame, called: Callable[[Mapping[Any, Any]], str]) -> list[str]:
+    """The first by AUROC without artificial sets, and by FPR95, where they were measured."""
+    told = []
+    for name, text, ascending in (
+        ("natural", "Without uniform noise and the sets in a black frame, whose look may give them away", False),
+        ("fpr", "By FPR95, the share of OOD images let in where 95 % of ID images are (less is better)", True),
+    ):
+        first = summary.dropna(subset=[name]).sort_values(name, ascending=ascending, kind="stable").head(FIRST)
+        each = "; ".join(f"{called(found)} ({100 * found[name]:.1f})" for found in first.to_dict("records"))
+        told += [f"{text}: {each}."] if each else []
+    return told
 
 
 def _without_training(
@@ -248,6 +281,9 @@ def _without_training(
     compared = against[(against[DETECTOR] == [first[name] for name in DETECTOR]).all(axis=1)].to_dict("records")
     over = [interval(found["difference"], found["low"], found["high"], "points") for found in compared]
     told = f". The first minus the baseline: {escape(over[0])}" if over else ""
+    lowest = summary[summary["recipe"] == have].dropna(subset=["fpr"]).sort_values("fpr", kind="stable").head(BEST)
+    low = "; ".join(f"{_scorer(found, about)} ({100 * found['fpr']:.1f})" for found in lowest.to_dict("records"))
+    told += f". By FPR95: {low}" if low else ""
     return [f"With nothing trained again, the best scorers on {_objective(first, names)}: {named}{told}."]
 
 
@@ -288,6 +324,14 @@ def _scorer(found: Mapping[Any, Any], about: str) -> str:
 
 def _layer(name: str) -> str:
     return {"features": "raw features", "unit": "unit features"}.get(name, name)
+
+
+def _percent(value: float) -> str:
+    return cell("", "") if pd.isna(value) else cell(f"{100 * value:.1f}", value, css="number")
+
+
+def _signed(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def _number(value: float) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from ood_core import Outputs, scorers
+from ood_core import Head, Outputs, scorers
 from ood_core.checks import InputError
 from ood_core.outputs import unit
 from ood_core.scorers import nearest as search
@@ -235,6 +235,20 @@ def test_nnguide_laws():
 
     for change in (lambda h: h @ rotation, lambda h: 7 * h):
         assert torch.allclose(guide(changed(train, change), changed(rows, change)), plain)
+
+
+def test_nnguide_refuses_energies_that_would_turn_it_round():
+    """Minus distances give negative energies: the product of two of them is largest for the least alike rows."""
+    h = torch.eye(3).repeat(4, 1) + 0.01 * torch.randn(12, 3)
+    prototypes = torch.eye(3)
+    with pytest.raises(InputError, match="nnguide got a distance head, expected a linear or a unit one"):
+        scorers.make("nnguide", k=2).fit(
+            Outputs(h, logits=-5 * torch.cdist(h, prototypes), head=Head("distance", prototypes, scale=5.0))
+        )
+    with pytest.raises(
+        InputError, match=r"nnguide got energies of mean -\d.* on training rows, expected a mean above 0"
+    ):
+        scorers.make("nnguide", k=2).fit(Outputs(h, logits=-5 - torch.cdist(h, prototypes)))
 
 
 def test_nnguide_refusals():

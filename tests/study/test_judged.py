@@ -12,10 +12,10 @@ from tests.made_up import claim, part
 @pytest.mark.parametrize(
     ("names", "seeds", "text"),
     [
-        (["ce", "l2"], 3, "ce, l2, 4 runs, about 44 minutes on two CPU cores"),
-        (["l2"], 3, "l2, 3 seeds, about 33 minutes on two CPU cores"),
-        (["ce"], 3, "ce, 1 seed, about 11 minutes on two CPU cores"),
-        (["all"], 14, "ce, l2, 26 runs, about 4.8 hours on two CPU cores"),
+        (["ce", "l2"], 3, "ce, l2, 4 runs, about 44 minutes on two CPU cores, a run on each"),
+        (["l2"], 3, "l2, 3 seeds, about 33 minutes on two CPU cores, a run on each"),
+        (["ce"], 3, "ce, 1 seed, about 11 minutes on two CPU cores, a run on each"),
+        (["all"], 14, "ce, l2, 26 runs, about 4.8 hours on two CPU cores, a run on each"),
         (["ce", "elsewhere"], 2, ""),
     ],
 )
@@ -33,7 +33,8 @@ def test_recorded_verdicts_say_what_they_wait_for(made, monkeypatch, tmp_path):
     study.run_or_load("made", seeds=1, only=["ce"])
     study.record("made", "tiny", 1, ["ce"])
     (found,) = study.verdicts("made")["tiny"]
-    assert (found.word, found.note) == ("not run", "waits for l2, 5 seeds, about 0.1 minutes on two CPU cores")
+    waits = "waits for l2, 5 seeds, about 0.1 minutes on two CPU cores, a run on each"
+    assert (found.word, found.note) == ("not run", waits)
 
 
 def test_a_page_run_live_decides_at_its_own_scale_alone(made, monkeypatch, tmp_path):
