@@ -58,8 +58,8 @@ def measure(
     Args:
         features: (N, D), what the last layer takes: raw h for a linear head, h / ||h|| for a unit head.
         labels: integers (N,), each class at least once.
-        weight: W (C, D), or a `torch.nn.Linear` with its bias; for a distance head the prototypes minus their mean.
-            Adds nc2_*_weights, nc3, nc4.
+        weight: W (C, D), or a `torch.nn.Linear` with its bias; for a distance head the prototypes minus their mean,
+            with `decided`, since argmax W f + b is another rule there. Adds nc2_*_weights, nc3, nc4.
         bias: b (C,), for nc4 only.
         num_classes: C; the largest label plus one if left out.
         times_c: adds nc1_times_c, the other convention of nc1's factor.

@@ -18,6 +18,7 @@ from .covariance import facts
 from .rows import class_rows
 
 DISTANCES = ("euclidean", "cosine", "mahalanobis")
+NOISE = 1e-4  # of the spread of all rows: a cluster that spreads less has rows at one distance, and rounding
 
 
 @dataclass(kw_only=True, eq=False)
@@ -38,7 +39,8 @@ class Cluster(Scorer):
         threshold: "global", or "cluster": then the score is -(d_k - m_k) / sd_k of the nearest centre k, with mean and
             standard deviation (divisor n) of d_k over the training rows nearest to k. One threshold on it is one
             threshold a cluster on the distance, and it orders rows beyond all training distances. A centre without
-            two training rows nearest to it at different distances takes mean and deviation over all rows.
+            two training rows nearest to it at different distances takes mean and deviation over all rows (a deviation
+            below 1e-4 of theirs is rounding).
         layer: (N, D). The cosine with a zero vector counts as 0, so its distance is 1.
     Source: Sinhamahapatra et al. 2022, arXiv 2203.08549. Departures: the ridge; standardised distances in place of
         percentiles of training distances, which end at the largest.
@@ -115,7 +117,8 @@ class Cluster(Scorer):
                 "cluster finds no spread of the distances to the nearest centres, expected training rows at different "
                 "distances.\nUse threshold='global'."
             )
-        alone = ~(variance > 0)  # also NaN, of centres that no row is nearest to
+        # Two rows lie equally far from their mean: their spread is rounding. NaN where no row is nearest.
+        alone = ~(variance > NOISE**2 * whole[1])
         mean, variance = (torch.where(alone, all_, own) for all_, own in zip(whole, (mean, variance), strict=True))
         return {"near_mean": mean, "near_sd": variance.sqrt()}
 

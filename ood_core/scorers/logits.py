@@ -100,7 +100,8 @@ class Energy(Scorer):
     s(x) = T logsumexp_c(l_c / T)
 
     Behind a distance head it grows with nearness to all prototypes: where unfamiliar images have short features, these
-    lie nearer and the score ranks the wrong way. Such heads have scores of their own (`min_distance`, `entropy`).
+    lie nearer and the score ranks the wrong way; `entropy` does not. Logits that span about 1, as behind a unit head
+    without a temperature, are averaged rather than compared: a small T, such as 0.1, looks at the largest.
 
     Args:
         temperature: T > 0, in units of the logits; T -> 0 gives the largest logit.
@@ -142,6 +143,8 @@ class MinDistance(Scorer):
 
     Behind a head whose logits also hold the mean distance, mean_c l_c / 2 is taken off: the score is the distance all
     the same. `fit` refuses heads of another kind; without a head, it refuses logits above 0, which are no distances.
+    With a head that is not normalised (IsoMax), short features lie near all prototypes whatever they show: use
+    `entropy`.
 
     Args:
         layer: (N, C), logits of a distance head without its training scale.

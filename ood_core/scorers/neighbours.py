@@ -100,7 +100,8 @@ class NNGuide(Scorer):
 
     s(x) = E(x) 1/k sum of the k largest over the bank of E_i z_i.z,  E = logsumexp_c(l_c),  z = h / ||h||
 
-    A distance head is refused: its logits and so its energies are negative, and their product grows with distance.
+    A distance head is refused: its logits and so its energies are negative, and their product grows with distance. For
+    activations after a rectifier: of signed features a negative guidance times a negative energy is a high score.
 
     Args:
         k: rows of the bank to average, at most as many as it holds.
@@ -140,7 +141,7 @@ class NNGuide(Scorer):
         if outputs.head is not None and outputs.head.kind == "distance":
             raise InputError(
                 "nnguide got a distance head, expected a linear or a unit one: energies of minus distances are "
-                "negative, and two negative factors would rank far rows first.\nUse min_distance or knn."
+                "negative, and two negative factors would rank far rows first.\nUse entropy or knn."
             )
         logits = outputs.layer("logits")
         require_logits(self.name, logits, self.memory)

@@ -81,7 +81,8 @@ class FDBD(Scorer):
     between their prototypes, and its distance is exact too.
 
     Args:
-        layer: (N, D), what feeds the head; fit checks that the head gives the logits. A feature equal to mu is refused.
+        layer: (N, D), what feeds the head; fit checks that the head gives the logits. A feature equal to mu is refused,
+            and one close to it scores high, unless mu lies on the boundaries.
     Source: Liu and Qin 2024, arXiv 2312.11536. The authors' code sums where the paper takes the mean: C - 1 times this.
     Example:
         >>> import torch

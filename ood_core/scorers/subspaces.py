@@ -95,7 +95,8 @@ class Residual(Scorer):
         origin: u is "head" for -pinv(W) b, as published, or "mean" for the training mean, which needs no head and
             takes any layer. A unit head's h is h / ||h||. For a distance head, u is the shortest point at equal
             distance from all prototypes, in least squares.
-        layer: (N, D); with origin="head" what feeds the head, and fit checks that the head gives the logits.
+        layer: (N, D); with origin="head" what feeds the head, and fit checks that the head gives the logits. Rows that
+            are short because they are unfamiliar lie near u = 0, and so score well.
     Source: Wang et al. 2022, arXiv 2203.10807, its ablation without the energy. Departure: as for `vim`.
     Example:
         >>> import torch
@@ -143,8 +144,8 @@ class NECO(Scorer):
 
     s(x) = ||P^T z||_2 / ||z||_2, times max_c l_c if asked for,  P = first d eigenvectors of the covariance of z
 
-    A zero vector z scores 0. With times="max_logit" a distance head is refused: its logits are negative, and a larger
-    share would then lower the score.
+    A zero vector z scores 0. With times="max_logit" a distance head is refused, and so are largest logits whose mean
+    over the training rows is not above 0: a larger share would then lower the score.
 
     Args:
         dim: d, at least 1 and less than D, or 0 for the fewest that hold `share` of the variance (at most D - 1).
@@ -190,6 +191,15 @@ class NECO(Scorer):
                 raise InputError(
                     "neco got a distance head with times='max_logit', expected a linear or a unit one: its logits are "
                     "negative.\nUse times='none'."
+                )
+            largest = sum(
+                linear_logits(head, rows).amax(dim=1).sum() for rows in taken_blocks(head, x, self.memory // 2)
+            )
+            if largest <= 0:
+                raise InputError(
+                    f"neco got largest logits of mean {float(largest) / len(x):.3g} on training rows with "
+                    "times='max_logit', expected a mean above 0: a larger share would lower the score.\n"
+                    "Use times='none'."
                 )
         mean, scatter = mean_and_scatter(blocks(x, None, self.memory), self.name)
         spread = (scatter.diagonal() / len(x)).sqrt()

@@ -192,6 +192,8 @@ def test_other_refusals():
     lowered = dataclasses.replace(BY_HAND, logits=BY_HAND.logits - 99, head=(HEAD[0], HEAD[1] - 99))
     with pytest.raises(InputError, match=r"vim got largest logits of mean -\d+.*expected a mean above 0"):
         scorers.make("vim", dim=1).fit(lowered)
+    with pytest.raises(InputError, match=r"neco got largest logits of mean -\d+.*expected a mean above 0"):
+        scorers.make("neco", dim=1, times="max_logit").fit(lowered)
 
 
 def test_vim_advises_a_dim_that_it_takes():
