@@ -78,9 +78,9 @@ class ASH(Shaped):
         quantile: share of the units of a row to prune, a fraction in [0, 1), with k >= 1.
         then: name of the inner scorer.
         then_params: its parameters by name.
-        layer: (N, D), activations after the rectifier; "s" refuses rows whose kept sum is not above 0, and "b" gives the
-            units of a row with a negative sum that sign. Behind a distance head that is not normalised, both move rows
-            away from the prototypes and rank short ones first. The inner scorer sees the result as its features.
+        layer: (N, D), activations after the rectifier; "s" refuses rows whose kept sum is not above 0, and "b" gives
+            the units of a row with a negative sum that sign. Behind a distance head that is not normalised, both move
+            rows away from the prototypes and rank short ones first. The inner scorer sees the result as its features.
     Source: Djurisic et al. 2023, arXiv 2209.09858. Departures: on pooled features, theirs on the map before pooling;
         "b" spreads the sum over the kept units that are not 0, theirs over all k (alike where k units are active).
     Example:
