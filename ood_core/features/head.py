@@ -54,15 +54,19 @@ def _logits_first(model: nn.Module, parts: Sequence[Any], ran: list[Ran]) -> Non
     """Refuse a tuple such as (features, logits), whose first element would be taken for the logits.
 
     Its first element is then what the last linear layer takes, or no linear layer's output where another element is
-    the last one's.
+    the last one's, or of the shape that the layer takes where another is of that it gives: (h, s fc(h / ||h||)).
     """
     first, last = parts[0], ran[-1]
     at = next((i for i, other in enumerate(parts) if i and _equal(last.output, other)), None)
-    taken = _equal(last.source, first)
+    taken, is_there = _equal(last.source, first), ""
+    if at is not None:
+        is_there = f", while element {at} is what the last one gives"
+    elif not taken and _shape(first) == _shape(last.source) != _shape(last.output):
+        at = next((i for i, other in enumerate(parts) if i and _shape(other) == _shape(last.output)), None)
+        is_there = f", while element {at} has the shape of what the last one gives"
     if not taken and (at is None or any(_equal(one.output, first) for one in ran)):
         return
     is_not = "what its last linear layer takes" if taken else "given by no linear layer"
-    is_there = "" if at is None else f", while element {at} is what the last one gives"
     raise InputError(
         f"{type(model).__name__} returned a tuple whose element 0 is {is_not}{is_there}, expected logits (B, C) first."
         "\nReturn the logits first, or wrap the model in a module that returns them alone."
@@ -79,6 +83,10 @@ def logits_layer(ran: list[Ran], head: nn.Module | None, given: Tensor | None) -
         if _equal(one.output, given):
             return one
     return runs[-1] if runs else None
+
+
+def _shape(x: object) -> tuple[int, ...]:
+    return tuple(x.shape) if isinstance(x, Tensor) else ()
 
 
 def _equal(x: object, y: object) -> bool:

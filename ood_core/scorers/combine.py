@@ -13,7 +13,7 @@ from .. import checks
 from ..checks import InputError
 from ..outputs import Outputs
 from ..precision import working_dtype
-from .base import Scorer
+from .base import FitScores, Scorer
 from .covariance import facts
 from .nearest import AS_GIVEN, nearest, numbers_per_query, prepare
 from .neighbours import check_rows
@@ -30,6 +30,7 @@ class OverNAN(Scorer):
     """A distance over the negative-aware norm (NAN) of the same row: the frame of `knn_nan` and `ssd_nan`.
 
     NAN reads the layer as it is; the distance may read its direction, which the division gives a length again.
+    `fit_scores` are of the training rows with an active unit.
     """
 
     on: str = "unit"
@@ -50,6 +51,11 @@ class OverNAN(Scorer):
             )
         own = {**level, "nan_mean": norms.mean(), "inactive_rows": (norms == 0).sum().to(norms)}
         return {**self._fit_distance(x, outputs), **own}
+
+    def _own_scores(self, x: Tensor, outputs: Outputs) -> FitScores | None:
+        # A row without an active unit scores 1e12 times the others: alone it would be the unit of an ensemble.
+        live = (x > 0).any(dim=1)
+        return super()._own_scores(x, outputs) if live.all() else super()._own_scores(x[live], outputs[live])
 
     def _placed(self, x: Tensor) -> Tensor:
         return x if self.on == "features" else direction(x)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 
 from ood_core import extract
 from ood_core.checks import InputError
@@ -147,8 +148,9 @@ class Pair(Small):
         (lambda h, fc: [h, fc(h)], "element 0 is what its last linear layer takes"),
         (lambda h, fc: (h, fc(h).log_softmax(dim=1)), "element 0 is what its last linear layer takes, expected logits"),
         (lambda h, fc: (h / 2, None, fc(h)), "element 0 is given by no linear layer, while element 2 is what the last"),
+        (lambda h, fc: (h, 9 * fc(normalize(h))), "element 0 is given by no linear layer, while element 1 has the shape"),
     ],
-    ids=["features", "a list", "features and probabilities", "scaled features"],
+    ids=["features", "a list", "features and probabilities", "scaled features", "scaled logits"],
 )
 def test_features_before_the_logits_are_not_taken_for_logits(x, pair, message, given):
     with pytest.raises(

@@ -76,7 +76,11 @@ def test_rows_without_an_active_unit_score_least(name):
     scorer = scorers.make(name).fit(train)
     assert scorer.score(dead).max() < 1e6 * scorer.score(train).min()
     with_dead = Outputs(features=torch.cat([train.features, dead.features]))
-    assert scorers.make(name).fit(with_dead).summary()["inactive_rows"] == 2
+    facts = scorers.make(name).fit(with_dead).summary()
+    assert facts["inactive_rows"] == 2
+    # As a unit of an ensemble, what the live rows give: one dead row would make all others nothing.
+    assert facts["fit_scores"]["n"] == len(train)
+    assert facts["fit_scores"]["sd"] == pytest.approx(scorer.fit_scores.sd, rel=0.2)
     with pytest.raises(InputError, match="no active unit in any training row"):
         scorers.make(name, **({"k": 1} if name == "knn_nan" else {})).fit(dead)
 
