@@ -33,16 +33,20 @@ def by_seed(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
     Raises:
         InputError: no such metric, or a detector without near or without far sets.
     """
-    last = final(rows)
-    found = last[(last["metric"] == metric) & last["ood_group"].isin(GROUPS)]
-    if found.empty:
+    table = _by_group(final(rows), metric)
+    if table.empty:
         raise InputError(f"metric {metric!r} has no rows for near and far sets.\nName one such as auroc.")
-    table = found.pivot_table(index=[*DETECTOR, "seed"], columns="ood_group", values="value", aggfunc="mean")
-    missing = table.isna().any(axis=1) if set(GROUPS) <= set(table) else pd.Series([True])
-    if missing.any():
+    if table["both"].isna().any():
         raise InputError("some detector has no near or no far set, expected both.\nMeasure the other group as well.")
-    table = table[list(GROUPS)].assign(both=table[list(GROUPS)].mean(axis=1))
-    return _with_other_layer(table.reset_index().rename_axis(columns=None))
+    return _with_other_layer(table.reset_index())
+
+
+def _by_group(last: pd.DataFrame, metric: str, without: Collection[str] = ()) -> pd.DataFrame:
+    """By detector and seed near, far and both, of all sets but some; NaN where a group has no set left."""
+    kept = (last["metric"] == metric) & last["ood_group"].isin(GROUPS) & ~last["ood_set"].isin(without)
+    table = last[kept].pivot_table(index=[*DETECTOR, "seed"], columns="ood_group", values="value", aggfunc="mean")
+    table = table.reindex(columns=list(GROUPS)).rename_axis(columns=None)
+    return table.assign(both=table.mean(axis=1, skipna=False))
 
 
 def training_seconds(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, float]:
@@ -103,8 +107,8 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
             dict(zip(DETECTOR, key, strict=True)) | means | {"low": found.low, "high": found.high, "n": found.n}
         )
     table = pd.DataFrame(lines).replace([np.inf, -np.inf], np.nan)
-    table = table.join(_means(last, metric, ARTIFICIAL).rename("natural"), on=DETECTOR)
-    table = table.join(_means(last, "fpr_at_tpr").rename("fpr"), on=DETECTOR)
+    for name, groups in (("natural", _by_group(last, metric, ARTIFICIAL)), ("fpr", _by_group(last, "fpr_at_tpr"))):
+        table = table.join(groups["both"].groupby(DETECTOR).mean().rename(name), on=DETECTOR)
     for name in ("fit_seconds", "score_microseconds"):
         cost = last[last["metric"] == name].groupby(DETECTOR)["value"].median().rename(name)
         table = table.join(cost, on=DETECTOR)
@@ -119,13 +123,6 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
     table = table.join(others["difference"].rename("behind"), on=DETECTOR)
     table.loc[0, ["level", "behind"]] = True, 0.0
     return _with_other_layer(table)
-
-
-def _means(last: pd.DataFrame, metric: str, without: Collection[str] = ()) -> pd.Series[float]:
-    """By detector the mean over near and far, as `both`, meaned over seeds; NaN where a group has no set left."""
-    kept = (last["metric"] == metric) & last["ood_group"].isin(GROUPS) & ~last["ood_set"].isin(without)
-    table = last[kept].pivot_table(index=[*DETECTOR, "seed"], columns="ood_group", values="value", aggfunc="mean")
-    return table.reindex(columns=list(GROUPS)).mean(axis=1, skipna=False).groupby(DETECTOR).mean()
 
 
 def objectives(rows: pd.DataFrame, runs: Iterable[tuple[str, Mapping[str, Any]]] = ()) -> pd.DataFrame:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from .. import checks
+from ..order_statistics import by_rank
 from ..outputs import unit
 from ..precision import widened, working_dtype
-from ..ranked import by_rank
 from .partitions import METRICS, labelled
 
 _BLOCK = 2**23  # numbers of float64 in one block: 64 MB, of which three live at once

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from ..order_statistics import by_rank
 from ..precision import at_least_float32
-from ..ranked import by_rank
 from .rows import PIECE
 
 

@@ -148,7 +148,7 @@ class Pair(Small):
         (lambda h, fc: [h, fc(h)], "element 0 is what its last linear layer takes"),
         (lambda h, fc: (h, fc(h).log_softmax(dim=1)), "element 0 is what its last linear layer takes, expected logits"),
         (lambda h, fc: (h / 2, None, fc(h)), "element 0 is given by no linear layer, while element 2 is what the last"),
-        (lambda h, fc: (h, 9 * fc(normalize(h))), "element 0 is given by no linear layer, while element 1 has the shape"),
+        (lambda h, fc: (h, 9 * fc(normalize(h))), "element 0 is given by no linear layer, while element 1 has"),
     ],
     ids=["features", "a list", "features and probabilities", "scaled features", "scaled logits"],
 )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ood_core.ranked import by_rank
+from ood_core.order_statistics import by_rank
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
