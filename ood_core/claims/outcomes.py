@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from .rules import MIXED
 from .schema import Claim, Part
 
 
@@ -72,7 +74,7 @@ class Verdict:
         claim = self.claim
         named = {"title": claim.title, "statement": claim.statement, "origin": claim.origin, "source": claim.source}
         named["revised"] = claim.revised.get(self.scale, "")  # type: ignore[call-overload]
-        named["says"] = claim.answers.get(self.answer, self.answer)  # type: ignore[call-overload]
+        named["says"] = self._says()
         named["why"] = self.note
         known = claim.explained.get(self.scale)  # type: ignore[call-overload]
         named["explained"] = known.text if known is not None and known.of == self.word else ""
@@ -90,6 +92,15 @@ class Verdict:
             top = {"scale": self.scale, "claim": claim.id, "level": level, "part": result.name}
             found.append({**top, **measured, **_decided(result), "note": note})
         return found
+
+    def _says(self) -> str:
+        """The answer in the claim's words; where parts answer differently, how many give each."""
+        words: dict[str, str] = dict(self.claim.answers)  # type: ignore[arg-type]
+        if self.answer != MIXED:
+            return words.get(self.answer, self.answer)
+        given = Counter(result.answer for result in self.parts if result.part.counts)
+        told = (f"{words.get(answer, answer)} in {count} of {given.total()}" for answer, count in given.items())
+        return ", ".join(told)
 
 
 def _decided(outcome: Result | Verdict) -> dict[str, Any]:

@@ -178,8 +178,9 @@ def spread(a: Array, b: Array, *, direction: Direction) -> Finding:
 def correlation(a: Array, b: Array, *, direction: Direction, over: Literal["seeds", "epochs"]) -> Finding:
     """Spearman's rank correlation of a and b against 0: an association, never a cause.
 
-    `over: seeds` takes (n,) arrays and a percentile bootstrap by seed (10,000 resamples, fixed generator);
-    `over: epochs` takes (n, E) arrays, one correlation per run, and the t interval of those.
+    `over: seeds` takes (n,) arrays and needs both a percentile bootstrap by seed (10,000 resamples, fixed generator) on
+    one side of 0 and p < .05 in a permutation test, since the bootstrap alone finds something in 13 % of the orders of
+    five unrelated seeds. `over: epochs` takes (n, E) arrays, one correlation per run, and the t interval of those.
     """
     if over == "epochs":
         if any(np.ptp(run) == 0 for run in (*a, *b)):
@@ -190,8 +191,10 @@ def correlation(a: Array, b: Array, *, direction: Direction, over: Literal["seed
         return Finding(OPEN, note="undefined: numbers that do not change have no rank correlation")
     rho = stats.spearman_interval(a, b, LEVEL, RESAMPLES)
     lost = f"; {rho.lost} of {RESAMPLES} resamples were constant and left out" if rho.lost else ""
-    found = Finding(OPEN, rho.mean, rho.low, rho.high, rho.p, note=f"bootstrap by seed{lost}")
-    return _placed(found, 0.0, direction)
+    found = Finding(
+        OPEN, rho.mean, rho.low, rho.high, rho.p, note=f"bootstrap by seed, permutation p {rho.p:.2g}{lost}"
+    )
+    return _placed(found, 0.0, direction, clear=rho.p < 1 - LEVEL)
 
 
 def always(a: Array, *, at_most: float, otherwise: Otherwise = "does not hold") -> Finding:
@@ -225,11 +228,11 @@ def reaches(a: Array, b: Array, *, over: Literal["epochs"], epochs: Array) -> Fi
     return Finding(DESCRIPTIVE, float(first.mean()) if len(first) else None, note=note)
 
 
-def _placed(found: Finding, margin: float, direction: Direction) -> Finding:
-    """The word for an interval that does not come from a mean, without a band."""
+def _placed(found: Finding, margin: float, direction: Direction, clear: bool = True) -> Finding:
+    """The word for an interval that does not come from a mean, without a band; if not `clear`, as on the margin."""
     low = -np.inf if found.low is None else found.low
     high = np.inf if found.high is None else found.high
-    side = 1 if low > margin + ROUNDING else -1 if high < margin - ROUNDING else 0
+    side = 0 if not clear else 1 if low > margin + ROUNDING else -1 if high < margin - ROUNDING else 0
     if direction == "two_sided":
         return replace(found, word=ANSWERED, answer={1: HIGHER, -1: LOWER, 0: NO_DIFFERENCE}[side])
     claimed = 1 if direction == "greater" else -1

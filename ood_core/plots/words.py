@@ -33,7 +33,7 @@ def against_first(places: Places, groups: Names, noun: str) -> str:
         total = sum(map(len, ways.values()))
         said = [f"{way} {_on(ways[way], total, noun)}" for way in ("higher", "lower") if ways[way]]
         if total:
-            told.setdefault(", ".join(said) or "not told from it", []).append(groups[other])
+            told.setdefault(", ".join(said) or "not clearly different from it", []).append(groups[other])
         clear, level = clear or bool(said), level or bool(said and ways["level"])
     if not told:
         return ""
@@ -49,7 +49,7 @@ def ends(places: Mapping[str, Mapping[str, tuple[pd.Series, pd.Series]]], what: 
         places: place -> name -> numbers by seed at the first epoch, and at the last.
         what: what the numbers are.
     """
-    calls = {"higher": "rises for", "lower": "falls for", "level": "does neither clearly for"}
+    calls = {"higher": "rises for", "lower": "falls for", "level": "shows no clear change for"}
     told = []
     for place, found in places.items():
         ways: dict[str, list[str]] = {"higher": [], "lower": [], "level": []}

@@ -38,7 +38,7 @@ class DDU(Scorer):
             1e-1, absolute; the first value with which every class has a Cholesky factor serves all classes.
             Near-singular covariances then rest on rounding noise; `summary` shows the condition numbers.
         layer: (N, D), at least two rows a class. Where unfamiliar images have short features, these lie inside the
-            Gaussians of raw ones whatever they show: "unit" leaves length out.
+            Gaussians of raw ones, whatever they show; "unit" leaves length out.
     Source: Mukhoti et al. 2023, arXiv 2102.11582, and its code. Departure: the ladder is theirs, the relative ridge is
         ours and the default.
     Example:

@@ -36,22 +36,23 @@ def spearman(a: Any, b: Any) -> float:
 
 
 def spearman_interval(a: Any, b: Any, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Correlation:
-    """`spearman` with a percentile bootstrap by rows: its interval, and a two-sided p of no correlation.
+    """`spearman` with the interval of a percentile bootstrap by rows, and the two-sided p of a permutation test.
 
-    p = min(1, 2 (1 + min(#(rho* <= 0), #(rho* >= 0))) / (1 + R)) over the R resamples that have a correlation rho*
-
-    Resamples in which a or b is constant have none and are left out, where `bootstrap` would refuse them.
+    p is of "no order of b goes better with a than another": all n! orders up to 7 rows, `resamples` random ones beyond.
+    The bootstrap is no test where rows are few: over five independent rows its interval leaves out 0 in 13 % of all
+    orders, and none but rho = -1 and 1 are rarer than 5 % (p = 2/120). Resamples in which a or b is constant have no
+    correlation and are left out, where `bootstrap` would refuse them.
 
     Args:
         a, b: (n,), n >= 2, row i of one belongs to row i of the other.
         confidence: fraction in (0, 1).
-        resamples: at least 100.
+        resamples: of the bootstrap, and permutations; at least 100.
         seed: of the draws.
     Returns:
         `Correlation`, n pairs.
     Raises:
         InputError: also where a or b is constant.
-    Source: Efron 1979.
+    Source: Efron 1979; for the test Pitman 1937 (`scipy.stats.permutation_test`).
     Example:
         >>> from ood_core import stats
         >>> found = stats.spearman_interval([1, 2, 3, 4, 5, 6], [1, 3, 2, 4, 6, 5])
@@ -67,9 +68,31 @@ def spearman_interval(a: Any, b: Any, confidence: float = 0.95, resamples: int =
         drawn[start : start + step] = _rank_correlations(x[rows], y[rows])
     kept = drawn[~np.isnan(drawn)]
     low, high = limits(kept, level)
-    p = min(1.0, 2 * (1 + min(int((kept <= 0).sum()), int((kept >= 0).sum()))) / (1 + len(kept)))
-    rho = float(_rank_correlations(x[None], y[None])[0])
+    rho, p = _permutation_test(x, y, count, rng)
     return Correlation(rho, low, high, n, float(kept.std(ddof=1)), p, len(drawn) - len(kept))
+
+
+def _permutation_test(x: Vector, y: Vector, count: int, rng: np.random.Generator) -> tuple[float, float]:
+    """Rank correlation and its two-sided p over orders of x."""
+    from scipy.stats import permutation_test
+
+    count = max(count, 5040)  # 7!: scipy takes all orders where they are no more
+
+    def correlated(orders: Vector, axis: int) -> Vector:
+        rows = np.atleast_2d(np.moveaxis(orders, axis, -1))
+        return _rank_correlations(rows, np.broadcast_to(y, rows.shape)).reshape(orders.shape[:-1])
+
+    found = permutation_test(
+        (x,),
+        correlated,
+        permutation_type="pairings",
+        vectorized=True,
+        n_resamples=count,
+        rng=rng,
+        batch=max(1, _DRAWN // len(x)),
+        axis=-1,
+    )
+    return float(found.statistic), float(found.pvalue)
 
 
 def _ranked_pairs(a: Any, b: Any) -> tuple[Vector, Vector]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .. import claims, paths, recipes, tables
+from .. import claims, comparison, paths, recipes, tables
 from ..store import Store
 from ..tables.verdicts import tally_text, top_records, words_of
 from .judged import verdicts
@@ -16,6 +16,8 @@ from .request import Request
 from .results import Results
 from .running import plan, run_or_load
 
+BASELINE = "ce"  # the recipe without any paper's change
+RECORDED = ("small", "paper")
 DAY = len("2026-12-31")  # of a moment in ISO 8601
 
 
@@ -33,12 +35,20 @@ def scoreboard() -> tables.Html:
     written = paths.repository() / "book" / "papers"
     links = {page: f"papers/{page}.html" for page in papers if (written / f"{page}.ipynb").is_file()}
     cards, reported = {page: claims.page(page) for page in papers}, {page: claims.reported(page) for page in papers}
-    return tables.scoreboard(found, cards, links, reported)
+    return tables.scoreboard(found, cards, links, reported, {scale: _baseline("compare", scale) for scale in RECORDED})
 
 
 def headline(page: str, verdicts: Mapping[str, Sequence[claims.Verdict] | None]) -> tables.Html:
     """What the front page says of one paper, for the top of its own page."""
-    return tables.headline(verdicts, claims.page(page), claims.reported(page))
+    baselines = {scale: _baseline(page, scale) for scale in RECORDED}
+    return tables.headline(verdicts, claims.page(page), claims.reported(page), baselines)
+
+
+def _baseline(page: str, scale: str) -> float | None:
+    """Test accuracy of the page's cross-entropy networks in recorded runs, or None where there are none."""
+    rows = recorded_rows(page, scale)
+    found = None if rows is None else comparison.objectives(rows).set_index("recipe")["accuracy"].get(BASELINE)
+    return None if pd.isna(found) else float(found)
 
 
 def status() -> pd.DataFrame:

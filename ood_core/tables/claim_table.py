@@ -265,6 +265,7 @@ def _verdict(record: Record) -> str:
     """The badge, and below it whether the verdict survives Holm's correction over the page."""
     p = record.get("p_holm")
     shown = badge(record["verdict"], record["answer"]) + after_holm(record)
+    shown += small("decides nothing" if record.get("shown") else "")
     if not record["stands"]:
         return shown
     return shown + (small(f"Holm\u00a0p\u00a0{p_value(p)}") if p is not None else "")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NOT_AFTER_HOLM = "† not after Holm's correction over the page"
 OWN = {"paper": "the papers' own scale"}
+BESIDE = "° beside the claim: decides nothing, is not corrected, and may have been added after results had been seen"
 REVISED = "‡ a rule or recipe changed after results had been seen: the page says what moved"
 
 
@@ -27,6 +28,7 @@ def scoreboard(
     cards: Mapping[str, Page] | None = None,
     links: Mapping[str, str] | None = None,
     reported: Mapping[str, Iterable[Reported]] | None = None,
+    baselines: Mapping[str, float | None] | None = None,
 ) -> Html:
     """All papers, a row each: all claims by verdict and the numbers of its headline, at the largest scale that decides.
 
@@ -35,9 +37,10 @@ def scoreboard(
         cards: page -> title, paper, claims and headline; the page's name stands in where there is none.
         links: page -> address of its page, for those that have one.
         reported: page -> what its paper printed; stands behind our numbers where a part measures the same.
+        baselines: scale -> test accuracy of networks trained with cross-entropy alone.
     Returns:
-        the table, and a sentence on the scales at which no paper has run; `frame` has a row per page and scale with the
-        counts of verdicts.
+        the table, and sentences on all claims and on the scales at which no paper has run; `frame` has a row per page
+        and scale with the counts of verdicts.
     """
     lines, counts = [], []
     scales = list(dict.fromkeys(scale for found in pages.values() for scale in found))
@@ -60,16 +63,45 @@ def scoreboard(
     left = [scale for scale in scales if not any(has_run(found[scale]) for found in judged.values())]
     named = escape(" or ".join(OWN.get(scale, f"scale {scale}") for scale in left))
     never = f"<p><strong>Nothing has been run at {named} yet.</strong></p>" if left else ""
-    return Html(f'<div class="scoreboard-box">{never}{grid}</div>', pd.DataFrame(counts))
+    whole = _whole(judged, scales, cards or {}, baselines or {})
+    return Html(f'<div class="scoreboard-box">{whole}{never}{grid}</div>', pd.DataFrame(counts))
 
 
-def headline(verdicts: Scales, card: Page, reported: Iterable[Reported] = ()) -> Html:
+def _whole(
+    judged: Mapping[str, Mapping[str, list[dict[str, Any]]]],
+    scales: list[str],
+    cards: Mapping[str, Page],
+    baselines: Mapping[str, float | None],
+) -> str:
+    """All claims in one sentence, at the largest scale that decides some; "" where none has run."""
+    scale = max((telling(found) for found in judged.values()), key=["", *scales].index, default="")
+    tops = [top for found in judged.values() for top in found[scale]] if scale else []
+    if not tops:
+        return ""
+    words = words_of(tops)
+    words[NOT_RUN] += sum(len(card.claims) for page, card in cards.items() if not judged[page][scale])
+    corrected = Counter(top["verdict"] if top["stands"] else top["holm"] for top in tops)
+    holm = f"; {corrected['holds']} hold and {corrected['does not hold']} do not after Holm's correction over each page"
+    told = tally_text(words, "claim") + (holm if any(not top["stands"] for top in tops) else "")
+    return f"<p><strong>At {escape(scale)}:</strong> {escape(told)}.{_accuracy(scale, baselines)}</p>"
+
+
+def _accuracy(scale: str, baselines: Mapping[str, float | None]) -> str:
+    """How good the networks are that all claims are about."""
+    found = baselines.get(scale)
+    return "" if found is None else f" Cross-entropy alone gets {100 * found:.1f} % of the test images right."
+
+
+def headline(
+    verdicts: Scales, card: Page, reported: Iterable[Reported] = (), baselines: Mapping[str, float | None] | None = None
+) -> Html:
     """The numbers of one paper's row on the front page, at the largest scale that decides.
 
     Args:
         verdicts: scale -> verdicts, or None where nothing has run.
         card: its claims and headline.
         reported: what its paper printed.
+        baselines: as for `scoreboard`.
     """
     records = _records(verdicts)
     found = {scale: [partly(top, parts) for top, *parts in here] for scale, here in records.items()}
@@ -78,7 +110,8 @@ def headline(verdicts: Scales, card: Page, reported: Iterable[Reported] = ()) ->
         return Html(f"<p>Not run yet: {len(card.claims)} claims stated.</p>", pd.DataFrame())
     lines, notes = _headline(records[scale], card, _beside(reported))
     judged = tally_text(words_of(found[scale]), "claim")
-    told = f"<p><strong>At {escape(scale)}</strong>, {span(found[scale])}, {escape(judged)}.</p>"
+    right = _accuracy(scale, baselines or {})
+    told = f"<p><strong>At {escape(scale)}</strong>, {span(found[scale])}, {escape(judged)}.{right}</p>"
     return Html(f'<div class="first-answer">{told}{lines}{notes}</div>', pd.DataFrame())
 
 
@@ -108,7 +141,7 @@ def _headline(
 
 
 def _notes(signs: str) -> str:
-    return "".join(small(text) for text in (NOT_AFTER_HOLM, REVISED) if text[0] in signs)
+    return "".join(small(text) for text in (NOT_AFTER_HOLM, REVISED, BESIDE) if text[0] in signs)
 
 
 def _answer(
@@ -136,7 +169,7 @@ def _number(label: str, part: dict[str, Any] | None, paper: dict[str, Any] | Non
     shown = interval(part["estimate"], part["low"], part["high"], part["unit"])
     plain = part["unit"] == "percent" and part["verdict"] in ("answered", "descriptive")
     symbol = "" if plain else f"{mark(part['verdict'], part['answer'])} "
-    said = f"{symbol}{escape(shown)}{escape(marked(part))}" if shown else NOT_RUN
+    said = f"{symbol}{escape(shown)}{escape('' if plain else marked(part))}" if shown else NOT_RUN
     told = f' <span class="one-number">({escape(f"paper {printed_value(paper)}")})</span>' if paper else ""
     return f'<span class="one-number">{escape(f"{label} " if label else "")}{said}</span>{told}'
 

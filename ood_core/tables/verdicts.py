@@ -69,8 +69,12 @@ def explained(record: dict[str, Any]) -> str:
 
 
 def marked(record: dict[str, Any]) -> str:
-    """What a name or number carries where there is no room for words: † gone after Holm, ‡ revised after results."""
-    return ("" if record["stands"] else "\u00a0†") + ("\u00a0‡" if record.get("revised") else "")
+    """What a name or number carries where there is no room for words.
+
+    † gone after Holm, ‡ revised after results, ° stands beside the claim and decides nothing.
+    """
+    signs = ("†" * (not record["stands"]), "‡" * bool(record.get("revised")), "°" * (record.get("counts") is False))
+    return "".join(f"\u00a0{sign}" for sign in signs if sign)
 
 
 def tally_text(words: Counter[str], noun: str) -> str:
@@ -115,7 +119,7 @@ def top_records(found: Iterable[Verdict] | None) -> list[dict[str, Any]]:
 
 
 def partly(top: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The claim's record; it says if it waits for some of its parts alone, and what its parts say if they differ."""
+    """The claim's record; it says if it waits for some of its parts alone, and how many hold where it fails."""
     counted = [part for part in parts if part["counts"] and part["level"] == 1]
     ran = [part for part in counted if part["verdict"] != NOT_RUN]
     held = sum(part["verdict"] == "holds" for part in ran)
@@ -124,9 +128,6 @@ def partly(top: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
         return {**top, "says": f"{held} of {len(ran)} parts hold{left}"}
     if top["verdict"] == NOT_RUN and any(part["verdict"] != NOT_RUN for part in counted):
         return {**top, "answer": PARTLY}
-    if top["answer"] == "mixed":
-        answers = Counter(part["answer"] for part in counted)
-        return {**top, "says": ", ".join(f"{count} of {len(counted)} {answer}" for answer, count in answers.items())}
     return top
 
 

@@ -1,5 +1,8 @@
 """The rules of claims, on numbers whose right verdict is known."""
 
+import itertools
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +13,7 @@ from ood_core import stats
 from ood_core.claims import rules
 
 from ..made_up import around
+from ..pages import ROOT
 
 ZERO = np.zeros(5)
 
@@ -172,6 +176,18 @@ def test_correlation_within_runs_and_over_seeds():
     assert rules.correlation(a, np.ones(15), direction="less", over="seeds").estimate is None
 
 
+def test_correlations_over_five_unrelated_seeds_are_found_no_more_often_than_in_one_of_twenty():
+    """All orders of five, each as likely: the bootstrap alone would find 16 of 120."""
+    found = [
+        rules.correlation(np.arange(5.0), np.array(order, float), direction="two_sided", over="seeds")
+        for order in itertools.permutations(range(5))
+    ]
+    assert [one.answer for one in found].count("higher") == [one.answer for one in found].count("lower") == 1
+    assert sum(one.low > 0 or one.high < 0 for one in found) > 6
+    nearly = rules.correlation(np.arange(5.0), np.array([0, 1, 2, 4, 3.0]), direction="greater", over="seeds")
+    assert (nearly.word, nearly.p) == ("inconclusive", pytest.approx(1 / 12))
+
+
 def test_always_looks_at_every_value_and_needs_no_interval():
     assert rules.always(np.array([1e-9, 2e-8]), at_most=1e-3).word == "holds"
     found = rules.always(np.array([1e-9, 2e-3]), at_most=1e-3)
@@ -284,3 +300,11 @@ def test_weak_rank_correlations_over_epochs_are_not_called_none():
     shuffled = np.array([rng.permutation(epochs) for _ in range(8)])
     found = rules.correlation(np.tile(epochs, (8, 1)), shuffled, direction="greater", over="epochs")
     assert found.word == "inconclusive"
+
+
+def test_every_rule_is_told_on_the_page_of_verdicts():
+    told = (ROOT / "book" / "reference" / "verdicts.md").read_text()
+    named = {
+        found for row in re.findall(r"^\| (\*\*.*?) \|", told, re.M) for found in re.findall(r"\*\*(.+?)\*\*", row)
+    }
+    assert named == {name.replace("non_inferior", "non-inferior").replace("_", " ") for name in rules.RULES}

@@ -55,8 +55,8 @@ def test_paths_go_through_the_means_over_seeds_and_sets(drawn):
 def test_the_caption_says_what_rises_and_what_does_not():
     caption = plots.paths(X, {"train": Y}, names={"S": "true", "O": "constant"}, **TEXTS).caption
     assert caption == (
-        "Seed 0. From the first epoch to the last, paired by seed and at 95 %: train, y rises for true, does neither "
-        "clearly for constant. Dashed line: chance."
+        "Seed 0. From the first epoch to the last, paired by seed and at 95 %: train, y rises for true, shows no "
+        "clear change for constant. Dashed line: chance."
     )
 
 

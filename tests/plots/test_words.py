@@ -31,7 +31,7 @@ def test_groups_of_which_the_same_is_said_are_named_together():
     up = {place: {"ce": CE, "l2": CE + 5, "long": CE + 6} for place in ("a", "b", "c")}
     assert words.against_first(up, GROUPS, "panels").endswith('with L2 and "with L2, long" are higher in all panels.')
     level = {"a": {"ce": CE, "l2": CE + at(-1, 0, 1)}}
-    assert words.against_first(level, GROUPS, "sets").endswith("uncorrected: with L2 is not told from it.")
+    assert words.against_first(level, GROUPS, "sets").endswith("uncorrected: with L2 is not clearly different from it.")
 
 
 @pytest.mark.parametrize("places", [{}, {"a": {"ce": CE}}, {"a": {"l2": CE}}, {"a": {"ce": at(1), "l2": at(2)}}])
@@ -42,7 +42,7 @@ def test_without_two_seeds_of_two_groups_nothing_is_said(places):
 def test_differences_are_those_of_equal_seeds():
     shifted = pd.Series([60.0, 70.0, 10.0], index=[1, 2, 7])
     assert words.against_first({"a": {"ce": CE, "l2": shifted}}, GROUPS, "sets").endswith(
-        "with L2 is not told from it."
+        "with L2 is not clearly different from it."
     )
 
 
@@ -50,7 +50,7 @@ def test_what_rises_and_falls():
     found = {"train": {"S": (CE, CE + 5), "O": (CE, CE - 5), "R": (CE, CE + at(-1, 0, 1))}}
     assert words.ends(found, "AUROC") == (
         "From the first epoch to the last, paired by seed and at 95 %: "
-        "train, AUROC rises for S, falls for O, does neither clearly for R."
+        "train, AUROC rises for S, falls for O, shows no clear change for R."
     )
     assert words.ends({"train": {"S": (at(1), at(2))}}, "AUROC") == ""
 

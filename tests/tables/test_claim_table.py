@@ -110,9 +110,9 @@ def test_a_row_says_reported_ours_and_verdict(judged):
     assert "Holm" in near[4]
     assert "Printed: 60 epochs (ResNet-18)" in row_of(shown, ("B5", "The short schedule"))[1]
     assert row_of(shown, ("B1", "The norm tells"))[1].endswith("Not reported.")
-    assert row_of(shown, ("B3", "Little accuracy"))[2] == "not reported", "one part: in the column of its own"
+    assert row_of(shown, ("B3", "L2 costs little accuracy"))[2] == "not reported", "one part: in the column of its own"
     assert "Means are over noise, photos." in row_of(shown, ("B2", "Without L2 the norm is worse"))[1]
-    accuracy = row_of(shown, ("B3", "Little accuracy"))
+    accuracy = row_of(shown, ("B3", "L2 costs little accuracy"))
     assert accuracy[3].startswith("−0.2 points")
     assert "2 sets: 2 hold" in row_of(shown, ("B5", "some far set: norm minus Gaussian densitysame test"))[3]
     assert "same test" not in row_of(shown, ("B5", "some near set: norm minus Gaussian densitynon"))[1]
@@ -190,7 +190,7 @@ def test_what_the_paper_printed_stands_beside_the_part_that_measures_it():
     card = claims.Page(page="made", title="t", paper="p", claims=(stated,), headline=lines)
     board = tables.scoreboard({"made": {"tiny": claims.judge([stated], rows)}}, {"made": card}, None, {"made": entries})
     answer = Page(board.html).body[0]["cells"][1]["text"]
-    assert "s: ✓holds 90.0 % [89.0, 91.0] (paper −5.0 points); ✓holds 90.0 % [89.0, 91.0]" in answer
+    assert "s: ✓holds 90.0 % [89.0, 91.0]\u00a0° (paper −5.0 points); ✓holds 90.0 % [89.0, 91.0]\u00a0°" in answer
 
 
 def test_numbers_of_another_convention_are_always_shown():
@@ -198,6 +198,7 @@ def test_numbers_of_another_convention_are_always_shown():
     stated = claim(part(), part(name="other", counts=False, shown=True), part(name="asked", counts=False))
     shown = Page(tables.claims_table(claims.judge([stated], rows)).html)
     assert [row["class"] for row in shown.body] == ["claim", "part", "part", "part listed"]
+    assert ["decides nothing" in row["cells"][-1]["text"] for row in shown.body] == [False, False, True, False]
     with pytest.raises(ValueError, match="counts: false alone"):
         claim(part(shown=True))
 

@@ -173,7 +173,7 @@ def test_the_scoreboard_says_which_claims_hold_and_counts_them(everything):
     answer = first["cells"][1]["text"]
     assert answer.startswith("At tiny, 5 seeds:✓ holds: The norm tells ID from OOD better than chance; ")
     assert "the main numbersAUROC of the length alone: near ✓holds " in answer
-    assert "→ answered: Is the information in the length? (2 of 4 higher, 2 of 4 lower)‡" in answer
+    assert "(the length detects better in 2 of 4, direction and probability detect better in 2 of 4)‡" in answer
     assert second["cells"][1]["text"] == "Not run yet: 13 claims stated."
     assert third["cells"][1]["text"] == "Not run yet: 10 claims stated."
     assert [a["href"] for a in Page(everything.html).all("a")] == ["papers/l2-norm.html"]
@@ -181,9 +181,22 @@ def test_the_scoreboard_says_which_claims_hold_and_counts_them(everything):
     assert counts.loc[("l2-norm", "tiny"), ["holds", "answered"]].tolist() == [6, 1]
     assert counts.loc[("nan", "tiny"), "not run"] == 13
     assert "Nothing has been run at scale small yet." in everything.html
+    assert "<strong>At tiny:</strong> 30 claims: 6 hold, 1 answered, 23 not run.</p>" in everything.html
     bare = tables.scoreboard({"l2-norm": {"tiny": None, "paper": None}, "nan": {"tiny": None}})
     assert "Nothing has been run at scale tiny or the papers&#x27; own scale yet." in bare.html
     assert [row["cells"][1]["text"] for row in Page(bare.html).body] == ["Not run yet."] * 2
+
+
+def test_the_front_page_counts_claims_as_they_are_and_as_they_are_corrected():
+    """Of two claims that hold, and one that does not, one survives with p near .03 times three."""
+    near = np.array([0.1, 0.3, 0.7, 0.9, 1.4])
+    sure, weak = around(0.9, 0.001), 0.5 + near / 10
+    rows = pd.DataFrame([*auroc("sure", sure), *auroc("weak", weak), *auroc("low", 1 - weak)])
+    stated = [claim(part(a={"recipe": name, "metric": "auroc"}), id=name) for name in ("sure", "weak", "low")]
+    board = tables.scoreboard({"made": {"small": claims.judge(stated, rows)}}).html
+    assert (
+        "3 claims: 2 hold, 1 does not hold; 1 hold and 0 do not after Holm&#x27;s correction over each page." in board
+    )
 
 
 def test_a_headline_prints_the_numbers_of_its_parts():
@@ -209,7 +222,8 @@ def test_a_headline_prints_the_numbers_of_its_parts():
         "At tiny, 5 seeds:✓ holds: t\u00a0‡"
         "‡ a rule or recipe changed after results had been seen: the page says what moved"
         "the main numbersBoth: a ✓holds 90.0 % [89.0, 91.0]; a 90.0 % [89.0, 91.0]; "
-        "a ✗does not hold 40.0 % [39.0, 41.0]; a not runNone <yet>: not run"
+        "a ✗does not hold 40.0 % [39.0, 41.0]\u00a0°; a not runNone <yet>: not run"
+        "° beside the claim: decides nothing, is not corrected, and may have been added after results had been seen"
     )
     for shown in (
         tables.verdict_box({"tiny": claims.judge([stated], rows)}),
@@ -309,6 +323,10 @@ def test_a_page_opens_with_what_the_front_page_says_of_it():
     board = tables.scoreboard({"made": verdicts}, {"made": card}).html
     (shown,) = html.split("<li>")[1:]
     assert shown.split("</li>")[0] in board, "the same words in both places"
+    board = tables.scoreboard({"made": verdicts}, {"made": card}, baselines={"small": 0.8454, "tiny": 0.9}).html
+    assert "At small:</strong> 1 claim: 1 holds. Cross-entropy alone gets 84.5 % of the test images right.</p>" in board
+    assert " 84.5 % of the test images right.</p>" in tables.headline(verdicts, card, (), {"small": 0.8454}).html
+    assert "Cross-entropy" not in tables.headline(verdicts, card, (), {"small": None}).html
     assert tables.headline({"tiny": None}, card).html == "<p>Not run yet: 1 claims stated.</p>"
 
 
