@@ -7,7 +7,7 @@ last epoch. A *detector* is a recipe with a scorer, its layer and its parameters
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,18 +24,18 @@ SHOWN = ("nc1", "nc2_norm_means", "nc2_angle_means", "nc3", "nc4")  # of collaps
 COLLAPSE = ("nc1", "nc2_norm_means", "nc2_angle_means", "nc2_norm_weights", "nc2_angle_weights", "nc3", "nc4")
 
 
-def by_seed(rows: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
+def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a detector and seed: the mean over the near sets, over the far sets, and of these two (`both`).
 
     They are means of AUROCs, not AUROCs of pooled sets, and near and far weigh the same however many sets each has.
     `other_layer` is "" where a scorer reads the layer that it reads by default, and the layer's name elsewhere.
 
     Raises:
-        InputError: no such metric, or a detector without near or without far sets.
+        InputError: no AUROC at all, or a detector without near or without far sets.
     """
-    table = _by_group(final(rows), metric)
+    table = _by_group(final(rows), "auroc")
     if table.empty:
-        raise InputError(f"metric {metric!r} has no rows for near and far sets.\nName one such as auroc.")
+        raise InputError("rows hold no AUROC of a near or far set, expected some.\nMeasure both groups.")
     if table["both"].isna().any():
         raise InputError("some detector has no near or no far set, expected both.\nMeasure the other group as well.")
     return _with_other_layer(table.reset_index())
@@ -83,12 +83,11 @@ def _taken(info: Mapping[str, Any]) -> float:
     return float(seconds.get("train_cpu", seconds["train"]) if on_processor else seconds["train"])
 
 
-def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, float] | None = None) -> pd.DataFrame:
+def summary(rows: pd.DataFrame, training: Mapping[str, float] | None = None) -> pd.DataFrame:
     """One row a detector, best mean first: means over seeds with the 95 % t interval of `both`, n, and cost.
 
     Args:
         rows: tidy rows of one scale.
-        metric: which to compare by.
         training: recipe -> seconds, see `training_seconds`.
     Returns:
         the detector, near, far, both, low, high (NaN for one seed), n; natural, `both` without the sets of
@@ -98,7 +97,7 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
         `level`: whether the detector is not clearly worse than the first, paired by seed, at 5 % after Holm's
         correction over all of them; missing where they share fewer than two seeds. The first is.
     """
-    last, seeds = final(rows), by_seed(rows, metric)
+    last, seeds = final(rows), by_seed(rows)
     lines = []
     for key, part in seeds.groupby(DETECTOR, sort=False):
         found = stats.t_interval(part["both"].to_numpy(copy=True))
@@ -107,7 +106,7 @@ def summary(rows: pd.DataFrame, metric: str = "auroc", training: Mapping[str, fl
             dict(zip(DETECTOR, key, strict=True)) | means | {"low": found.low, "high": found.high, "n": found.n}
         )
     table = pd.DataFrame(lines).replace([np.inf, -np.inf], np.nan)
-    for name, groups in (("natural", _by_group(last, metric, ARTIFICIAL)), ("fpr", _by_group(last, "fpr_at_tpr"))):
+    for name, groups in (("natural", _by_group(last, "auroc", ARTIFICIAL)), ("fpr", _by_group(last, "fpr_at_tpr"))):
         table = table.join(groups["both"].groupby(DETECTOR).mean().rename(name), on=DETECTOR)
     for name in ("fit_seconds", "score_microseconds"):
         cost = last[last["metric"] == name].groupby(DETECTOR)["value"].median().rename(name)
@@ -158,7 +157,7 @@ def objectives(rows: pd.DataFrame, runs: Iterable[tuple[str, Mapping[str, Any]]]
     return pd.DataFrame(lines)
 
 
-def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc") -> pd.DataFrame:
+def against(rows: pd.DataFrame, recipe: str, scorer: str) -> pd.DataFrame:
     """Every detector against one baseline, paired by seed: mean difference of `both`, 95 % t interval, p and Holm's p.
 
     `near` and `far` are the mean differences on these sets alone, which nothing tests. Holm's correction runs over all
@@ -169,7 +168,7 @@ def against(rows: pd.DataFrame, recipe: str, scorer: str, metric: str = "auroc")
     Raises:
         InputError: no such baseline.
     """
-    seeds = by_seed(rows, metric)
+    seeds = by_seed(rows)
     at = (seeds["recipe"] == recipe) & (seeds["scorer"] == scorer) & (seeds["params"] + seeds["other_layer"] == "")
     base = seeds.loc[at, "seed"]
     if base.empty or base.duplicated().any():
@@ -203,8 +202,8 @@ def _paired(others: pd.DataFrame, one: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def with_collapse(rows: pd.DataFrame, collapse: Sequence[str] = COLLAPSE, layer: str = "features") -> pd.DataFrame:
-    """Rank correlation of collapse metrics with `both`, scorer by scorer, over trained networks.
+def with_collapse(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlation of the metrics of `COLLAPSE` with `both`, scorer by scorer, over trained networks.
 
     `within` is the mean over objectives of the correlation over seeds, where there are at least three; `objectives`
     counts them, and `chance` is its standard deviation if nothing were correlated, sqrt(sum 1 / (n - 1)) / objectives.
@@ -217,8 +216,8 @@ def with_collapse(rows: pd.DataFrame, collapse: Sequence[str] = COLLAPSE, layer:
         and other_layer as in `by_seed`.
     """
     last, seeds, lines = final(rows), by_seed(rows), []
-    own = last[(last["layer"] == layer) & (last["split"] == "train")]
-    for metric in collapse:
+    own = last[(last["layer"] == "features") & (last["split"] == "train")]
+    for metric in COLLAPSE:
         per_network = own[own["metric"] == metric].groupby(["recipe", "seed"])["value"].mean().rename("collapse")
         known = seeds.join(per_network, on=["recipe", "seed"]).dropna(subset=["collapse"])
         for key, part in known.groupby([*DETECTOR[1:], "other_layer"], sort=False):

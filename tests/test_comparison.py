@@ -267,8 +267,8 @@ def test_a_missing_group_is_said(rows):
         comparison.by_seed(rows[~((rows["ood_group"] == "far") & (rows["scorer"] == "knn"))])
     with pytest.raises(InputError, match="no near or no far set"):
         comparison.by_seed(rows[rows["ood_group"] == "near"])
-    with pytest.raises(InputError, match="'oscr' has no rows"):
-        comparison.by_seed(rows, "oscr")
+    with pytest.raises(InputError, match="no AUROC of a near or far set"):
+        comparison.by_seed(rows[rows["metric"] != "auroc"])
 
 
 def test_tables_say_what_the_frames_hold(rows):
