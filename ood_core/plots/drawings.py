@@ -123,12 +123,11 @@ def through_training(
             raise InputError(f"{title!r} names no panel, expected one of: {', '.join(panels)}.\nCorrect the title.")
     if not panels:
         raise InputError("panels are empty, expected at least one title with rows.\nPass what to draw.")
-    tables = {title: by_epoch(rows, series) for title, rows in panels.items()}
     groups = groups_of(pd.concat(list(panels.values())), series, names)
-    hidden = sum(int((tables[title]["value"] <= 0).sum()) for title in log)
+    drawn = {title: by_epoch(rows[rows[series].isin(list(groups))], series) for title, rows in panels.items()}
+    hidden = sum(int((drawn[title]["value"] <= 0).sum()) for title in log)
     for title in percent:
-        tables[title] = tables[title].assign(value=100 * tables[title]["value"])
-    drawn = {title: table[table[series].isin(list(groups))] for title, table in tables.items()}
+        drawn[title] = drawn[title].assign(value=100 * drawn[title]["value"])
     sides = {
         title: side_of_chance(drawn[title]["value"])
         for title, rows in panels.items()

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from ..checks import InputError
 from . import words
 from .layout import CHANCE, legend, line_at, lines_of, log_ticks, look, panels_of, round_ticks, side_of_chance
+from .rows import Names, groups_of
 from .svg import Figure, figure
 
 
@@ -23,7 +24,7 @@ def scatter(
     ylabel: str,
     alt: str,
     caption: str,
-    names: Mapping[str, str] | None = None,
+    names: Names | None = None,
     log: Collection[str] = (),
     alike: bool = True,
     chance: bool = False,
@@ -44,12 +45,10 @@ def scatter(
         InputError: nothing to draw, numbers that are not finite, or not above 0 on a logarithmic axis.
     """
     whole = pd.concat(list(panels.values())) if panels else pd.DataFrame(columns=[x, y, series])
-    present = list(dict.fromkeys(map(str, whole[series])))
-    called = dict(names) if names else {name: name for name in present}
-    groups = {name: label for name, label in called.items() if name in present}
+    groups = groups_of(whole, series, names)
     whole = whole[whole[series].isin(list(groups))]
     numbers = whole[[x, y]].to_numpy(dtype=float)
-    if not len(numbers) or not (abs(numbers) < float("inf")).all():
+    if not (abs(numbers) < float("inf")).all():
         raise InputError(f"{x} or {y} is missing or not finite, expected numbers to draw.\nLook at the rows.")
     for axis, column in (("x", x), ("y", y)):
         if axis in log and (whole[column] <= 0).any():

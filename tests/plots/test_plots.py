@@ -50,6 +50,11 @@ def groups(**other):
     return plots.by_seed({"AUROC": BY_SEED, "again": BY_SEED}, **{**TEXTS, **other})
 
 
+def dot_a_row(**other):
+    axes = {"x": "seed", "y": "value", "xlabel": "seed", "ylabel": "AUROC"}
+    return plots.scatter({"a": BY_SEED}, **{"series": "recipe", **axes, **TEXTS, **other})
+
+
 ALL = pytest.mark.parametrize("make", [histograms, dots, curves, groups])
 
 
@@ -289,6 +294,14 @@ def test_what_a_logarithmic_axis_cannot_show_is_said():
     assert "below" not in curves().caption
 
 
+def test_groups_that_are_not_drawn_change_nothing():
+    """Their numbers are not counted as hidden, and need not be there once."""
+    other = CURVES[CURVES["recipe"] == "l2"].assign(value=0.0)
+    rows = pd.concat([CURVES[CURVES["recipe"] == "ce"], other, other])
+    figure = plots.through_training({"NC1": rows}, names={"ce": "CE"}, log=["NC1"], **TEXTS)
+    assert figure.caption == TEXTS["caption"]
+
+
 def test_each_histogram_panel_holds_the_id_set_and_its_own_set():
     figure = histograms(xlabel="norm", aurocs={("with L2", "noise"): 7 / 150}, names={"": "digits 0-7"})
     texts = [t.text for t in ElementTree.fromstring(figure.svg).iter(f"{NS}text")]
@@ -354,6 +367,9 @@ def test_a_column_can_have_an_axis_of_its_own_which_one_image_does_not_stretch()
         (lambda: plots.through_training({}, **TEXTS), "panels are empty"),
         (lambda: curves(log=["nc1"]), "'nc1' names no panel"),
         (lambda: plots.through_training({"a": pd.concat([CURVES, CURVES])}, **TEXTS), "expected one"),
+        (lambda: curves(series="colour"), "no column 'colour'"),
+        (lambda: dot_a_row(series="colour"), "no column 'colour'"),
+        (lambda: dot_a_row(names={"x": "y"}), "expected some of: x"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(call, message):
