@@ -89,7 +89,7 @@ def auroc_by_seed(
     return figure(
         draw,
         (height, height + 0.4),
-        (alt, words.ranges(means, groups, ".1f")),
+        (alt, words.ranges(means, groups)),
         (caption, told, *notes),
     )
 

@@ -61,16 +61,16 @@ def ends(places: Mapping[str, Mapping[str, tuple[pd.Series, pd.Series]]], what: 
     return f"From the first epoch to the last, paired by seed and at 95 %: {'; '.join(told)}." if told else ""
 
 
-def ranges(places: Mapping[str, Mapping[str, float]], groups: Names, form: str) -> str:
+def ranges(places: Mapping[str, Mapping[str, float]], groups: Names) -> str:
     """The lowest and the highest mean of each group, with where they are."""
     texts = []
     for group, label in groups.items():
         found = {place: values[group] for place, values in places.items() if group in values}
         if found:
             low, high = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
-            span = f"{found[low]:{form}} ({low})" + (f" to {found[high]:{form}} ({high})" if low != high else "")
+            span = f"{found[low]:.1f} ({low})" + (f" to {found[high]:.1f} ({high})" if low != high else "")
             texts.append(f"{label} {span}")
-    return f"Means: {'; '.join(texts)}.".replace("-0", "−0") if texts else ""
+    return f"Means: {'; '.join(texts)}." if texts else ""
 
 
 def numbers(places: Mapping[str, Mapping[str, str]]) -> str:

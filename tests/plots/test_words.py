@@ -56,11 +56,10 @@ def test_what_rises_and_falls():
 
 
 def test_ranges_of_means():
-    means = {"noise": {"ce": 36.71, "l2": 98.0}, "photos": {"ce": 60.0}}
-    assert (
-        words.ranges(means, GROUPS, ".1f") == "Means: without L2 36.7 (noise) to 60.0 (photos); with L2 98.0 (noise)."
-    )
-    assert words.ranges({}, GROUPS, ".1f") == ""
+    means = {"noise-01": {"ce": 36.71, "l2": 98.0}, "photos": {"ce": 60.0}}
+    told = "Means: without L2 36.7 (noise-01) to 60.0 (photos); with L2 98.0 (noise-01)."
+    assert words.ranges(means, GROUPS) == told
+    assert words.ranges({}, GROUPS) == ""
 
 
 @pytest.mark.parametrize(
