@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -22,7 +22,6 @@ def against(
     alt: str,
     caption: str,
     names: Mapping[str, str] | None = None,
-    log: Collection[str] = ("x",),
     pooled: bool = False,
 ) -> Figure:
     """AUROC in per cent over another number, a dot for each run and setting of the scorer, one panel a title.
@@ -32,9 +31,8 @@ def against(
         panels: title -> tidy rows of AUROC of one scorer, with the `run` and `params` of `x`; of several OOD sets the
             mean is taken (a mean of AUROCs).
         series: the column of `panels` that tells the groups apart, such as recipe or params.
-        xlabel: what `x` is.
+        xlabel: what `x` is, which has a logarithmic axis.
         names: value of `series` -> how to call it; only these are drawn, in this order.
-        log: `x`, `y` or both, for logarithmic axes.
         pooled: write the rank correlation over all dots of each panel below it: of groups that differ in many things.
         alt, caption: as for every figure; empty ones are refused.
     Raises:
@@ -52,7 +50,7 @@ def against(
         rhos = [f"{title} {made['x'].corr(made['y'], method='spearman'):+.2f}" for title, made in drawn.items()]
         note = f" Rank correlation over all dots: {', '.join(rhos)}.".replace("-", "−")
     labels = {"xlabel": xlabel, "ylabel": "AUROC (%)", "alt": alt, "caption": caption + note}
-    return scatter(drawn, x="x", y="y", series="group", names=names, log=log, alike=False, chance=True, **labels)
+    return scatter(drawn, x="x", y="y", series="group", names=names, log=("x",), alike=False, chance=True, **labels)
 
 
 def _one_each(rows: pd.DataFrame, over: str, how: str) -> pd.Series[float]:

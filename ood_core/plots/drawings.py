@@ -38,7 +38,6 @@ def auroc_by_seed(
     caption: str,
     series: str = "recipe",
     names: Names | None = None,
-    sets: Names | None = None,
 ) -> Figure:
     """Every seed's AUROC as a dot, with mean and 95 % t interval, by OOD set and series.
 
@@ -46,7 +45,6 @@ def auroc_by_seed(
         rows: tidy rows of AUROC, one per seed, OOD set and value of `series`.
         series: the column that tells the groups apart, such as recipe or scorer.
         names: value of `series` -> how to call it; only these are drawn, in this order.
-        sets: OOD set -> how to call it; only these are drawn, in this order.
         alt, caption: as for every figure; empty ones are refused. The caption goes on with the sets on which a group
             lies above or below the first, the alternative text with the range of each group's means.
     Returns:
@@ -55,16 +53,15 @@ def auroc_by_seed(
         InputError: nothing to draw, or a number that is there twice.
     """
     groups = groups_of(rows, series, names)
-    wanted = sets or {name: name for name in dict.fromkeys(rows["ood_set"])}
-    drawn = rows[rows[series].isin(list(groups)) & rows["ood_set"].isin(list(wanted))]
+    drawn = rows[rows[series].isin(list(groups))]
     once(drawn, [series, "ood_set", "seed"])
-    places: dict[str, dict[str, pd.Series[float]]] = {called: {} for called in wanted.values()}
+    places: dict[str, dict[str, pd.Series[float]]] = {name: {} for name in dict.fromkeys(rows["ood_set"])}
     for (name, group), part in drawn.groupby(["ood_set", series], sort=False):
-        places[wanted[str(name)]][str(group)] = 100 * part.set_index("seed")["value"].sort_index().astype(float)
+        places[str(name)][str(group)] = 100 * part.set_index("seed")["value"].sort_index().astype(float)
     values = [values.to_numpy() for found in places.values() for values in found.values()]
-    side = side_of_chance(np.concatenate(values)) if values else 1
+    side = side_of_chance(np.concatenate(values))
     step = 0.8 / len(groups)
-    height = 1.2 + len(wanted) * (0.22 + 0.26 * len(groups))
+    height = 1.2 + len(places) * (0.22 + 0.26 * len(groups))
 
     def draw(drawing: Drawing, narrow: bool) -> None:
         axes = drawing.subplots()
@@ -76,8 +73,8 @@ def auroc_by_seed(
         if side == 0:
             line_at(axes, CHANCE, "x")
         within_percent(axes)
-        axes.set_yticks(range(len(wanted)), list(wanted.values()))
-        axes.set_ylim(len(wanted) - 0.45, -0.55)
+        axes.set_yticks(range(len(places)), list(places))
+        axes.set_ylim(len(places) - 0.45, -0.55)
         axes.set_xlabel("AUROC (%)")
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
@@ -85,7 +82,7 @@ def auroc_by_seed(
 
     means = {place: {group: float(x.mean()) for group, x in found.items()} for place, found in places.items()}
     told = words.against_first(places, groups, "sets")
-    notes = (words.chance([side] if values else []), past_percent([spread(x) for x in values]))
+    notes = (words.chance([side]), past_percent([spread(x) for x in values]))
     return figure(
         draw,
         (height, height + 0.4),

@@ -13,7 +13,6 @@ from scipy import stats as scipy_stats
 
 from ..checks import InputError
 from .layout import round_ticks
-from .rows import Names
 from .svg import COLOURS, Figure, figure
 from .words import digits, listed, numbers
 
@@ -27,7 +26,6 @@ def score_histograms(
     alt: str,
     caption: str,
     xlabel: str = "score",
-    names: Names | None = None,
     aurocs: Mapping[tuple[str, str], float] | None = None,
     unfamiliar: str = "low",
     alike: bool = True,
@@ -37,7 +35,6 @@ def score_histograms(
     Args:
         scores: column title -> set name -> scores (N,); the set "" is ID test. One or two columns with the same sets.
         xlabel: what the score is, with its unit if it has one.
-        names: set name -> how to call it.
         aurocs: (column title, set name) -> AUROC as a fraction, as it was measured; printed in that panel.
         unfamiliar: the side on which the score wants OOD images, `low` or `high`.
         alike: one axis for all, from 0 to the largest number; False gives each column its own, where one scale would
@@ -57,7 +54,6 @@ def score_histograms(
     }
     for (title, name), value in measured.items():
         _checked_auroc(scores[title][""], scores[title][name], value, unfamiliar, f"{name!r} in {title!r}")
-    calls = {"": "ID test", **{name: name for name in sets}, **(names or {})}
 
     def draw(drawing: Drawing, narrow: bool) -> None:
         grid = drawing.subplots(len(sets), len(columns), sharex="all" if alike else "col", squeeze=False)
@@ -73,25 +69,25 @@ def score_histograms(
                 axes.spines["left"].set_visible(False)
                 round_ticks(axes.xaxis)
                 head = [title] if i == 0 else []
-                head.append(calls[name])
+                head.append(name)
                 if (title, name) in measured:
                     note = f"AUROC {100 * measured[title, name]:.1f}"
                     head[-1:] = [f"{head[-1]},", note] if narrow else [f"{head[-1]}, {note}"]
                 axes.set_title("\n".join(head), pad=3)
         drawing.supxlabel(xlabel)
         handles = [
-            Patch(facecolor=(COLOURS[0], 0.4), edgecolor=COLOURS[0], label=calls[""]),
+            Patch(facecolor=(COLOURS[0], 0.4), edgecolor=COLOURS[0], label="ID test"),
             Line2D([], [], color=COLOURS[1], label="OOD set"),
         ]
         drawing.legend(handles=handles, loc="outside upper center", ncols=2)
 
     medians = {
         title: {
-            calls[name]: f"{digits(float(np.median(np.asarray(found[name], dtype=float))))}" for name in ["", *sets]
+            name or "ID test": digits(float(np.median(np.asarray(found[name], dtype=float)))) for name in ["", *sets]
         }
         for title, found in scores.items()
     }
-    found = _wrong_ways(columns, measured, calls)
+    found = _wrong_ways(columns, measured)
     ends = "" if alike else "Each column has an axis of its own, which spans 99.8 % of its numbers."
     area = "All areas are the same, so that each panel has a height of its own."
     low = len(sets) > 4  # rows
@@ -108,13 +104,13 @@ def _edges(columns: Iterable[Mapping[str, ArrayLike]], beyond: float) -> list[fl
     return list(np.linspace(min(0.0, low), high * 1.02 or 1.0, BINS + 1))
 
 
-def _wrong_ways(columns: list[str], measured: Mapping[tuple[str, str], float], calls: Names) -> str:
+def _wrong_ways(columns: list[str], measured: Mapping[tuple[str, str], float]) -> str:
     """The sets on which the score ranks the wrong way, column by column."""
     told = []
     if measured and min(measured.values()) >= 0.5:
         return "No AUROC lies below 50, which would be the wrong way."
     for title in columns:
-        here = {calls[name]: value for (column, name), value in measured.items() if column == title}
+        here = {name: value for (column, name), value in measured.items() if column == title}
         wrong = [name for name, value in here.items() if value < 0.5]
         if here:
             told.append(f"{title} on {listed(wrong) or 'none'}")

@@ -54,10 +54,7 @@ def legend(drawing: Drawing, axes: Axes, labels: Mapping[str, str], narrow: bool
     longest = max(map(len, labels.values()))
     columns = (2 if longest < 16 else 1) if narrow else 3 if longest < 14 else 2 if longest < 26 else 1
     handles, names = axes.get_legend_handles_labels()
-    if above:
-        drawing.legend(handles, names, loc="outside upper center", ncols=columns)
-    else:
-        drawing.legend(handles, names, loc="outside lower center", ncols=columns)
+    drawing.legend(handles, names, loc="outside upper center" if above else "outside lower center", ncols=columns)
 
 
 def dots(axes: Axes, values: np.ndarray[Any, Any], y: float, below: float, k: int) -> None:

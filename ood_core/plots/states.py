@@ -22,7 +22,6 @@ def paths(
     ylabel: str,
     alt: str,
     caption: str,
-    series: str = "recipe",
     names: Names | None = None,
 ) -> Figure:
     """Two numbers of the same networks through training: a path of the means over seeds, a large dot where it ends.
@@ -31,8 +30,7 @@ def paths(
         x: tidy rows of one metric, one a seed and epoch.
         panels: title -> tidy rows of another metric, fractions shown in per cent; several OOD sets are averaged.
         xlabel, ylabel: what the two are.
-        series: the column that tells the paths apart.
-        names: value of `series` -> how to call it; only these are drawn, in this order.
+        names: recipe -> how to call it; only these are drawn, in this order.
         alt, caption: as for every figure; empty ones are refused. The caption goes on with whose number rises and whose
             falls, the alternative text with the means at both ends.
     Raises:
@@ -40,20 +38,18 @@ def paths(
     """
     if not panels:
         raise InputError("panels are empty, expected at least one title with rows.\nPass what to draw.")
-    groups = groups_of(x, series, names)
-    keys = [series, "seed", "epoch"]
-    once(x[x[series].isin(list(groups))], keys)
+    groups = groups_of(x, "recipe", names)
+    keys = ["recipe", "seed", "epoch"]
+    once(x[x["recipe"].isin(list(groups))], keys)
     joined, each = {}, {}
     for title, rows in panels.items():
-        mine = rows[rows[series].isin(list(groups))]
+        mine = rows[rows["recipe"].isin(list(groups))]
         once(mine, [*keys, "ood_set"])
         level = mine.groupby(keys)["value"].mean().mul(100).rename("y")
         both = x.set_index(keys)["value"].rename("x").to_frame().join(level, how="inner")
         if both.empty:
-            raise InputError(
-                f"{title!r} shares no {series}, seed and epoch with x, expected some.\nPass the same runs."
-            )
-        joined[title], each[title] = both.groupby([series, "epoch"]).mean(), both
+            raise InputError(f"{title!r} shares no recipe, seed and epoch with x, expected some.\nPass the same runs.")
+        joined[title], each[title] = both.groupby(["recipe", "epoch"]).mean(), both
 
     def draw(drawing: Drawing, narrow: bool) -> None:
         columns = 1 if narrow else len(joined)

@@ -231,13 +231,10 @@ def test_dots_and_intervals_lie_at_their_values():
 
 
 def test_names_choose_order_and_call():
-    labels = [t.text for t in ElementTree.fromstring(dots(names={"l2": "with L2"}).svg).iter(f"{NS}text")]
-    assert "with L2" in labels
+    labels = [t.text for t in ElementTree.fromstring(dots(names={"l2": "with $L2$"}).svg).iter(f"{NS}text")]
+    assert "with $L2$" in labels
     assert "ce" not in labels
     assert COLOURS[1] not in dots(names={"l2": "with L2"}).svg
-    sets = [t.text for t in ElementTree.fromstring(dots(sets={"noise": "Noise $5$"}).svg).iter(f"{NS}text")]
-    assert "Noise $5$" in sets
-    assert "photos" not in sets
 
 
 def test_lines_are_means_over_seeds_and_bands_reach_from_smallest_to_largest():
@@ -303,13 +300,13 @@ def test_groups_that_are_not_drawn_change_nothing():
 
 
 def test_each_histogram_panel_holds_the_id_set_and_its_own_set():
-    figure = histograms(xlabel="norm", aurocs={("with L2", "noise"): 7 / 150}, names={"": "digits 0-7"})
+    figure = histograms(xlabel="norm", aurocs={("with L2", "noise"): 7 / 150})
     texts = [t.text for t in ElementTree.fromstring(figure.svg).iter(f"{NS}text")]
     assert texts.count("norm") == 1, "one axis for all"
     assert texts.count("noise") == 1
     assert "noise, AUROC 4.7" in texts
     assert texts.count("photos") == 2
-    assert {"without L2", "with L2", "digits 0-7", "OOD set"} <= set(texts)
+    assert {"without L2", "with L2", "ID test", "OOD set"} <= set(texts)
     root = ElementTree.fromstring(figure.svg)
     filled = [p for p in paths(root, fill=COLOURS[0]) if len(p) > 10]
     lines = [p for p in paths(root, stroke=COLOURS[1]) if len(p) > 10]
