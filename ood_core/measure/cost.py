@@ -5,23 +5,14 @@ from __future__ import annotations
 import time
 from statistics import median
 
-from .. import scorers
-from .detection import canonical, fitted, images, reads_features
+from .detection import asked, fitted, images, reads_features
 from .job import Job, Measure, Moment, Row, Seen
 
 ROUNDS = 3
 
 
 def _plan(at: Moment) -> list[Job]:
-    if not at.last:
-        return []
-    found = []
-    for score in at.recipe.evaluate.scores:
-        layer, params = canonical(score)
-        version = scorers.version(score.scorer, **score.params)
-        reads = (*at.train, *at.test)
-        found.append(Job("cost", at.epoch, reads, "", "", layer, score.scorer, params, version))
-    return found
+    return [Job("cost", at.epoch, (*at.train, *at.test), **own) for own in asked(at)] if at.last else []
 
 
 def _rows(seen: Seen, job: Job) -> list[Row]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .. import scorers
-from .detection import canonical, fitted
+from .detection import asked, fitted
 from .job import Job, Measure, Moment, Row, Seen
 
 SCORER = "ddu"
@@ -11,13 +10,8 @@ FACTS = ("jitter", "eigenvalue_min", "eigenvalue_max", "condition_number")
 
 
 def _plan(at: Moment) -> list[Job]:
-    found = []
-    for score in at.recipe.evaluate.scores:
-        if score.scorer == SCORER and at.last:
-            layer, params = canonical(score)
-            version = scorers.version(SCORER, **score.params)
-            found.append(Job("covariances", at.epoch, at.train, "", "", layer, SCORER, params, version))
-    return found
+    found = [own for own in asked(at) if own["scorer"] == SCORER] if at.last else []
+    return [Job("covariances", at.epoch, at.train, **own) for own in found]
 
 
 def _rows(seen: Seen, job: Job) -> list[Row]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from .. import metrics, scorers
 from ..data import ImageSet
@@ -22,16 +24,21 @@ def canonical(score: Score) -> tuple[str, str]:
     return made.layer, written(rest)
 
 
-def _plan(at: Moment) -> list[Job]:
-    found = []
+def asked(at: Moment) -> Iterator[dict[str, Any]]:
+    """What a `Job` says of its scorer, for each score that a recipe asks for at this epoch."""
     for score in at.recipe.evaluate.scores:
         if at.last or score.through_training:
             layer, params = canonical(score)
             version = scorers.version(score.scorer, **score.params)
-            for name, group, reads in at.ood:
-                everything = (*at.train, *at.test, *reads)
-                found.append(Job("ood", at.epoch, everything, name, group, layer, score.scorer, params, version))
-    return found
+            yield {"layer": layer, "scorer": score.scorer, "params": params, "scorer_version": version}
+
+
+def _plan(at: Moment) -> list[Job]:
+    return [
+        Job("ood", at.epoch, (*at.train, *at.test, *reads), name, group, **own)
+        for own in asked(at)
+        for name, group, reads in at.ood
+    ]
 
 
 def _rows(seen: Seen, job: Job) -> list[Row]:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ood_core import data, networks, recipes, runs
+from ood_core import data, networks, recipes, runs, scorers
 from ood_core.measure import SLOT, Job, Seen, Sets, jobs
 from ood_core.measure.job import Moment
 from tests import spine
@@ -70,6 +70,24 @@ def test_scores_depend_on_every_set_that_they_are_made_from(monkeypatch):
         "treated": (*own, "treated, test"),
     }
     assert {job.ood_set: [job.ood_group] for job in asked} == {name: [group] for group, (name,) in others.items()}
+
+
+def test_every_measure_of_a_scorer_names_it_alike(monkeypatch):
+    """With its version: the keys of stored rows depend on all of it."""
+    monkeypatch.setattr(data, "digest", lambda name, split: f"{name}, {split}")
+    monkeypatch.setattr(scorers, "version", lambda name, **_: 7)
+    score = {"scorer": "ddu", "params": {"ridge": 0.01}}
+    made = spine.recipe(evaluate={"far": ["noise"], "measures": ["cost", "covariances"], "scores": [score]})
+    own = {"layer": "features", "scorer": "ddu", "params": '{"ridge":0.01}', "scorer_version": 7, "version": 1}
+    train, test, ood = (
+        f"{name}, {split}" for name, split in (("digits", "train"), ("digits", "test"), ("noise", "test"))
+    )
+    assert jobs(made, made.epochs) == [
+        Job("cost", made.epochs, (train, test), **own),
+        Job("covariances", made.epochs, (train,), **own),
+        Job("ood", made.epochs, (train, test, ood), "noise", "far", **own),
+    ]
+    assert jobs(made, 2) == []
 
 
 def test_how_many_images_are_read_is_part_of_what_is_read():
