@@ -85,11 +85,8 @@ def inner(net: Network, images: ImageSet) -> dict[str, Tensor]:
 
 def _inner(seen: Seen, name: str) -> dict[str, Tensor]:
     """`inner` of the ID test images ("") or an OOD set, once for all jobs."""
-    key = ("inner", name)
-    if key not in seen.kept:
-        seen.kept[key] = inner(seen.net, seen.ood_images(name) if name else seen.first(seen.sets.test))
-    found: dict[str, Tensor] = seen.kept[key]
-    return found
+    images = seen.ood_images(name) if name else seen.first(seen.sets.test)
+    return seen.once(("inner", name), lambda: inner(seen.net, images))
 
 
 def _depth(seen: Seen, job: Job) -> list[Row]:
@@ -146,7 +143,7 @@ def _plan_depth(at: Moment) -> list[Job]:
 
 
 MEASURES = (
-    Measure("folds", 1, _plan_folds, _folds, "AUROC of the l1 norm against training and against test images"),
-    Measure("activity", 1, _plan_activity, _activity, "entropy and share of active units, and rows without any"),
-    Measure("depth", 1, _plan_depth, _depth, "activity, entropy and AUROC of norms by layer, first and last epoch"),
+    Measure("folds", 1, _plan_folds, _folds),
+    Measure("activity", 1, _plan_activity, _activity),
+    Measure("depth", 1, _plan_depth, _depth),
 )

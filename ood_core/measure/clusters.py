@@ -154,8 +154,8 @@ def _plan_passes(at: Moment) -> list[Job]:
 
 
 MEASURES = (
-    Measure("separation", 1, _plan_separation, _separation, "global separation of ID test classes, unit features"),
-    Measure("purity", 1, _plan_purity, _purity, "purity of k-means clusters of unit features, fitted on train"),
-    Measure("probe", 1, _plan_probe, _probe, "accuracy of a linear probe on frozen features"),
-    Measure("passes", 2, _plan_passes, _passes, "images that went through the network in training"),
+    Measure("separation", 1, _plan_separation, _separation),
+    Measure("purity", 1, _plan_purity, _purity),
+    Measure("probe", 1, _plan_probe, _probe),
+    Measure("passes", 2, _plan_passes, _passes),
 )

@@ -32,6 +32,4 @@ def _rows(seen: Seen, job: Job) -> list[Row]:
     ]
 
 
-MEASURES = (
-    Measure("cost", 1, _plan, _rows, "seconds to fit each scorer, microseconds an image to score", repeats=False),
-)
+MEASURES = (Measure("cost", 1, _plan, _rows, repeats=False),)

@@ -24,6 +24,4 @@ def _rows(seen: Seen, job: Job) -> list[Row]:
     ]
 
 
-MEASURES = (
-    Measure("covariances", 1, _plan, _rows, "jitter, eigenvalues and condition of each class's Gaussian, as used"),
-)
+MEASURES = (Measure("covariances", 1, _plan, _rows),)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from .. import metrics, scorers
 from ..data import ImageSet
 from ..features import extract
@@ -43,10 +45,7 @@ def _plan(at: Moment) -> list[Job]:
 
 def _rows(seen: Seen, job: Job) -> list[Row]:
     name = (job.scorer, job.layer, job.params)
-    if name not in seen.kept:
-        scorer = fitted(seen, job)
-        seen.kept[name] = scorer, scorer.score(seen.test if reads_features(scorer) else images(seen, seen.sets.test))
-    scorer, id_scores = seen.kept[name]
+    scorer, id_scores = seen.once(name, lambda: _tested(seen, job))
     ood = seen.ood(job.ood_set) if reads_features(scorer) else images(seen, seen.sets.ood[job.ood_set])
     ood_scores = scorer.score(ood)
     if seen.last:
@@ -57,6 +56,12 @@ def _rows(seen: Seen, job: Job) -> list[Row]:
     values = metrics.evaluate(id_scores, ood_scores, correct=seen.test.correct)
     count = len(id_scores) + len(ood_scores)
     return [{"split": "test", "metric": metric, "value": value, "n": count} for metric, value in values.items()]
+
+
+def _tested(seen: Seen, job: Job) -> tuple[scorers.Scorer, Tensor]:
+    """The fitted scorer of a job, and its scores of ID test images."""
+    scorer = fitted(seen, job)
+    return scorer, scorer.score(seen.test if reads_features(scorer) else images(seen, seen.sets.test))
 
 
 def fitted(seen: Seen, job: Job) -> scorers.Scorer:
@@ -78,4 +83,4 @@ def images(seen: Seen, found: ImageSet) -> Outputs:
     return extract(seen.net, replace(found, labels=None), keep_inputs=True).to(seen.net.mean.device)
 
 
-MEASURES = (Measure("ood", 1, _plan, _rows, "metrics of the recipe's scorers on its OOD sets"),)
+MEASURES = (Measure("ood", 1, _plan, _rows),)

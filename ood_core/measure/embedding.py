@@ -52,4 +52,4 @@ def plane(rows: Tensor) -> tuple[Tensor, Tensor, float]:
     return centre, axes, float(variances[-2:].sum() / variances.sum())
 
 
-MEASURES = (Measure(NAME, 1, _plan, _rows, "ID and OOD images in the plane of two principal axes, for a picture"),)
+MEASURES = (Measure(NAME, 1, _plan, _rows),)

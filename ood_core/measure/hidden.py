@@ -144,11 +144,7 @@ def _joined(blocks: list[Layer]) -> Layer:
 
 def _of(seen: Seen, name: str, images: ImageSet) -> dict[str, list[Layer]]:
     """`layers`, once for all measures of a network."""
-    key = ("hidden", name)
-    if key not in seen.kept:
-        seen.kept[key] = layers(seen, name, images)
-    found: dict[str, list[Layer]] = seen.kept[key]
-    return found
+    return seen.once(("hidden", name), lambda: layers(seen, name, images))
 
 
 def _id_sets(seen: Seen) -> list[tuple[str, ImageSet]]:
@@ -245,7 +241,7 @@ def _plan_confidence(at: Moment) -> list[Job]:
 
 
 MEASURES = (
-    Measure("hidden_bound", 2, _plan_bound, _bound, "pairs of image and class where the bound on the norm fails"),
-    Measure("hidden_classifiers", 1, _plan_learned, _learned, "accuracy, entropy and gap of hidden classifiers"),
-    Measure("hidden_confidence", 1, _plan_confidence, _confidence, "AUROC of the largest hidden logit"),
+    Measure("hidden_bound", 2, _plan_bound, _bound),
+    Measure("hidden_classifiers", 1, _plan_learned, _learned),
+    Measure("hidden_confidence", 1, _plan_confidence, _confidence),
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import data
 from ..data import ImageSet, schemes
@@ -168,6 +168,9 @@ class Moment:
         return [(name, group, (data.digest(*place), *self.early)) for name, group, place in sets]
 
 
+Made = TypeVar("Made")
+
+
 class Seen:
     """One network at one epoch with the images of its recipe, each set passed through it at most once.
 
@@ -188,7 +191,7 @@ class Seen:
         self.net, self.sets, self.recipe, self.seed, self.epoch = net, sets, recipe, seed, epoch
         self.last = epoch == recipe.epochs
         self.scores: Scores = {}
-        self.kept: dict[Any, Any] = {}  # what several jobs of one measure share, a fitted scorer for instance
+        self.kept: dict[Hashable, Any] = {}  # see `once`
         self.passed: Passed = {} if passed is None else passed
         self._few = None if self.last else recipe.evaluate.early_images
 
@@ -218,6 +221,13 @@ class Seen:
         """What is read of an OOD set at this epoch, without labels: its classes are not the network's."""
         return replace(self.first(self.sets.ood[name]), labels=None)
 
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What several jobs of one measure share, such as a fitted scorer: made for the first of them."""
+        if key not in self.kept:
+            self.kept[key] = make()
+        found: Made = self.kept[key]
+        return found
+
     def _pass(self, name: str, images: ImageSet) -> Outputs:
         """A set that holds the first so many images of its kind, through the network."""
         key = name, len(images)
@@ -245,5 +255,4 @@ class Measure:
     version: int
     plan: Callable[[Moment], list[Job]]
     rows: Callable[[Seen, Job], list[Row]]
-    about: str = field(default="")
     repeats: bool = True  # False for times: the rows differ between two runs of the same recipe and seed

@@ -101,6 +101,4 @@ def _finish(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-MEASURES = (
-    Measure("latency", 3, _plan, _rows, "milliseconds to a score: softmax, this network, and ODIN", repeats=False),
-)
+MEASURES = (Measure("latency", 3, _plan, _rows, repeats=False),)

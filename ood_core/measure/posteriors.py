@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from .. import data, metrics, scorers
 from ..features import extract
-from ..outputs import Outputs
 from .job import Job, Measure, Moment, Row, Seen, written
 
 LOWEST, HIGHEST = 0.001, 100.0  # temperatures, as in the DisMax code
@@ -56,10 +55,9 @@ def _plan_calibration(at: Moment) -> list[Job]:
 
 def _calibration(seen: Seen, job: Job) -> list[Row]:
     """Calibration error of the test images at T = 1, or at the temperature that validation images ask for."""
-    assert seen.sets.validation is not None
-    if "validation" not in seen.kept:
-        seen.kept["validation"] = extract(seen.net, seen.sets.validation)
-    held_out: Outputs = seen.kept["validation"]
+    validation = seen.sets.validation
+    assert validation is not None
+    held_out = seen.once("validation", lambda: extract(seen.net, validation))
     logits, labels = seen.test.logits, seen.test.labels
     assert held_out.logits is not None
     assert held_out.labels is not None
@@ -117,10 +115,6 @@ FITS: dict[str, Callable[[Tensor, Tensor], float]] = {"ece": by_ece, "nll": by_n
 
 
 MEASURES = (
-    Measure(
-        "posterior", 1, _plan_posterior, _posterior, "mean entropy of the softmax as a share of ln C, by image set"
-    ),
-    Measure(
-        "calibration", 1, _plan_calibration, _calibration, "calibration error before and after a fitted temperature"
-    ),
+    Measure("posterior", 1, _plan_posterior, _posterior),
+    Measure("calibration", 1, _plan_calibration, _calibration),
 )

@@ -108,10 +108,10 @@ def _plan_norm_cosine(at: Moment) -> list[Job]:
 
 
 MEASURES = (
-    Measure("accuracy", 1, _plan_accuracy, _accuracy, "share of training and test images classified right"),
-    Measure("collapse", 1, _plan_collapse, _collapse, "NC1-NC4 of raw and unit features of training images"),
-    Measure("norms", 1, _plan_norms, _norms, "mean and spread of feature norms, within and between classes"),
-    Measure("ood_norm", 1, _plan_ood_norm, _ood_norm, "mean feature norm of each OOD set"),
-    Measure("gradient", 1, _plan_gradient, _gradient, "largest |cosine| between the loss's gradient and the feature"),
-    Measure("norm_cosine", 1, _plan_norm_cosine, _norm_cosine, "rank correlation of norm and cosine to class means"),
+    Measure("accuracy", 1, _plan_accuracy, _accuracy),
+    Measure("collapse", 1, _plan_collapse, _collapse),
+    Measure("norms", 1, _plan_norms, _norms),
+    Measure("ood_norm", 1, _plan_ood_norm, _ood_norm),
+    Measure("gradient", 1, _plan_gradient, _gradient),
+    Measure("norm_cosine", 1, _plan_norm_cosine, _norm_cosine),
 )
