@@ -13,7 +13,7 @@ import ood_core
 
 from .. import checks, collapse, features, metrics, outputs, plots, scorers, tables
 from ..checks import InputError, choice
-from .docstrings import Doc, parse, signature
+from .docstrings import parse, signature
 from .networks import network_families, network_table, networks_in_use
 from .recipes import recipe_fields, recipe_list
 from .sets import embedded, overlaps, record_sets, recorded, sample_grid, set_table, use_table
@@ -24,7 +24,6 @@ __all__ = [
     "api",
     "collapse_cases",
     "embedded",
-    "example",
     "fpr_conventions",
     "fpr_table",
     "metric_table",
@@ -86,13 +85,13 @@ def scorer_table() -> tables.Html:
                 "notes": doc.notes,
                 "cost": about["cost"],
                 "source": doc.source or about["source"],
-                "example": example(name),
+                "example": _example(name),
             }
         )
     return tables.scorer_table(pd.DataFrame(records))
 
 
-def example(name: str) -> str:
+def _example(name: str) -> str:
     """One line that fits a scorer on `train` and scores `new`, with its first parameter written out."""
     if name in SPECIAL:
         return SPECIAL[name]
@@ -104,7 +103,19 @@ def example(name: str) -> str:
 
 def metric_table() -> tables.Html:
     """One row a metric, from the docstrings."""
-    return tables.definition_table(pd.DataFrame(_definitions(metrics, metrics.__all__)), "Metrics", "metrics")
+    records = []
+    for name in metrics.__all__:
+        doc = parse(getattr(metrics, name))
+        records.append(
+            {
+                "name": signature(getattr(metrics, name), name),
+                "about": doc.summary,
+                "definition": doc.formula,
+                "returns": doc.returns,
+                "source": doc.source,
+            }
+        )
+    return tables.definition_table(pd.DataFrame(records))
 
 
 def _fpr_example() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -206,30 +217,7 @@ def _methods(thing: type) -> Iterator[tuple[str, Any]]:
 
 
 def _entry(thing: Any, anchor: str, call: str) -> dict[str, Any]:
-    doc: Doc = parse(thing)
+    doc = parse(thing)
     if not doc.summary:
         raise InputError(f"{anchor} has no docstring, expected one: the reference page shows it.\nWrite one.")
-    return {
-        "anchor": anchor,
-        "call": call,
-        "summary": doc.summary,
-        "formula": doc.formula,
-        "notes": doc.notes,
-        "arguments": doc.arguments,
-        "returns": doc.returns,
-        "raises": doc.raises,
-        "source": doc.source,
-        "example": doc.example,
-    }
-
-
-def _definitions(module: Any, names: list[str]) -> Iterator[dict[str, Any]]:
-    for name in names:
-        doc = parse(getattr(module, name))
-        yield {
-            "name": signature(getattr(module, name), name),
-            "about": doc.summary,
-            "definition": doc.formula,
-            "returns": doc.returns,
-            "source": doc.source,
-        }
+    return {"anchor": anchor, "call": call, **vars(doc)}

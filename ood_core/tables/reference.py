@@ -52,8 +52,8 @@ def scorer_table(frame: pd.DataFrame) -> Html:
     return Html(f"<div>{grid}{csv_link(flat, 'scorers')}</div>", flat)
 
 
-def definition_table(frame: pd.DataFrame, label: str, name: str) -> Html:
-    """One row a function: how to call it, what it is, its formula, what it returns, its source.
+def definition_table(frame: pd.DataFrame) -> Html:
+    """One row a metric: how to call it, what it is, its formula, what it returns, its source.
 
     Args:
         frame: name (a call such as `auroc(id_scores, ood_scores)`), about, definition, returns, source.
@@ -61,13 +61,13 @@ def definition_table(frame: pd.DataFrame, label: str, name: str) -> Html:
     lines = []
     for record in frame.to_dict("records"):
         call, bracket, rest = str(record["name"]).partition("(")
-        head = f'<code id="{escape(name)}-{escape(call)}">{escape(call)}</code>{small(bracket + rest)}'
+        head = f'<code id="metrics-{escape(call)}">{escape(call)}</code>{small(bracket + rest)}'
         body = f"<p>{prose(record['about'])}</p>{formula(record['definition'])}"
         for word in ("returns", "source"):
             body += _quiet(f"{word.capitalize()}: {record[word]}") if record[word] else ""
         lines.append(row([cell(head, call, "th"), cell(body, record["about"])]))
-    grid = table(["name", "definition"], lines, label, "reference")
-    return Html(f"<div>{grid}{csv_link(frame, name)}</div>", frame)
+    grid = table(["name", "definition"], lines, "Metrics", "reference")
+    return Html(f"<div>{grid}{csv_link(frame, 'metrics')}</div>", frame)
 
 
 def set_table(frame: pd.DataFrame) -> Html:
