@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ __all__ = [
     "Scale",
     "Score",
     "digest_of",
+    "every",
     "load",
     "page",
     "pages",
@@ -96,6 +98,14 @@ def load(name: str, scale: str) -> dict[str, Recipe]:
         settings = {**_merge(usual, settings), "id": recipe_id, "scale": scale}
         found[recipe_id] = _checked(Recipe, settings, f"recipes/{name}.yml, {recipe_id} at {scale}")
     return found
+
+
+def every() -> Iterator[tuple[str, Recipe]]:
+    """Page and recipe, of all pages at all of their scales."""
+    for name in pages():
+        for scale in page(name).scales:
+            for recipe in load(name, scale).values():
+                yield name, recipe
 
 
 def _trained_like(text: str, scale: str, where: str) -> dict[str, Any]:

@@ -40,19 +40,14 @@ def network_table() -> tables.Html:
 
 def networks_in_use() -> tables.Html:
     """Which networks the recipes name at each scale, and which none does, in a list."""
-    used = {
-        scale: {recipe.network.name for page in recipes.pages() for recipe in _recipes(page, scale)}
-        for scale in recipes.SCALES
-    }
+    used: dict[str, set[str]] = {scale: set() for scale in recipes.SCALES}
+    for _, recipe in recipes.every():
+        used[recipe.scale].add(recipe.network.name)
     lines = [f"At <em>{scale}</em>: {_named(name for name in ARCHITECTURES if name in used[scale])}." for scale in used]
     idle = [name for name in ARCHITECTURES if not any(name in names for names in used.values())]
     lines += [f"In no recipe of this book: {_named(idle)}."] if idle else []
     frame = pd.DataFrame([(scale, name) for scale, names in used.items() for name in sorted(names)])
     return tables.Html(f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>", frame)
-
-
-def _recipes(page: str, scale: str) -> list[recipes.Recipe]:
-    return list(recipes.load(page, scale).values()) if scale in recipes.page(page).scales else []
 
 
 def _named(names: Iterable[str]) -> str:

@@ -21,11 +21,9 @@ def recipe_fields() -> tables.Html:
 def recipe_list() -> tables.Html:
     """One row a recipe and page: what trains, with what loss, and at which scales."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for page in recipes.pages():
-        for scale in recipes.page(page).scales:
-            for name, recipe in recipes.load(page, scale).items():
-                line = {"recipe": f"`{name}`", "page": page, "what": recipe.title, "scales": []}
-                found.setdefault((page, name), line)["scales"].append(scale)
+    for page, recipe in recipes.every():
+        line = {"recipe": f"`{recipe.id}`", "page": page, "what": recipe.title, "scales": []}
+        found.setdefault((page, recipe.id), line)["scales"].append(recipe.scale)
     lines = [{**line, "scales": ", ".join(line["scales"])} for line in found.values()]
     return tables.facts_table(pd.DataFrame(lines), "All recipes by page", "recipes")
 

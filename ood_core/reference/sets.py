@@ -89,21 +89,19 @@ def roles() -> dict[tuple[str, str], dict[tuple[str, str], list[str]]]:
         if scale not in scales:
             scales.append(scale)
 
-    for page in recipes.pages():
-        for scale in recipes.page(page).scales:
-            for recipe in recipes.load(page, scale).values():
-                id_set, asked = recipe.data.id_set, recipe.evaluate
-                note((id_set, "train"), id_set, "ID training, its last tenth validation", scale)
-                note((id_set, "test"), id_set, "ID test", scale)
-                groups = {
-                    "near OOD": asked.near,
-                    "far OOD": asked.far,
-                    "to choose on": asked.validation,
-                    "control": asked.control,
-                }
-                for role, names in groups.items():
-                    for name in names:
-                        note(data.parse(name), id_set, role, scale)
+    for _, recipe in recipes.every():
+        id_set, asked = recipe.data.id_set, recipe.evaluate
+        note((id_set, "train"), id_set, "ID training, its last tenth validation", recipe.scale)
+        note((id_set, "test"), id_set, "ID test", recipe.scale)
+        groups = {
+            "near OOD": asked.near,
+            "far OOD": asked.far,
+            "to choose on": asked.validation,
+            "control": asked.control,
+        }
+        for role, names in groups.items():
+            for name in names:
+                note(data.parse(name), id_set, role, recipe.scale)
     return found
 
 

@@ -36,11 +36,10 @@ def record(
 def _followed(scale: str) -> dict[str, set[tuple[str, str, str]]]:
     """Scorer, layer and parameters that any page follows through training, by the run whose scores are recorded."""
     found: dict[str, set[tuple[str, str, str]]] = {}
-    for page in (name for name in recipes.pages() if scale in recipes.page(name).scales):
-        for recipe in recipes.load(page, scale).values():
-            scores = [score for score in recipe.evaluate.scores if score.through_training]
-            own = {(score.scorer, *detection.canonical(score)) for score in scores}
-            found.setdefault(train_key(recipe, recorded.SCORED), set()).update(own)
+    for recipe in (recipe for _, recipe in recipes.every() if recipe.scale == scale):
+        scores = [score for score in recipe.evaluate.scores if score.through_training]
+        own = {(score.scorer, *detection.canonical(score)) for score in scores}
+        found.setdefault(train_key(recipe, recorded.SCORED), set()).update(own)
     return found
 
 
@@ -48,11 +47,11 @@ def recorded_runs(page: str, scale: str) -> list[tuple[recipes.Recipe, recorded.
     """A page's recorded runs at one scale with their recipes, by recipe and seed; none where it has no such scale."""
     if page not in recipes.pages() or scale not in recipes.page(page).scales:
         return []
-    digests = {run.key: run for run in recorded.every(scale)}
+    by_key = {run.key: run for run in recorded.every(scale)}
     found = []
     for recipe in recipes.load(page, scale).values():
-        for seed in sorted({int(run.info["seed"]) for run in digests.values()}):
-            run = digests.get(train_key(recipe, seed))
+        for seed in sorted({int(run.info["seed"]) for run in by_key.values()}):
+            run = by_key.get(train_key(recipe, seed))
             if run is not None:
                 found.append((recipe, run))
     return found
