@@ -15,6 +15,12 @@ from ..recipes import Recipe
 PAGE = click.Choice(recipes.pages())
 PAGES = f"Pages: {', '.join(recipes.pages())}."  # the last line of help
 SCALE = click.Choice(recipes.SCALES)
+pages = click.argument("pages", type=PAGE, nargs=-1, metavar="[PAGE]...")
+every = click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
+seeds = click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
+only = click.option(
+    "--recipe", "only", multiple=True, help="Only this recipe of the pages; can be given several times."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of a table.")
 
 

@@ -9,16 +9,16 @@ import click
 from .. import data, models
 from ..recipes import Recipe
 from ..study import DEVICES
-from .options import PAGE, PAGES, SCALE, as_json, network, show
+from .options import PAGES, SCALE, as_json, every, network, only, pages, seeds, show
 from .planning import Outlook, asked, planned
 
 
 @click.command("plan", epilog=PAGES)
-@click.argument("pages", type=PAGE, nargs=-1, metavar="[PAGE]...")
-@click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
+@pages
+@every
 @click.option("--scale", type=SCALE, default="tiny", show_default=True)
-@click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
-@click.option("--recipe", "only", multiple=True, help="Only this recipe of the pages; can be given several times.")
+@seeds
+@only
 @as_json
 def plan_command(
     pages: tuple[str, ...], every: bool, scale: str, seeds: int | None, only: tuple[str, ...], as_json: bool

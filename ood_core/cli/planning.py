@@ -55,7 +55,7 @@ class Outlook:
         return f", about {study.duration(self.minutes)} on {study.DEVICES[self.scale]}"
 
 
-def asked(named: Iterable[str | None], every: bool, scale: str, only: Collection[str] = ()) -> list[str]:
+def asked(named: Iterable[str], every: bool, scale: str, only: Collection[str]) -> list[str]:
     """The pages named, each once, or with --all every page of the scale; exactly one of the two.
 
     Args:
@@ -63,7 +63,7 @@ def asked(named: Iterable[str | None], every: bool, scale: str, only: Collection
     """
     if only and every:
         raise click.UsageError("--recipe belongs to the pages that are named, and --all asks for every page")
-    pages = [*dict.fromkeys(page for page in named if page)]
+    pages = [*dict.fromkeys(named)]
     if bool(pages) == every:
         names = ", ".join(recipes.pages())
         raise click.UsageError(f"name a page ({names}), or pass --all for every page; not both")
@@ -75,12 +75,12 @@ def asked(named: Iterable[str | None], every: bool, scale: str, only: Collection
 
 
 def planned(
-    pages: Iterable[str], scale: str, seeds: int | None, only: Collection[str] = ()
+    pages: Iterable[str], scale: str, seeds: int | None, only: Collection[str]
 ) -> Iterator[tuple[str, Recipe, list[study.Planned]]]:
     """(page, recipe, its runs) for every recipe of some pages; `seeds` of None is each page's own number.
 
     Args:
-        only: recipes to take, by id, from the pages that have them; all if left out.
+        only: recipes to take, by id, from the pages that have them; all if empty.
     """
     for name in pages:
         wanted = {key: recipe for key, recipe in recipes.load(name, scale).items() if not only or key in only}

@@ -11,13 +11,13 @@ from .. import recipes
 from ..recipes import Recipe
 from ..runs import train_key
 from ..store import Store
-from .options import PAGE, PAGES, SCALE, as_json, network, page_seeds, pages_at, show
+from .options import PAGE, PAGES, SCALE, as_json, network, page_seeds, pages_at, seeds, show
 
 
 @click.command("recipes", epilog=PAGES)
 @click.argument("page", type=PAGE, required=False, metavar="[PAGE]")
 @click.option("--scale", type=SCALE, default="tiny", show_default=True)
-@click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
+@seeds
 @as_json
 def recipes_command(page: str | None, scale: str, seeds: int | None, as_json: bool) -> None:
     """List recipes: data, network, epochs, expected minutes, and how many of their runs are stored.

@@ -6,16 +6,16 @@ import click
 
 from .. import recipes, recorded, study
 from ..checks import InputError
-from .options import PAGE, PAGES, as_json, page_seeds, show
+from .options import PAGES, as_json, every, only, page_seeds, pages, seeds, show
 from .planning import asked
 
 
 @click.command("record", epilog=PAGES)
-@click.argument("pages", type=PAGE, nargs=-1, metavar="[PAGE]...")
-@click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
+@pages
+@every
 @click.option("--scale", type=click.Choice(["small", "paper"]), default="small", show_default=True)
-@click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
-@click.option("--recipe", "only", multiple=True, help="Only this recipe of the pages; can be given several times.")
+@seeds
+@only
 @as_json
 def record_command(
     pages: tuple[str, ...], every: bool, scale: str, seeds: int | None, only: tuple[str, ...], as_json: bool

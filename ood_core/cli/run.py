@@ -16,16 +16,16 @@ from tqdm import tqdm
 from .. import parallel, study
 from ..train import InterruptedTraining, TrainingError
 from . import tensorboard
-from .options import PAGE, PAGES, SCALE, as_json, page_seeds, show
+from .options import PAGES, SCALE, as_json, every, only, page_seeds, pages, seeds, show
 from .planning import Outlook, asked
 
 
 @click.command("run", epilog=PAGES)
-@click.argument("pages", type=PAGE, nargs=-1, metavar="[PAGE]...")
-@click.option("--all", "every", is_flag=True, help="Every page that has recipes at this scale.")
+@pages
+@every
 @click.option("--scale", type=SCALE, default="tiny", show_default=True)
-@click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds a recipe.  [default: the page's own]")
-@click.option("--recipe", "only", multiple=True, help="Only this recipe of the pages; can be given several times.")
+@seeds
+@only
 @click.option("--unrecorded", is_flag=True, help="Leave out runs whose results book/results/ has already.")
 @click.option(
     "--restore",
