@@ -29,17 +29,15 @@ COLLAPSE = {
 }
 
 
-def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str = "detectors") -> Html:
+def ranking(summary: pd.DataFrame, names: Names | None = None, name: str = "detectors") -> Html:
     """Every objective with every scorer, best mean first, with cost beside quality.
 
     Args:
-        summary: as `comparison.summary` gives it; None where nothing was run, which the page then says. Seconds of
-            training belong to the objective: they are the same in each of its rows.
+        summary: as `comparison.summary` gives it. Seconds of training belong to the objective: they are the same in
+            each of its rows.
         names: recipe -> how to call it.
         name: of the CSV file.
     """
-    if summary is None:
-        return Html("<p>Not run yet.</p>", pd.DataFrame())
     alike, lines = len(set(summary["n"])) == 1, []
     cost = ["training (s)", "fit (s)", "score (µs an image)"]
     headers = ["rank", "objective", "scorer", "near and far", "near", "far", "natural sets", "FPR95", *cost]
@@ -60,7 +58,7 @@ def ranking(summary: pd.DataFrame | None, names: Names | None = None, name: str 
     return Html(f"<div>{shown}{csv_link(summary, name)}</div>", summary)
 
 
-def anchor(printed: pd.DataFrame, where: str, summary: pd.DataFrame | None, recipe: str) -> Html:
+def anchor(printed: pd.DataFrame, where: str, summary: pd.DataFrame, recipe: str) -> Html:
     """Another system's printed AUROCs beside ours for the same scores: not a target, a check of the order of size.
 
     Below stand our accuracy, the order of the scores there and here, and how far the two orders agree.
@@ -68,12 +66,11 @@ def anchor(printed: pd.DataFrame, where: str, summary: pd.DataFrame | None, reci
     Args:
         printed: columns score, column (near or far) and value in per cent, as `claims.printed` gives them.
         where: the document that printed them.
-        summary: as `comparison.summary` gives it, or None where nothing was run.
+        summary: as `comparison.summary` gives it.
         recipe: the objective whose detectors stand beside the printed ones, at default parameters and layer. Where a
             score was measured on another layer too, that follows in a row of its own, which no order counts.
     """
-    own = pd.DataFrame(columns=[*DETECTOR, "near", "far", "n", "other_layer"]) if summary is None else summary
-    own = own[(own["recipe"] == recipe) & (own["params"] == "")]
+    own = summary[(summary["recipe"] == recipe) & (summary["params"] == "")]
     headers = ["score", "near, printed", "near, ours", "far, printed", "far, ours"]
     theirs = printed.pivot_table(index="score", columns="column", values="value", sort=False)
     lines, records = [], []
@@ -198,11 +195,7 @@ def guide(
         names: recipe -> how to call it.
         about: address that says what a scorer is when its name is added; "" for none.
         have: the recipe of a network that a reader has already, whose best scorers are named; "" for none.
-    Raises:
-        InputError: nothing was measured.
     """
-    if summary.empty:
-        raise InputError("the summary is empty, expected at least one detector.\nRun the page first.")
     best = summary.iloc[0].to_dict()
     own = summary.groupby("recipe", sort=False).head(1)
     wins = against[against["outcome"] == "wins"]
