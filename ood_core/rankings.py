@@ -44,13 +44,11 @@ class Ranks:
     Attributes:
         table: one row a combination, best first: mean rank, share of blocks won, mean AUROC, regret against the best
             of each block.
-        blocks: how many.
         p: of Friedman's test that all combinations are equal; NaN for fewer than three combinations or two blocks.
         critical: least difference of mean ranks that Nemenyi's test calls clear at 5 %.
     """
 
     table: pd.DataFrame
-    blocks: int
     p: float
     critical: float
 
@@ -90,7 +88,7 @@ def ranks(values: pd.DataFrame) -> Ranks:
     p = float(scipy_stats.friedmanchisquare(*numbers.T).pvalue) if enough else math.nan
     point = float(scipy_stats.studentized_range.ppf(0.95, count, np.inf)) if count > 1 else math.inf
     critical = point / math.sqrt(2) * math.sqrt(count * (count + 1) / (6 * blocks))
-    return Ranks(table.sort_values("rank", kind="stable"), blocks, p, critical)
+    return Ranks(table.sort_values("rank", kind="stable"), p, critical)
 
 
 def cells(rows: pd.DataFrame, groups: tuple[str, ...] = TESTED) -> pd.DataFrame:

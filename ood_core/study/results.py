@@ -1,4 +1,4 @@
-"""The runs of a page as tidy tables: rows, scores, histories and provenance."""
+"""The runs of a page as tidy tables: rows, scores and provenance."""
 
 from __future__ import annotations
 
@@ -61,12 +61,6 @@ class Results(Shown):
             have = ", ".join(f"{r}/{s}" for r, s in self.stored)
             raise InputError(f"there is no run {recipe}/{seed}, expected one of: {have}.\nPick one of these.")
         return on_own_sets(self.stored[recipe, seed].scores(), self.asked[recipe])
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """recipe, seed, epoch, loss, accuracy, lr of every epoch."""
-        frames = [run.history().assign(recipe=r, seed=s) for (r, s), run in self.stored.items()]
-        return pd.concat(frames, ignore_index=True)
 
     @property
     def runs(self) -> pd.DataFrame:

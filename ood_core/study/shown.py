@@ -45,12 +45,12 @@ class Shown(ABC):
         """The rows of each recipe's last epoch."""
         return final(self.rows)
 
-    def plane(self, recipe: str, seed: int = 0) -> pd.DataFrame:
+    def plane(self, recipe: str) -> pd.DataFrame:
         """Some images of each set in the plane of two principal axes of unit ID test features: set, x, y, label.
 
-        The set is "" for ID test images; labels of OOD images are -1. Needs the measure `embedding`.
+        Of seed 0. The set is "" for ID test images; labels of OOD images are -1. Needs the measure `embedding`.
         """
-        scores = self.scores(recipe, seed)
+        scores = self.scores(recipe)
         sets = ["", *dict.fromkeys(self.rows.loc[self.rows["ood_set"] != "", "ood_set"])]
         x, y, label = ([parse_score_name(embedding.stored(of, name)) for name in sets] for of in ("x", "y", "label"))
         frames = [
