@@ -138,11 +138,7 @@ def put(run: Run, followed: Collection[tuple[str, str, str]] = ()) -> RecordedRu
         InputError: the disk is full or not writable; what could not be written stays as it was.
         ArtifactError: the index or the stored run is damaged.
     """
-    return _put(_contents(run, followed))
-
-
-def _put(contents: Mapping[str, bytes]) -> RecordedRun:
-    """Put the files of a record in their place, and its line in the index."""
+    contents = _contents(run, followed)
     info = json.loads(contents["run.json"])
     line = {"recipe": info["recipe"]["id"], "seed": str(info["seed"]), "sha256": _digest(contents["run.json"])}
     key, scale = info["key"], info["recipe"]["scale"]
