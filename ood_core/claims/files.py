@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from ..checks import InputError
 from ..paths import repository
@@ -29,7 +29,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         return found
 
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", Page, ReportedPage)
 
 
 def pages(root: Path | None = None) -> list[str]:
@@ -59,8 +59,8 @@ def _read(kind: str, page: str, model: type[Model], root: Path | None) -> Model:
         raise InputError(f"{name} is not YAML that can be read: {error}.\nCorrect the file.") from error
     except ValidationError as error:
         raise InputError(_explain(name, content, error)) from error
-    if getattr(loaded, "page", page) != page:
-        raise InputError(f"{name}: page is {getattr(loaded, 'page', '')!r}, expected {page!r}.\nName it as the file.")
+    if loaded.page != page:
+        raise InputError(f"{name}: page is {loaded.page!r}, expected {page!r}.\nName it as the file.")
     return loaded
 
 

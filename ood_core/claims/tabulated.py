@@ -6,14 +6,15 @@ import re
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Text = Annotated[str, Field(min_length=1)]
+from .schema import Strict, Text
+
 Row = Annotated[tuple[Any, ...], Field(strict=False)]
 _SPREAD = re.compile(r"(-?\d+(?:\.\d+)?)±(\d+(?:\.\d+)?)")
 
 
-class Printed(BaseModel):
+class Printed(Strict):
     """One printed table, or rows of one: names of `keys` and `columns`, and `rows` that give both in that order.
 
     A cell is a number, `mean±deviation`, or null where the table has none. `status` is `verified` (digits read),
@@ -22,8 +23,6 @@ class Printed(BaseModel):
 
     Under `context` stand the rows of other systems, and those that the authors quote from elsewhere.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     table: Text
     status: Literal["verified", "read off a plot", "second-hand"]
