@@ -19,12 +19,11 @@ from scipy import stats as scipy_stats
 
 from . import data, stats
 from .checks import InputError
-from .comparison import final
+from .comparison import GROUPS, final
 from .measure.clusters import PER_CLASS
 from .recipes import ALL
 
 COMBINATION = ["training", "scorer", "layer", "params"]
-TESTED = ("near", "far")
 RANKED = ("cluster", "mahalanobis", "ssd")
 LEAKY = "cluster_leaky"
 CLUSTERS = {"single": 0, **PER_CLASS}  # k-means clusters for each class, at least one
@@ -91,7 +90,7 @@ def ranks(values: pd.DataFrame) -> Ranks:
     return Ranks(table.sort_values("rank", kind="stable"), p, critical)
 
 
-def cells(rows: pd.DataFrame, groups: tuple[str, ...] = TESTED) -> pd.DataFrame:
+def cells(rows: pd.DataFrame, groups: tuple[str, ...] = GROUPS) -> pd.DataFrame:
     """AUROC of every combination at the last epoch: seed, training, network, scorer, layer, params, ood_set, value."""
     last = final(rows)
     found = last[(last["metric"] == "auroc") & last["ood_group"].isin(groups) & (last["recipe"] != ALL)]
@@ -113,7 +112,7 @@ def chosen(rows: pd.DataFrame) -> pd.DataFrame:
     Families are cross-entropy and contrast, both on the first network; detectors that read test labels are left out.
 
     Returns:
-        one row a family, in the columns of `COMBINATION`, with `validation`; without validation sets, none.
+        one row a family: the columns of `COMBINATION`, `validation`, `family`; without validation sets, none.
     """
     found = cells(rows, ("validation",))
     found = found[(found["network"] == "") & (found["scorer"] != LEAKY)]
@@ -123,7 +122,8 @@ def chosen(rows: pd.DataFrame) -> pd.DataFrame:
         own = means[means["training"].isin(trainings)]
         if len(own):
             picked.append(own.loc[[own["validation"].idxmax()]].assign(family=family))
-    return pd.concat(picked, ignore_index=True) if picked else pd.DataFrame(columns=[*COMBINATION, "family"])
+    columns = [*COMBINATION, "validation", "family"]
+    return pd.concat(picked, ignore_index=True) if picked else pd.DataFrame(columns=columns)
 
 
 def complete(rows: pd.DataFrame) -> pd.DataFrame:
@@ -162,8 +162,8 @@ def _of_id_set(rows: pd.DataFrame) -> pd.DataFrame:
     if common.empty:
         return rows.iloc[:0]
     seeds = sorted(int(seed) for seed in common["seed"].unique())
-    whole = blocks(common).dropna(axis=1)
-    tables = {seed: blocks(common, seed)[whole.columns] for seed in seeds}
+    tables = _tables(common, seeds)
+    whole = blocks(common).loc[tables[seeds[0]].index, tables[seeds[0]].columns]
     numbers: dict[int, dict[tuple[str, str], float]] = {seed: {} for seed in seeds}
     fixed = ranks(whole)
     for seed, table in tables.items():
@@ -181,6 +181,13 @@ def _of_id_set(rows: pd.DataFrame) -> pd.DataFrame:
     for seed, picked in _chosen(common, seeds).items():
         numbers[seed] |= picked
     return _tidy(common, numbers, len(whole))
+
+
+def _tables(rows: pd.DataFrame, seeds: list[int]) -> dict[int, pd.DataFrame]:
+    """`blocks` of each seed: those that all seeds have, and the combinations that all of these blocks have."""
+    found = pd.concat({seed: blocks(rows, seed) for seed in seeds}, names=["seed"])
+    shared = found.groupby(["network", "ood_set"]).filter(lambda block: len(block) == len(seeds)).dropna(axis=1)
+    return {seed: shared.loc[[seed]].droplevel("seed") for seed in seeds}
 
 
 def _of_other_id_set(rows: pd.DataFrame) -> pd.DataFrame:

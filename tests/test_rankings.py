@@ -186,6 +186,13 @@ def test_the_detector_is_chosen_on_validation_sets_and_judged_on_the_others():
     assert of(found, "passes_ratio") == [0.5] * 3
 
 
+def test_where_nothing_can_be_chosen_the_columns_are_there():
+    rows = made(lambda *_: 0.8)
+    some = rankings.chosen(pd.concat([rows, frame(shuffled(0.6))]))
+    assert rankings.chosen(rows).columns.tolist() == some.columns.tolist()
+    assert rankings.chosen(rows).empty
+
+
 def test_networks_and_seeds_that_are_not_whole_are_left_out():
     rows = made(lambda t, n, s, o, p: 0.8, networks=("", "-second"))
     missing = rows[~((rows["recipe"] == "supcon-second") | ((rows["recipe"] == "ce") & (rows["seed"] == 2)))]
@@ -256,6 +263,20 @@ def test_a_combination_that_some_block_lacks_is_left_out_and_no_block_is():
     extra = frame([auroc("ce", seed, "near-set", 0.99, scorer="ssd") for seed in range(3)])
     found = rankings.derived(pd.concat([made(lambda *_: 0.8), extra], ignore_index=True))
     assert set(found["n"]) == {6}
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_what_one_seed_lacks_is_left_out_of_all(seed):
+    rng = np.random.default_rng(0)
+    rows = made(lambda *_: rng.uniform())
+    one = (rows["recipe"] == "ce") & (rows["params"] == '{"centres":"kmeans"}')
+    expected = rankings.derived(rows[~one])
+    pd.testing.assert_frame_equal(rankings.derived(rows[~(one & (rows["seed"] == seed))]), expected)
+    whole = rankings.derived(rows)
+    assert of(whole, "kmeans_mean") != of(expected, "kmeans_mean")
+    noted = rows["ood_set"] == "far-a"
+    found = rankings.derived(rows[~(noted & (rows["seed"] == seed))])
+    pd.testing.assert_frame_equal(found, rankings.derived(rows[~noted]))
 
 
 def test_ties_and_pairs_have_no_test_of_ranks():
