@@ -17,6 +17,7 @@ from . import data, parallel, provenance, train
 from .measure import COLUMNS, SLOT, Job, Passed, Seen, Sets, jobs, ood_sets, rows
 from .networks import network
 from .recipes import Recipe
+from .recorded import RESTORED
 from .store import Run, Store
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
@@ -167,6 +168,8 @@ def run(
             early = {epoch: kept.recorded(epoch) for epoch in recipe.kept_epochs() if epoch < recipe.epochs}
             todo = _todo(planned.recipes, lambda one: {epoch: jobs(one, epoch) for epoch in one.recorded_epochs()})
             info |= provenance.spent(trained, info["hardware"])
+            if stored is not None and RESTORED in stored.info:
+                info[RESTORED] = True  # scores that are not made again stay
         started = time.perf_counter()
         net = network(recipe, sets[0].train, seed, device).eval()
         found: list[dict[str, Any]] = []

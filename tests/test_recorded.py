@@ -89,6 +89,20 @@ def test_rounded_scores_of_a_restored_run_agree(written, tmp_path):
     assert "auroc is" in verify([put])[0].problem
 
 
+def test_a_restored_run_that_is_trained_again_has_rounded_scores_still(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("ood_core.recorded.folder", lambda scale: tmp_path / "results" / scale)
+    made(changed(record=[]))
+    study.run_or_load("made", seeds=1, only=["ce"])
+    study.record("made", "tiny", 1)
+    monkeypatch.setenv("OOD_RUNS", str(tmp_path / "elsewhere"))
+    made(changed(record=[0.5], scores=["msp"]))  # an epoch of which nothing is kept
+    request = study.Request.check(page="made", scale="tiny", seeds=1)
+    (run,) = study.run_or_load_all([request], only=["ce"], restore=True)["made"].stored.values()
+    assert set(run.rows()["epoch"]) == {0, 1, 2}
+    assert {name.partition("|")[0] for name in run.scores()} >= {"feature_norm", "msp"}
+    assert recorded.RESTORED in run.info
+
+
 def test_a_run_without_weights_cannot_be_restored(written, tmp_path, monkeypatch):
     monkeypatch.setattr(recorded, "WEIGHT_BYTES", 1)
     study.record("made", "tiny", 1)
