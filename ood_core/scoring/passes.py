@@ -36,7 +36,8 @@ class Passes:
         layers: further layers to keep.
         keeps_images: for scorers that read the images: these are then scored a batch at a time, never kept together.
         batch_size, workers: of the loader; workers read and resize, the network runs here.
-        device, progress: as in `extract`.
+        device: as in `extract`.
+        progress: show a bar of batches.
     """
 
     classifier: Classifier
