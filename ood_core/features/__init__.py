@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..checks import InputError, choice
 from ..outputs import Outputs
 from .batches import checked_images, checked_size, default_size, in_batches, matching_labels, row_count, step_count
-from .head import as_head, logits_layer, logits_of, projects, rounding
+from .head import as_head, explaining, logits_layer, logits_of, projects, rounding
 from .hooks import POOLS, pooled_rows, watch
 from .layers import each_once, layer_modules
 from .model import evaluated, first_output, movable, place, uncompiled
@@ -138,6 +138,7 @@ def extract(
                     kept.add(last, given)
                 if batch_labels is not None:
                     seen_labels.append(batch_labels)
+            formula = as_head(head)
         whole = kept.finish()
     if not whole:
         raise InputError("images hold no batch, expected at least one image.\nPass some images.")
@@ -148,7 +149,7 @@ def extract(
         features=features,
         logits=logits,
         labels=labels,
-        head=None if logits is None else as_head(head, features, logits, eps),
+        head=None if logits is None else explaining(formula, features, logits, eps),
         inputs=whole.get(("inputs",)),
         layers={key[1]: rows for key, rows in whole.items() if key[0] == "layers"},
     )

@@ -107,8 +107,8 @@ def rounding(*computed: Tensor | None) -> float:
     return max((torch.finfo(x.dtype).eps for x in computed if x is not None and x.is_floating_point()), default=0.0)
 
 
-def as_head(module: nn.Module | None, features: Tensor, logits: Tensor, eps: float) -> Head | None:
-    """The linear layer as a formula, if it explains the logits of the first rows up to the model's rounding `eps`.
+def as_head(module: nn.Module | None) -> Head | None:
+    """The linear layer as a formula, to be read in eval mode: in train mode, a parametrisation may change its weights.
 
     None where its weights are on meta: they are there only while it runs.
     """
@@ -116,12 +116,16 @@ def as_head(module: nn.Module | None, features: Tensor, logits: Tensor, eps: flo
         return None
     formula = getattr(module, "formula", None)
     if formula is not None:
-        head: Head = formula()
-    else:
-        assert isinstance(module, nn.Linear)
-        bias = None if module.bias is None else module.bias.detach().float().cpu().clone()
-        head = Head("linear", module.weight.detach().float().cpu().clone(), bias)
-    if features.shape[1] != head.weight.shape[1] or logits.shape[1] != head.classes:
+        head: Head | None = formula()
+        return head
+    assert isinstance(module, nn.Linear)
+    bias = None if module.bias is None else module.bias.detach().float().cpu().clone()
+    return Head("linear", module.weight.detach().float().cpu().clone(), bias)
+
+
+def explaining(head: Head | None, features: Tensor, logits: Tensor, eps: float) -> Head | None:
+    """The head, if it explains the logits of the first rows up to the model's rounding `eps`."""
+    if head is None or features.shape[1] != head.weight.shape[1] or logits.shape[1] != head.classes:
         return None
     share = 1e-3 + 2 * eps
     expected = logits[:64].double()  # a caller's autocast leaves float64 alone

@@ -205,3 +205,13 @@ def test_a_model_that_keeps_out_of_autocast_keeps_its_head(model, x):
         out = extract(Exact(), x)
     assert torch.equal(out.logits, extract(model, x).logits)
     assert out.head is not None
+
+
+def test_a_head_with_a_spectral_norm_is_read_as_it_is_when_it_runs(model, x):
+    """In train mode each look at its weight is a step of the power iteration, which changes it."""
+    torch.nn.utils.parametrizations.spectral_norm(model.fc)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    out = extract(model, x)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    torch.testing.assert_close(out.head.logits(out.features), out.logits)
