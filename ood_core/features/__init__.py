@@ -46,8 +46,8 @@ def extract(
             `.logits`). Compiled by torch.compile, it runs as it was before; what torch.jit made is refused.
         images: a preprocessed float tensor or array (N, ...), a DataLoader or other iterable that gives x or (x, y)
             with class indices y, or an `ImageSet` for a network of this package, which prepares pixels itself.
-        labels: (N,) class indices; those of the DataLoader or ImageSet if left out. Beside a DataLoader, only where
-            it gives the images in their order.
+        labels: (N,) class indices; those of the DataLoader or ImageSet if left out, and no others where it has some.
+            Beside a DataLoader, only where it gives the images in their order.
         layer: name of the module whose output is the feature; by default the input of the last linear layer to run
             whose output is the logits, or of the last one to run where no linear layer gives them as they are. With a
             layer named, the model need not have logits: an encoder's outputs hold none.
@@ -110,7 +110,7 @@ def extract(
     with Memory(rows) if into is None else Files(into) as kept:
         with evaluated(model, target), watch(model, layer, layers, modules, pool) as caught:
             steps = tqdm(
-                in_batches(model, images, batch_size),
+                in_batches(model, images, batch_size, labels),
                 total=step_count(images, rows, batch_size),
                 disable=not progress,
                 unit="batch",

@@ -102,8 +102,27 @@ def _in_order(loader: DataLoader[Any]) -> bool:
     return type(sampler) is SequentialSampler and loader.in_order
 
 
-def in_batches(model: nn.Module, images: Any, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Each batch with its labels, or None where there are none; an `ImageSet` is prepared by the model."""
+def in_batches(
+    model: nn.Module, images: Any, batch_size: int, labels: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Each batch with its own labels, or None where there are none; an `ImageSet` is prepared by the model.
+
+    Args:
+        labels: those that were given beside the images; a batch's own must be the same.
+    """
+    start = 0
+    for x, own in _batches(model, images, batch_size):
+        beside = None if labels is None else labels[start : start + len(x)]
+        if own is not None and beside is not None and not torch.equal(own, beside.to(own.device)):
+            raise InputError(
+                f"labels came beside images that have others of their own, in the batch from row {start} on, expected "
+                "the same.\nLeave labels out; or give images alone: (x for x, y in loader)."
+            )
+        start += len(x)
+        yield x, own
+
+
+def _batches(model: nn.Module, images: Any, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
     if isinstance(images, ImageSet):
         prepare = getattr(model, "prepare", None)
         if prepare is None:

@@ -77,6 +77,17 @@ def test_labels_beside_a_loader_in_order(model, x, given):
     torch.testing.assert_close(out.features, extract(model, x).features)
 
 
+@pytest.mark.parametrize("batch_size", [4, 11])
+def test_labels_that_are_not_the_loader_s_own_are_refused(model, x, batch_size):
+    labels = torch.arange(11) % 4
+    loader = DataLoader(TensorDataset(x, labels), batch_size=batch_size)
+    assert torch.equal(extract(model, loader, labels=labels).labels, labels)
+    other = labels.clone()
+    other[10] = 3
+    with pytest.raises(InputError, match=r"have others of their own, in the batch from row \d+ on, expected the same"):
+        extract(model, loader, labels=other)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
