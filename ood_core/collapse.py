@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from . import checks
 from .checks import InputError
+from .outputs import Head
 from .precision import widened, working_dtype
 
 __all__ = ["Stream", "measure", "norm_statistics"]
@@ -58,8 +59,8 @@ def measure(
     Args:
         features: (N, D), what the last layer takes: raw h for a linear head, h / ||h|| for a unit head.
         labels: integers (N,), each class at least once.
-        weight: W (C, D), or a `torch.nn.Linear` with its bias; for a distance head the prototypes minus their mean,
-            with `decided`, since argmax W f + b is another rule there. Adds nc2_*_weights, nc3, nc4.
+        weight: W (C, D), or a `torch.nn.Linear` or a linear `Head` with its bias; for a distance head the prototypes
+            minus their mean, with `decided`, since argmax W f + b is another rule there. Adds nc2_*_weights, nc3, nc4.
         bias: b (C,), for nc4 only.
         num_classes: C; the largest label plus one if left out.
         times_c: adds nc1_times_c, the other convention of nc1's factor.
@@ -267,13 +268,26 @@ def _head(weight: Any, bias: Any, classes: int, like: Tensor) -> tuple[Tensor, T
         if bias is not None:
             raise InputError("bias came without weight, expected both or weight alone.\nPass weight.")
         return None
-    if isinstance(weight, nn.Linear):
+    if isinstance(weight, Head):
+        weight, bias = _parts(weight)
+    elif isinstance(weight, nn.Linear):
         weight, bias = weight.weight.detach(), None if weight.bias is None else weight.bias.detach()
     w = checks.matrix("weight", weight, like.shape[1], like="the features")
     b = torch.zeros(len(w)) if bias is None else checks.vector("bias", bias)
     if len(w) != classes or len(b) != classes:
         raise InputError(f"weight has {len(w)} rows and bias {len(b)}, expected {classes} each.\nPass one a class.")
     return w.to(like.device, working_dtype(like)), b.to(like.device, working_dtype(like))
+
+
+def _parts(head: Head) -> tuple[Tensor, Tensor | None]:
+    """W and b of a linear head; other heads take other rows than h, or decide by another rule."""
+    if head.kind != "linear":
+        how = {
+            "unit": "It takes h / ||h||: pass outputs.layer('unit') as features, with head.weight and head.bias.",
+            "distance": "Pass the prototypes head.weight minus their mean, with `decided`; there is no head.bias.",
+        }
+        raise InputError(f"weight is a head of kind {head.kind!r}, expected a linear one.\n{how[head.kind]}")
+    return head.weight, head.bias
 
 
 def _precision(x: Tensor) -> float:

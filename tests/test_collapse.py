@@ -8,6 +8,7 @@ import torch
 
 from ood_core import collapse
 from ood_core.checks import InputError
+from ood_core.outputs import Head
 from tests.oracle import collapse as oracle
 
 CLASSES, DIM = 5, 8
@@ -242,6 +243,15 @@ def test_the_last_layer_can_be_a_module():
     assert collapse.measure(features, labels, bare) == collapse.measure(features, labels, bare.weight.detach())
     with pytest.raises(InputError, match=f"weight has {CLASSES} columns, expected {DIM} as the features"):
         collapse.measure(features, labels, weight.T)
+
+
+def test_the_last_layer_can_be_the_head_of_outputs():
+    features, labels, weight, bias = spread()
+    wanted = collapse.measure(features, labels, weight, bias)
+    assert collapse.measure(features, labels, Head("linear", weight, bias)) == wanted
+    for kind, advice in {"unit": r"outputs.layer\('unit'\).*head.weight and head.bias", "distance": "decided"}.items():
+        with pytest.raises(InputError, match=rf"weight is a head of kind '{kind}', expected a linear one.\n.*{advice}"):
+            collapse.measure(features, labels, Head(kind, weight))
 
 
 def test_a_stream_without_a_last_layer():
