@@ -32,7 +32,8 @@ def linear_form(x: Tensor, outputs: Outputs, layer: str, name: str, memory: int)
     if head is None:
         raise InputError(
             f"{name} works through the last layer, which these outputs lack.\n"
-            "Pass head=(weight, bias) or a Head, or use extract(model, images)."
+            "Pass head=(weight, bias) or a Head. extract keeps one where a single linear layer makes the logits of the "
+            "features: not of another layer, not where they are scaled or summed afterwards."
         )
     if head.scale <= 0:
         raise InputError(f"{name} got a head of scale {head.scale}, expected one above 0.\nPass the scale's size.")
