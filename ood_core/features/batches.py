@@ -29,10 +29,11 @@ def checked_images(images: Any) -> Any:
             f"images are a {type(images).__name__}, a dataset of single images, expected batches.\n"
             "Pass DataLoader(dataset, batch_size=256)."
         )
-    if isinstance(images, tuple) and len(images) == 2 and isinstance(images[0], Tensor | np.ndarray):
+    pair = isinstance(images, tuple | list) and len(images) == 2 and isinstance(images[0], Tensor | np.ndarray)
+    if pair and (isinstance(images, tuple) or getattr(images[1], "ndim", 0) == 1):  # as next(iter(loader)) gives them
         raise InputError(
-            "images are a tuple of two, expected a tensor, an ImageSet, a DataLoader or other batches.\n"
-            "Pass labels apart, extract(model, x, labels=y), or batches as a list."
+            f"images are a {type(images).__name__} of two, expected a tensor, an ImageSet, a DataLoader or other "
+            "batches.\nPass labels apart, extract(model, x, labels=y), or a list of batches, [(x, y)]."
         )
     images = checks.tensor("images", images) if isinstance(images, np.ndarray) else images
     if isinstance(images, Tensor):

@@ -93,13 +93,23 @@ def evaluated(model: nn.Module, device: torch.device) -> Iterator[None]:
         with torch.no_grad(), _eagerly(model):
             if device != start:
                 model.to(device)
-            model.eval()
+            _to_eval(model)
             yield
     finally:
         if device != start:
             model.to(start)
         for module, mode in modes.items():
             module.training = mode
+
+
+def _to_eval(model: nn.Module) -> None:
+    try:
+        model.eval()
+    except NotImplementedError as error:  # of torch.export's modules
+        raise InputError(
+            f"model is or holds a module made by torch.export, which refuses eval() ({said(error)}) and whose layers "
+            "run unseen, expected a module that Python runs.\nPass the module that was exported."
+        ) from error
 
 
 def _eagerly(model: nn.Module) -> Any:
@@ -132,6 +142,8 @@ def first_output(model: nn.Module, batch: Tensor, kind: type) -> Any:
             made_for = f"images that fit its parameters (the first, {name}, is {_form(first)})"
             if first.dtype != batch.dtype:
                 advice = f"Pass {_converted(kind, first.dtype)}, or a model in {batch.dtype}."
+        if meta := next((n for n, p in model.named_parameters() if p.is_meta), None):
+            advice = f"{meta} is on meta, without numbers: load the weights, unless they load as it runs.\n{advice}"
         raise InputError(
             f"{type(model).__name__} failed on its first batch, {_form(batch)} ({said(error)}), "
             f"expected {made_for}.\n{advice}"

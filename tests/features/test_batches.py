@@ -127,6 +127,8 @@ def test_labels_that_are_not_the_loader_s_own_are_refused(model, x, batch_size):
         (lambda m, x: extract(m, [(x, torch.zeros(3).long())]), r"labels, has shape \(3,\), expected \(11,\)"),
         (lambda m, x: extract(m, [(x * 255).byte()]), "images have dtype torch.uint8"),
         (lambda m, x: extract(m, (x, torch.zeros(11).long())), "images are a tuple of two"),
+        (lambda m, x: extract(m, [x, torch.zeros(11).long()]), r"images are a list of two[\s\S]*labels=y\)"),
+        (lambda m, x: extract(m, [x.numpy(), np.zeros(11, int)]), "images are a list of two"),
         (lambda m, x: extract(m, [x, x[..., :5]], keep_inputs=True), r"inputs has rows of shape \(3, 6, 5\) after"),
         (lambda m, x: extract(m, x, batch_size=0), "batch_size is 0, expected a whole number of at least 1"),
         (lambda m, x: extract(m, x, batch_size=-1), "batch_size is -1"),

@@ -111,7 +111,7 @@ def test_weights_that_are_there_only_while_they_run_are_left_where_they_are(part
 
 def test_weights_that_are_not_there_at_all_are_told(model, x):
     model.to("meta")
-    with pytest.raises(InputError, match=r"Small (failed on its first batch|gave logits on the meta device)"):
+    with pytest.raises(InputError, match=r"Small failed on its first batch[\s\S]*conv.weight is on meta.*load the wei"):
         extract(model, x)
     with pytest.raises(InputError, match="the tensors of Small lie on meta, expected all on one device that holds"):
         extract(model, x, device="cpu")
@@ -212,6 +212,13 @@ def test_what_torch_jit_made_is_refused_by_name(how):
     with pytest.raises(InputError, match=r"layer '0.1'"):
         extract(nn.Sequential(made), x, layer="0.1")
     assert extract(nn.Sequential(made, nn.Linear(3, 2)), x).features.shape == (5, 3)
+
+
+@pytest.mark.parametrize("wrap", [lambda made: made, lambda made: nn.Sequential(made, nn.Linear(4, 2))])
+def test_what_torch_export_made_is_refused_by_name(model, x, wrap):
+    made = wrap(torch.export.export(model.eval(), (x,)).module())
+    with pytest.raises(InputError, match=r"made by torch.export, which[\s\S]*Pass the module that was exported\."):
+        extract(made, x)
 
 
 @pytest.mark.parametrize(
