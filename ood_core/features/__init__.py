@@ -54,8 +54,10 @@ def extract(
         layers: further modules whose outputs to keep in `Outputs.layers`, each once. Modules named as what outputs
             hold in any case (`features`, `unit`, `logits`, `raw_logits`) are refused here; as `layer` they are taken.
         pool: what becomes of an output with more than two axes: `mean` or `max` over space (axes 2 and on of
-            (B, D, H, W)) or over tokens (axis 1 of (B, T, D)), or `flatten`. Layers with channels last, (B, H, W, D)
-            as in a Swin transformer, are pooled over the wrong axes: pass `flatten`, or use a hook of your own.
+            (B, D, H, W)), over positions (axis 2 of (B, D, L), where the last part of the module that tells is a
+            convolution, batch norm or pooling in 1-D) or over tokens (axis 1 of (B, T, D)), or `flatten`. Layers with
+            channels last, (B, H, W, D) as in a Swin transformer, are pooled over the wrong axes: pass `flatten`, or
+            use a hook of your own.
         batch_size: images a step, at least 1, where this function makes the batches; by default 512, and on a CPU as
             many as have the pixels of 64 images of 32x32, at least 64: its cache holds no more of the activations.
         device: where to run, for a model that lies on one device; by default the model runs where it is, over several

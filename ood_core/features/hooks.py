@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import InputError
+from .layers import channels_first
 from .storage import Key
 
 POOLS = ("mean", "max", "flatten")
@@ -74,8 +75,8 @@ def watch(
     handles = [module.register_forward_hook(linear_ran, with_kwargs=True) for module in (*linear, *heads)]
     for name, module in modules.items():
 
-        def layer_ran(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
-            value = _pooled(output, pool)
+        def layer_ran(module: nn.Module, _: Any, output: Any, name: str = name) -> None:
+            value = _pooled(output, pool, module)
             if name == layer:
                 caught.values["features",] = value
             if name in layers:
@@ -89,8 +90,8 @@ def watch(
             handle.remove()
 
 
-def _pooled(value: Any, pool: str) -> Value:
-    """Pooled or copied at once: the operation after the layer may write into the same memory."""
+def _pooled(value: Any, pool: str, gave: nn.Module | None = None) -> Value:
+    """Pooled or copied at once: the operation after the layer, of which it is what it `gave`, may write into it."""
     if isinstance(value, list | tuple) and value:
         value = value[0]
     if not isinstance(value, Tensor):
@@ -100,7 +101,8 @@ def _pooled(value: Any, pool: str) -> Value:
         return Value(None, shape)
     if value.ndim == 2 or pool == "flatten":
         return Value(value.clone(memory_format=torch.contiguous_format).flatten(1), shape)
-    axes = 1 if value.ndim == 3 else tuple(range(2, value.ndim))
+    tokens = value.ndim == 3 and (gave is None or not channels_first(gave, shape))
+    axes = 1 if tokens else tuple(range(2, value.ndim))
     return Value(value.mean(dim=axes) if pool == "mean" else value.amax(dim=axes), shape)
 
 

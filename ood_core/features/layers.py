@@ -11,6 +11,33 @@ from torch import nn
 from ..checks import InputError
 from ..outputs import RESERVED
 
+_CHANNELS_FIRST = (
+    *(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.SyncBatchNorm, nn.InstanceNorm1d, nn.GroupNorm),
+    *(nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveMaxPool1d, nn.AdaptiveAvgPool1d),
+)
+_CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.RNNBase)
+
+
+def channels_first(module: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether an output of this shape, (B, D, L) or (B, T, D), is the former, as that of 1-D convolutions.
+
+    The last of the parts that tells by its kind decides, unless its width is that of the other axis alone: around it,
+    axes were swapped.
+    """
+    for part in reversed([part for part in module.modules() if not any(part.children())]):
+        if isinstance(part, (*_CHANNELS_FIRST, *_CHANNELS_LAST)):
+            first = isinstance(part, _CHANNELS_FIRST)
+            own, other = (1, 2) if first else (2, 1)
+            swapped = shape[own] != _width(part) == shape[other]
+            return first != swapped
+    return False
+
+
+def _width(part: nn.Module) -> int | None:
+    """How many channels it gives, where it knows."""
+    names = ("out_channels", "num_features", "num_channels", "out_features")
+    return next((getattr(part, name) for name in names if hasattr(part, name)), None)
+
 
 def each_once(layers: Any) -> tuple[str, ...]:
     """The names, each once: a layer taken twice would have twice the rows."""

@@ -66,6 +66,51 @@ def test_tokens_are_pooled_over_their_own_axis():
     torch.testing.assert_close(out.features, model.embed(x).mean(dim=1).detach())
 
 
+class Swapped(nn.Module):
+    def forward(self, x):
+        return x.transpose(1, 2)
+
+
+class Squeezed(nn.Module):
+    """A block with squeeze and excitation, whose last parts are linear layers over its channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.squeeze = nn.Conv1d(6, 8, 3), nn.Sequential(nn.Linear(8, 2), nn.ReLU(), nn.Linear(2, 8))
+
+    def forward(self, x):
+        x = self.conv(x)
+        return x * self.squeeze(x.mean(dim=2))[..., None].sigmoid()
+
+
+SEQUENCES = {
+    "convolution": (nn.Conv1d(6, 8, 3), True),
+    "batch norm": (nn.BatchNorm1d(6), True),
+    "pooling": (nn.Sequential(nn.Conv1d(6, 8, 3), nn.ReLU(), nn.MaxPool1d(2)), True),
+    "what does not tell": (nn.Sequential(nn.Conv1d(6, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.Dropout()), True),
+    "squeeze and excitation": (Squeezed(), True),
+    "swapped": (nn.Sequential(nn.Conv1d(6, 8, 3), nn.ReLU(), Swapped()), False),
+    "swapped twice": (nn.Sequential(Swapped(), nn.BatchNorm1d(9), Swapped()), False),
+    "tokens": (nn.TransformerEncoderLayer(9, 3, 12, batch_first=True), False),
+    "recurrent": (nn.Sequential(nn.Conv1d(6, 8, 3), Swapped(), nn.GRU(8, 5, batch_first=True)), False),
+    "nothing tells": (nn.Identity(), False),
+}
+
+
+@pytest.mark.parametrize("pool", ["mean", "max"])
+@pytest.mark.parametrize("part", SEQUENCES)
+def test_sequences_are_pooled_over_their_positions(part, pool):
+    """Of (B, D, L) axis 2, of (B, T, D) axis 1."""
+    module, first = SEQUENCES[part]
+    x = torch.randn(4, 6, 9)
+    raw = module.eval()(x)
+    raw = (raw[0] if isinstance(raw, tuple) else raw).detach()
+    axis = 2 if first else 1
+    out = extract(nn.Sequential(module), x, layer="0", layers=["0"], pool=pool)
+    torch.testing.assert_close(out.features, raw.mean(dim=axis) if pool == "mean" else raw.amax(dim=axis))
+    assert torch.equal(out.layer("0"), out.features)
+
+
 @pytest.mark.parametrize("pool", ["mean", "max", "flatten"])
 @pytest.mark.parametrize("axes", [(), (5,), (5, 5)], ids=["rows", "tokens", "maps"])
 def test_a_layer_is_kept_as_it_was_before_the_next_worked_in_place(pool, axes):
