@@ -13,11 +13,12 @@ from tqdm import tqdm
 from ..checks import InputError, choice
 from ..outputs import Outputs
 from .batches import checked_images, checked_size, default_size, in_batches, matching_labels, row_count, step_count
-from .head import as_head, explaining, logits_layer, logits_of, projects, rounding
-from .hooks import POOLS, pooled_rows, watch
+from .head import as_head, explaining
+from .hooks import POOLS, watch
 from .layers import each_once, layer_modules
-from .model import evaluated, first_output, movable, place, uncompiled
-from .storage import Files, Key, Memory
+from .model import evaluated, movable, place, uncompiled
+from .reader import Reader
+from .storage import Files, Memory
 
 __all__ = ["extract"]
 
@@ -103,12 +104,7 @@ def extract(
         labels = matching_labels(labels, images, rows)
     target = movable(model, device) if device is not None else place(model)
     batch_size = default_size(images, target) if batch_size is None else checked_size(batch_size)
-    wanted = [("features",), *(("layers", name) for name in layers)]
     seen_labels: list[Tensor] = []
-    head: nn.Module | None = None
-    eps = 0.0
-    encoder = False  # the first batch settles it: a model that gives no logits
-    last: Key = ("logits",)
     with Memory(rows) if into is None else Files(into) as kept:
         with evaluated(model, target), watch(model, layer, layers, modules, pool) as caught:
             steps = tqdm(
@@ -117,30 +113,16 @@ def extract(
                 disable=not progress,
                 unit="batch",
             )
-            for at, (batch, batch_labels) in enumerate(steps):
-                caught.clear(len(batch))
+            reader = Reader(model, layer, layers, caught, kind)
+            for batch, batch_labels in steps:
                 inputs = batch.to(target, non_blocking=True)
                 if keep_inputs:  # before the model runs: its first operation may work in place
                     kept.add(("inputs",), inputs)
-                output = model(inputs) if at else first_output(model, inputs, kind)
-                named = caught.values.get(("features",))
-                given = None if encoder else logits_of(model, output, [] if at else caught.ran, None if at else named)
-                encoder = given is None
-                ran = logits_layer(caught.ran, head, given)
-                if ran is not None and ran.taken is not None:
-                    caught.values["features",] = ran.taken
-                size = len(batch if given is None else given)
-                for key in wanted:
-                    kept.add(key, pooled_rows(model, layer, key, caught.values, size))
-                if head is None and ran is not None and given is not None:
-                    head = ran.module
-                    last = ("layers", "projection") if projects(head) else ("logits",)
-                    eps = rounding(caught.values["features",].pooled, ran.output, given)
-                if given is not None:
-                    kept.add(last, given)
+                for key, part in reader.read(inputs).items():
+                    kept.add(key, part)
                 if batch_labels is not None:
                     seen_labels.append(batch_labels)
-            formula = as_head(head)
+            head = as_head(reader.head)
         whole = kept.finish()
     if not whole:
         raise InputError("images hold no batch, expected at least one image.\nPass some images.")
@@ -151,7 +133,7 @@ def extract(
         features=features,
         logits=logits,
         labels=labels,
-        head=None if logits is None else explaining(formula, features, logits, eps),
+        head=None if logits is None else explaining(head, features, logits, reader.eps),
         inputs=whole.get(("inputs",)),
         layers={key[1]: rows for key, rows in whole.items() if key[0] == "layers"},
     )

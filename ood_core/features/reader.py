@@ -1,0 +1,53 @@
+"""What a watched model gives for one batch after another: features, further layers and logits, a row an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .head import logits_layer, logits_of, projects, rounding
+from .hooks import Caught, pooled_rows
+from .model import first_output
+from .storage import Key
+
+
+class Reader:
+    """Reads a model batch by batch; what the first one shows of it holds for all.
+
+    Args:
+        kind: type of the caller's images, for what is said of a first batch that fails.
+    Attributes:
+        head: the layer that gives the logits, once one is found.
+        eps: the coarsest rounding among what that layer took and gave.
+    """
+
+    def __init__(self, model: nn.Module, layer: str | None, layers: Sequence[str], caught: Caught, kind: type) -> None:
+        self.head: nn.Module | None = None
+        self.eps = 0.0
+        self._model, self._layer, self._caught, self._kind = model, layer, caught, kind
+        self._wanted: list[Key] = [("features",), *(("layers", name) for name in layers)]
+        self._last: Key = ("logits",)
+        self._started = False
+        self._encoder = False  # a model that gives no logits
+
+    def read(self, inputs: Tensor) -> dict[Key, Tensor]:
+        """Rows of one batch by the names under which they are kept."""
+        caught, started = self._caught, self._started
+        caught.clear(len(inputs))
+        output = self._model(inputs) if started else first_output(self._model, inputs, self._kind)
+        named = None if started else caught.values.get(("features",))
+        given = None if self._encoder else logits_of(self._model, output, [] if started else caught.ran, named)
+        self._started, self._encoder = True, given is None
+        ran = logits_layer(caught.ran, self.head, given)
+        if ran is not None and ran.taken is not None:
+            caught.values["features",] = ran.taken
+        size = len(inputs if given is None else given)
+        rows = {key: pooled_rows(self._model, self._layer, key, caught.values, size) for key in self._wanted}
+        if given is None:
+            return rows
+        if self.head is None and ran is not None:
+            self.head = ran.module
+            self._last = ("layers", "projection") if projects(ran.module) else ("logits",)
+            self.eps = rounding(rows["features",], ran.output, given)
+        return {**rows, self._last: given}
