@@ -50,8 +50,9 @@ def extract(
         labels: (N,) class indices; those of the DataLoader or ImageSet if left out, and no others where it has some.
             Beside a DataLoader, only where it gives the images in their order.
         layer: name of the module whose output is the feature; by default the input of the last linear layer to run
-            whose output is the logits, or of the last one to run where no linear layer gives them as they are. With a
-            layer named, the model need not have logits: an encoder's outputs hold none.
+            whose output is the logits; where none gives them as they are, of the last whose output they are but for a
+            factor or a softmax, or else of the last with as many columns (of one of two heads that are summed). With
+            a layer named, the model need not have logits: an encoder's outputs hold none.
         layers: further modules whose outputs to keep in `Outputs.layers`, each once. Modules named as what outputs
             hold in any case (`features`, `unit`, `logits`, `raw_logits`) are refused here; as `layer` they are taken.
         pool: what becomes of an output with more than two axes: `mean` or `max` over space (axes 2 and on of
@@ -80,9 +81,9 @@ def extract(
         InputError: a model that is no module or whose layers run unseen (torch.jit), no images, images that are no
             floating-point tensors or differ in size where they are kept, batches other than x or (x, y), a first batch
             that the model cannot take (what it raises later comes as it is), an unknown layer or pool, no linear layer
-            to start from, logits of another shape or after the features, labels that do not fit the images or their
-            order, a batch size below 1, a device that is not there, one for a model that lies on several or on meta, a
-            model whose weights are not loaded, a folder that is not empty, a full disk.
+            with as many columns as the logits, logits of another shape or after the features, labels that do not fit
+            the images or their order, a batch size below 1, a device that is not there, one for a model that lies on
+            several or on meta, a model whose weights are not loaded, a folder that is not empty, a full disk.
     Example:
         >>> import torch
         >>> from ood_core import extract

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -74,15 +75,46 @@ def _logits_first(model: nn.Module, parts: Sequence[Any], ran: list[Ran]) -> Non
 
 
 def logits_layer(ran: list[Ran], head: nn.Module | None, given: Tensor | None) -> Ran | None:
-    """The last linear layer to run whose output is the logits, or the last to run.
+    """The linear layer that the logits come from, or None.
 
-    The layer that the first batch settled on goes before others: features of all batches must be of one layer.
+    In this order, of those with as many columns: the last whose output is the logits; the last whose output they are up
+    to a factor or a softmax; the last to run, but no low-rank detour beside another one. The layer that the first batch
+    settled on goes before others: features of all batches must be of one layer.
     """
-    runs = [one for one in ran if head is None or one.module is head] or ran
-    for one in reversed(runs):
-        if _equal(one.output, given):
-            return one
-    return runs[-1] if runs else None
+    if given is None:
+        return None
+    runs = [one for one in reversed(ran) if one.width == given.shape[1] and (head is None or one.module is head)]
+    equal = (one for one in runs if _equal(one.output, given))
+    scaled = (one for one in runs if one.output is not None and _scaled(one.output, given))
+    direct = (one for one in runs if not _detour(one, runs, ran))
+    return next(chain(equal, scaled, direct, runs), None)
+
+
+def _scaled(output: Tensor, logits: Tensor) -> bool:
+    """Whether the logits or their logarithms are the output times one factor, but for a shift of each row."""
+    x, share = output.to(logits).float(), 1e-3 + 2 * rounding(output, logits)
+    x = x - x.mean(dim=1, keepdim=True)
+    for made in (logits.float(), logits.float().log()):  # NaN for what is no probability, which is near nothing
+        y = made - made.mean(dim=1, keepdim=True)
+        if (y - x * (x * y).sum() / (x * x).sum()).norm() <= share * y.norm():
+            return True
+    return False
+
+
+def _detour(one: Ran, others: list[Ran], ran: list[Ran]) -> bool:
+    """Whether a layer takes what a linear layer makes of the input of another one, as in a low-rank adapter."""
+    inner = [first for first in ran if first.module is not one.module and _equal(first.output, one.source)]
+    return any(_equal(first.source, other.source) for first in inner for other in others if other is not one)
+
+
+def refuse_unknown(model: nn.Module, ran: list[Ran], logits: Tensor) -> None:
+    """Say that logits come from no linear layer, so that the input of none is the feature for certain."""
+    name = next(name for name, module in model.named_modules() if module is ran[-1].module)
+    raise InputError(
+        f"{type(model).__name__} gives {logits.shape[1]} logits, and no linear layer does (the last, {name!r}, gives "
+        f"{ran[-1].width}), expected one that they come from.\n"
+        "Name the module whose output is the feature: extract(model, images, layer=...)."
+    )
 
 
 def _shape(x: object) -> tuple[int, ...]:

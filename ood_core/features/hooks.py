@@ -27,13 +27,14 @@ class Value(NamedTuple):
 class Ran(NamedTuple):
     """A linear layer that ran: what it took where that may be the feature, what it gave where that may be logits.
 
-    `source` is what it took, neither pooled nor copied.
+    `source` is what it took, neither pooled nor copied; `width` how many columns it gave.
     """
 
     module: nn.Module
     taken: Value | None
     output: Tensor | None
     source: object = None
+    width: int = 0
 
 
 @dataclass
@@ -67,7 +68,8 @@ def watch(
         logits = output if isinstance(output, Tensor) and output.ndim == 2 and len(output) == caught.rows else None
         if caught.ran and caught.ran[-1].output is None:  # neither the last to run nor the one that gives the logits
             caught.ran.pop()
-        caught.ran.append(Ran(module, taken, logits, None if logits is None else source))
+        width = output.shape[-1] if isinstance(output, Tensor) and output.ndim else 0
+        caught.ran.append(Ran(module, taken, logits, None if logits is None else source, width))
 
     heads = [module for module in model.modules() if hasattr(module, "formula")]
     inside = {part for head in heads for part in head.modules()}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .head import logits_layer, logits_of, projects, rounding
+from .head import logits_layer, logits_of, projects, refuse_unknown, rounding
 from .hooks import Caught, pooled_rows
 from .model import first_output
 from .storage import Key
@@ -42,6 +42,8 @@ class Reader:
         ran = logits_layer(caught.ran, self.head, given)
         if ran is not None and ran.taken is not None:
             caught.values["features",] = ran.taken
+        if ran is None and given is not None and self._layer is None and caught.ran:
+            refuse_unknown(self._model, caught.ran, given)
         size = len(inputs if given is None else given)
         rows = {key: pooled_rows(self._model, self._layer, key, caught.values, size) for key in self._wanted}
         if given is None:

@@ -114,7 +114,7 @@ def test_of_two_linear_heads_the_one_that_gives_the_logits_counts(x, returned, h
     out = extract(net, x, batch_size=batch_size)
     with torch.no_grad():
         h = net.body(x)
-        torch.testing.assert_close(out.features, h if head == "fc" else net.fed(h))
+        torch.testing.assert_close(out.features, net.fed(h) if head == "aux" else h)
     if head is None:
         assert out.head is None
     else:
@@ -127,6 +127,94 @@ def test_features_of_all_batches_are_of_one_layer(x):
     out = extract(net, x, batch_size=8)
     with torch.no_grad():
         torch.testing.assert_close(out.features, net.body(x))
+
+
+class Made(Small):
+    """Logits made of what its linear layer gives, and a layer of as many columns, or more, that runs afterwards."""
+
+    def __init__(self, made, width):
+        super().__init__()
+        self.made, self.later = made, nn.Linear(5, width)
+
+    def forward(self, x):
+        h = self.body(x)
+        logits = self.made(self.fc(h))
+        self.later(x.mean(dim=(2, 3)).repeat(1, 2)[:, :5])
+        return logits
+
+
+@pytest.mark.parametrize("width", [4, 9])
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda y: y / 1.5,
+        lambda y: -9 * y + 1,
+        lambda y: (y / 2).softmax(dim=1),
+        lambda y: y.log_softmax(dim=1),
+    ],
+    ids=["temperature", "negative", "softmax", "log-softmax"],
+)
+def test_logits_that_are_another_form_of_what_a_layer_gives_come_from_that_layer(x, made, width):
+    net = Made(made, width).eval()
+    for batch_size in (3, 11):
+        out = extract(net, x, batch_size=batch_size)
+        with torch.no_grad():
+            torch.testing.assert_close(out.features, net.body(x))
+        assert out.head is None
+
+
+@pytest.mark.parametrize("made", [torch.sigmoid, torch.tanh, lambda y: y.clamp(-0.1, 0.1)], ids=str)
+def test_logits_in_an_unknown_form_come_from_the_last_layer_of_as_many_columns(x, made):
+    net = Made(made, 9).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(extract(net, x).features, net.body(x))
+
+
+def test_a_low_rank_adapter_of_the_last_layer_is_a_detour(x):
+    class Adapted(Small):
+        def __init__(self):
+            super().__init__()
+            self.down, self.up = nn.Linear(7, 2, bias=False), nn.Linear(2, 4, bias=False)
+
+        def forward(self, x):
+            h = self.body(x)
+            return self.fc(h) + self.up(self.down(h))
+
+    net = Adapted().eval()
+    for row in (x, x[:1]):
+        with torch.no_grad():
+            torch.testing.assert_close(extract(net, row).features, net.body(row))
+
+
+def test_tokens_that_are_pooled_after_the_last_layer_keep_their_head():
+    class Late(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).mean(dim=1)
+
+    net, x = Late(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2)), torch.randn(8, 5, 3)
+    out = extract(net, x)
+    torch.testing.assert_close(out.features, net[0](x).relu().mean(dim=1).detach())
+    assert out.head is not None
+
+
+class Convolutional(nn.Sequential):
+    """Squeeze and excitation before a classifier that is a convolution."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 3), nn.Linear(8, 2), nn.Linear(2, 8), nn.Conv2d(8, 4, 1))
+
+    def forward(self, x):
+        first, squeeze, excite, last = self
+        x = first(x)
+        return last(x * excite(squeeze(x.mean(dim=(2, 3))).relu()).sigmoid()[..., None, None]).mean(dim=(2, 3))
+
+
+def test_where_no_linear_layer_has_as_many_columns_as_there_are_logits_a_layer_must_be_named(x):
+    with pytest.raises(InputError, match=r"gives 4 logits.*\(the last, '2', gives 8\)[\s\S]*Name the module"):
+        extract(Convolutional(), x)
+    out = extract(Convolutional(), x, layer="0")
+    assert out.features.shape == (11, 8)
+    assert out.head is None
 
 
 class Pair(Small):
