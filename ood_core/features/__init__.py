@@ -39,8 +39,9 @@ def extract(
 ) -> Outputs:
     """Features, logits and head of a network, for every image in order, in one pass.
 
-    The model runs in eval mode without gradients; its mode, hooks and devices are as before when this returns. Beside
-    the results, memory holds one batch; with `into`, the results stay on disk as well.
+    The model runs in eval mode without gradients; its mode, hooks and devices are as before when this returns. Up to
+    four of the first images run twice, to see that a row depends on its image alone. Beside the results, memory holds
+    one batch; with `into`, the results stay on disk as well.
 
     Args:
         model: any module that maps a batch to logits (a tensor, a tuple that begins with it, or an object with
@@ -80,10 +81,11 @@ def extract(
     Raises:
         InputError: a model that is no module or whose layers run unseen (torch.jit), no images, images that are no
             floating-point tensors or differ in size where they are kept, batches other than x or (x, y), a first batch
-            that the model cannot take (what it raises later comes as it is), an unknown layer or pool, no linear layer
-            with as many columns as the logits, logits of another shape or after the features, labels that do not fit
-            the images or their order, a batch size below 1, a device that is not there, one for a model that lies on
-            several or on meta, a model whose weights are not loaded, a folder that is not empty, a full disk.
+            that the model cannot take (what it raises later comes as it is), an unknown layer or pool, a model that is
+            random or gives an image other rows in another batch, no linear layer with as many columns as the logits,
+            logits of another shape or after the features, labels that do not fit the images or their order, a batch
+            size below 1, a device that is not there, one for a model that lies on several or on meta, a model whose
+            weights are not loaded, a folder that is not empty, a full disk.
     Example:
         >>> import torch
         >>> from ood_core import extract

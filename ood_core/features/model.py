@@ -122,6 +122,9 @@ def _eagerly(model: nn.Module) -> Any:
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
+FAILURES = (RuntimeError, IndexError, TypeError, ValueError, AssertionError)  # of what a model does not take
+
+
 def first_output(model: nn.Module, batch: Tensor, kind: type) -> Any:
     """What the model makes of its first batch, where images in another form than it takes show.
 
@@ -134,7 +137,7 @@ def first_output(model: nn.Module, batch: Tensor, kind: type) -> Any:
         return model(batch)
     except (InputError, torch.OutOfMemoryError):
         raise
-    except (RuntimeError, IndexError, TypeError, ValueError, AssertionError) as error:
+    except FAILURES as error:
         made_for = "of the form that it takes"
         advice = "Preprocess images as those it was trained on; give one image a batch axis: image[None]."
         name, first = next(((n, p) for n, p in model.named_parameters() if p.is_floating_point()), ("", None))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
+from ..checks import InputError
 from .head import logits_layer, logits_of, projects, refuse_unknown, rounding
 from .hooks import Caught, pooled_rows
-from .model import first_output
+from .model import FAILURES, first_output
 from .storage import Key
+
+_FEW = 4  # images that run twice, at most; fewer of small batches, whose cost they would double
+_SAME = 0.03  # of the length of rows: above what half precision within a model loses from one batch size to another
 
 
 class Reader:
@@ -32,7 +37,34 @@ class Reader:
         self._encoder = False  # a model that gives no logits
 
     def read(self, inputs: Tensor) -> dict[Key, Tensor]:
-        """Rows of one batch by the names under which they are kept."""
+        """Rows of one batch by the names under which they are kept; a few rows of the first one run twice."""
+        if self._started:
+            return self._rows(inputs)
+        few = inputs[: max(1, min(_FEW, len(inputs) // 4))].clone()  # the model may work in place
+        rows = self._rows(inputs)
+        self._require_same(rows, few, len(inputs))
+        return rows
+
+    def _require_same(self, before: dict[Key, Tensor], few: Tensor, count: int) -> None:
+        """Refuse a model that gives other rows to the same images in another batch."""
+        try:
+            again = self._rows(few.clone())
+        except FAILURES:  # a model made for batches of one size
+            again = self._rows(few[torch.arange(count) % len(few)])
+        for key in (("features",), self._last):
+            if key not in again or len(before[key]) != count:
+                continue
+            one, other = (rows[key][: len(few)].float() for rows in (before, again))
+            apart, length = float((one - other).norm()), float(one.norm())
+            if apart > (_SAME + 2 * rounding(before[key])) * length:
+                raise InputError(
+                    f"{type(self._model).__name__} gave other {key[-1]} when the first images came again in another "
+                    f"batch (apart by {apart:.3g}, of length {length:.3g}), expected the same in eval mode.\nLook for "
+                    "random steps, as F.dropout(x, p) without training=self.training, and for layers that mix the "
+                    "images of a batch, as batch norm with track_running_stats=False."
+                )
+
+    def _rows(self, inputs: Tensor) -> dict[Key, Tensor]:
         caught, started = self._caught, self._started
         caught.clear(len(inputs))
         output = self._model(inputs) if started else first_output(self._model, inputs, self._kind)
