@@ -1,77 +1,15 @@
-"""The logits in what a model returns, the linear layer that gives them, and that layer as a `Head`."""
+"""The linear layer that logits come from, and that layer as a `Head`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..checks import InputError
 from ..outputs import Head
-from .hooks import Ran, Value
-
-
-def logits_of(model: nn.Module, output: Any, ran: list[Ran], features: Value | None) -> Tensor | None:
-    """The logits (B, C) in what the model returned, by the linear layers that `ran`; in a tuple, not its features.
-
-    Args:
-        features: what a layer that the caller named gave, or None. A model then need not end in logits: None where it
-            ends in something else, in the features themselves or in what its last linear layer takes.
-    """
-    parts = output if isinstance(output, list | tuple) and not hasattr(output, "logits") else ()
-    if hasattr(output, "logits"):
-        output = output.logits
-    elif parts:
-        output = parts[0]
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        if features is not None:
-            return None
-        empty = "an empty " if isinstance(output, list | tuple) and not output else ""
-        shape = tuple(output.shape) if isinstance(output, Tensor) else f"{empty}{type(output).__name__}"
-        raise InputError(f"the model returned {shape}, expected logits (B, C).\nWrap it in a module that returns them.")
-    if output.is_meta:
-        raise InputError(
-            f"{type(model).__name__} gave logits on the meta device, expected numbers: its weights are not loaded.\n"
-            "Load them, or use a model that loads them as it runs."
-        )
-    if parts and ran:
-        _logits_first(model, parts, ran)
-    elif ran and _equal(ran[-1].source, output):
-        if features is None:
-            raise InputError(
-                f"{type(model).__name__} returned what its last linear layer takes, expected logits (B, C).\n"
-                "Return what that layer gives, or name the layer of the features: extract(model, images, layer=...)."
-            )
-        return None
-    if features is not None and _equal(features.pooled, output) and not any(_equal(r.output, output) for r in ran):
-        return None
-    return output
-
-
-def _logits_first(model: nn.Module, parts: Sequence[Any], ran: list[Ran]) -> None:
-    """Refuse a tuple such as (features, logits), whose first element would be taken for the logits.
-
-    Its first element is then what the last linear layer takes, or no linear layer's output where another element is
-    the last one's, or of the shape that the layer takes where another is of that it gives: (h, s fc(h / ||h||)).
-    """
-    first, last = parts[0], ran[-1]
-    at = next((i for i, other in enumerate(parts) if i and _equal(last.output, other)), None)
-    taken, is_there = _equal(last.source, first), ""
-    if at is not None:
-        is_there = f", while element {at} is what the last one gives"
-    elif not taken and _shape(first) == _shape(last.source) != _shape(last.output):
-        at = next((i for i, other in enumerate(parts) if i and _shape(other) == _shape(last.output)), None)
-        is_there = f", while element {at} has the shape of what the last one gives"
-    if not taken and (at is None or any(_equal(one.output, first) for one in ran)):
-        return
-    is_not = "what its last linear layer takes" if taken else "given by no linear layer"
-    raise InputError(
-        f"{type(model).__name__} returned a tuple whose element 0 is {is_not}{is_there}, expected logits (B, C) first."
-        "\nReturn the logits first, or wrap the model in a module that returns them alone."
-    )
+from .hooks import Ran
 
 
 def logits_layer(ran: list[Ran], head: nn.Module | None, given: Tensor | None) -> Ran | None:
@@ -84,10 +22,10 @@ def logits_layer(ran: list[Ran], head: nn.Module | None, given: Tensor | None) -
     if given is None:
         return None
     runs = [one for one in reversed(ran) if one.width == given.shape[1] and (head is None or one.module is head)]
-    equal = (one for one in runs if _equal(one.output, given))
+    same = (one for one in runs if equal(one.output, given))
     scaled = (one for one in runs if one.output is not None and _scaled(one.output, given))
     direct = (one for one in runs if not _detour(one, runs, ran))
-    return next(chain(equal, scaled, direct, runs), None)
+    return next(chain(same, scaled, direct, runs), None)
 
 
 def _scaled(output: Tensor, logits: Tensor) -> bool:
@@ -103,8 +41,8 @@ def _scaled(output: Tensor, logits: Tensor) -> bool:
 
 def _detour(one: Ran, others: list[Ran], ran: list[Ran]) -> bool:
     """Whether a layer takes what a linear layer makes of the input of another one, as in a low-rank adapter."""
-    inner = [first for first in ran if first.module is not one.module and _equal(first.output, one.source)]
-    return any(_equal(first.source, other.source) for first in inner for other in others if other is not one)
+    inner = [first for first in ran if first.module is not one.module and equal(first.output, one.source)]
+    return any(equal(first.source, other.source) for first in inner for other in others if other is not one)
 
 
 def refuse_unknown(model: nn.Module, ran: list[Ran], logits: Tensor) -> None:
@@ -117,11 +55,7 @@ def refuse_unknown(model: nn.Module, ran: list[Ran], logits: Tensor) -> None:
     )
 
 
-def _shape(x: object) -> tuple[int, ...]:
-    return tuple(x.shape) if isinstance(x, Tensor) else ()
-
-
-def _equal(x: object, y: object) -> bool:
+def equal(x: object, y: object) -> bool:
     """Whether two results of a model are the same numbers, in whichever type."""
     if not (isinstance(x, Tensor) and isinstance(y, Tensor)) or x.shape != y.shape:
         return False

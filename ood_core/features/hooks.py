@@ -47,9 +47,7 @@ class Caught:
 
     def clear(self, rows: int) -> None:
         """Forget the last batch; the next one has so many rows."""
-        self.rows = rows
-        self.values.clear()
-        self.ran.clear()
+        self.rows, self.values, self.ran = rows, {}, []
 
 
 @contextmanager

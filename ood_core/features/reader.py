@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..checks import InputError
-from .head import logits_layer, logits_of, projects, refuse_unknown, rounding
+from .head import logits_layer, projects, refuse_unknown, rounding
 from .hooks import Caught, pooled_rows
+from .logits import logits_of
 from .model import FAILURES, first_output
 from .storage import Key
 
@@ -39,18 +41,29 @@ class Reader:
     def read(self, inputs: Tensor) -> dict[Key, Tensor]:
         """Rows of one batch by the names under which they are kept; a few rows of the first one run twice."""
         if self._started:
-            return self._rows(inputs)
+            self._caught.clear(len(inputs))
+            return self._rows(self._model(inputs), len(inputs))
         few = inputs[: max(1, min(_FEW, len(inputs) // 4))].clone()  # the model may work in place
-        rows = self._rows(inputs)
+        self._caught.clear(len(inputs))
+        output = first_output(self._model, inputs, self._kind)
+        rows = self._rows(output, len(inputs), lambda: self._again(few, len(inputs)))
+        self._started = True
         self._require_same(rows, few, len(inputs))
         return rows
 
+    def _again(self, few: Tensor, count: int) -> Any:
+        """What the model makes of a few images; where it was made for batches of one size, of a batch full of them."""
+        try:
+            self._caught.clear(len(few))
+            return self._model(few.clone())
+        except FAILURES:
+            self._caught.clear(count)
+            return self._model(few[torch.arange(count) % len(few)])
+
     def _require_same(self, before: dict[Key, Tensor], few: Tensor, count: int) -> None:
         """Refuse a model that gives other rows to the same images in another batch."""
-        try:
-            again = self._rows(few.clone())
-        except FAILURES:  # a model made for batches of one size
-            again = self._rows(few[torch.arange(count) % len(few)])
+        output = self._again(few, count)
+        again = self._rows(output, self._caught.rows)
         for key in (("features",), self._last):
             if key not in again or len(before[key]) != count:
                 continue
@@ -64,24 +77,23 @@ class Reader:
                     "images of a batch, as batch norm with track_running_stats=False."
                 )
 
-    def _rows(self, inputs: Tensor) -> dict[Key, Tensor]:
-        caught, started = self._caught, self._started
-        caught.clear(len(inputs))
-        output = self._model(inputs) if started else first_output(self._model, inputs, self._kind)
-        named = None if started else caught.values.get(("features",))
-        given = None if self._encoder else logits_of(self._model, output, [] if started else caught.ran, named)
-        self._started, self._encoder = True, given is None
-        ran = logits_layer(caught.ran, self.head, given)
-        if ran is not None and ran.taken is not None:
-            caught.values["features",] = ran.taken
-        if ran is None and given is not None and self._layer is None and caught.ran:
-            refuse_unknown(self._model, caught.ran, given)
-        size = len(inputs if given is None else given)
-        rows = {key: pooled_rows(self._model, self._layer, key, caught.values, size) for key in self._wanted}
+    def _rows(self, output: Any, count: int, again: Callable[[], Any] | None = None) -> dict[Key, Tensor]:
+        """Rows of one batch of so many images; `again` runs a few of the first batch once more."""
+        values, ran = self._caught.values, self._caught.ran
+        named = None if self._started else values.get(("features",))
+        given = None if self._encoder else logits_of(self._model, output, [] if self._started else ran, named, again)
+        self._encoder = given is None
+        chosen = logits_layer(ran, self.head, given)
+        if chosen is not None and chosen.taken is not None:
+            values["features",] = chosen.taken
+        if chosen is None and given is not None and self._layer is None and ran:
+            refuse_unknown(self._model, ran, given)
+        size = count if given is None else len(given)
+        rows = {key: pooled_rows(self._model, self._layer, key, values, size) for key in self._wanted}
         if given is None:
             return rows
-        if self.head is None and ran is not None:
-            self.head = ran.module
-            self._last = ("layers", "projection") if projects(ran.module) else ("logits",)
-            self.eps = rounding(rows["features",], ran.output, given)
+        if self.head is None and chosen is not None:
+            self.head = chosen.module
+            self._last = ("layers", "projection") if projects(chosen.module) else ("logits",)
+            self.eps = rounding(rows["features",], chosen.output, given)
         return {**rows, self._last: given}
