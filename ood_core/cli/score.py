@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,28 @@ def _png(sheet: Path) -> None:
 def _in_place(out: Path) -> bool:
     """Whether the CSV goes where the path leads: in the place of a link or of /dev/stdout, a file would replace it."""
     return out.is_symlink() or (out.exists() and not out.is_file())
+
+
+def _fields(accuracy: scoring.Accuracy | None) -> dict[str, Any] | None:
+    """As JSON has it."""
+    if accuracy is None:
+        return None
+    return {**asdict(accuracy), "folder": str(accuracy.folder), "share": accuracy.share, "doubtful": accuracy.doubtful}
+
+
+def _accuracy(found: scoring.Accuracy, id_folder: Path) -> str:
+    """What the network makes of ID images, with a warning where it may as well guess."""
+    seen = "; of new ones fewer, if it was trained on these" if found.folder == id_folder else ""
+    line = (
+        f"the network puts {100 * found.share:.1f} % of {found.n} ID images in {click.format_filename(found.folder)} "
+        f"into their folder's class{seen}"
+    )
+    warning = (
+        f"warning: chance alone would give about {100 * found.chance:.1f} %, so its scores may mean nothing. Check "
+        "that the sub-folders, sorted by name, are the network's classes in order, and that images are prepared as in "
+        "training: --size, --mean, --std or the transform."
+    )
+    return f"{line}\n{warning}" if found.doubtful else line
 
 
 def _left_out(counts: Mapping[str, int]) -> str:
@@ -231,9 +254,13 @@ def score_command(
     table: list[dict[str, Any]] = [
         {str(column): value for column, value in row.items()} for row in found.folders.to_dict("records")
     ]
-    if not as_json:  # JSON escapes what is no UTF-8 in a file's name
+    if as_json:  # it escapes what is no UTF-8 in a file's name
+        click.echo(json.dumps({"folders": table, "accuracy": _fields(found.accuracy)}, indent=1))
+    else:
         table = [{**row, "folder": click.format_filename(row["folder"])} for row in table]
-    show(table, as_json, floats=".6g")  # as the threshold
+        show(table, as_json, floats=".6g")  # as the threshold
+    if found.accuracy:
+        click.echo(_accuracy(found.accuracy, settings["id_folder"]), err=True)
     kept = found.calibration
     click.echo(
         f"threshold {kept.threshold:.6g} accepts {100 * kept.rate:.1f} % of {kept.n} held-out ID images; of new ones "

@@ -15,6 +15,7 @@ from .. import scorers
 from ..checks import InputError
 from ..data.pictures import images_in
 from . import classifiers, kept
+from .accuracy import Accuracy, accuracy
 from .fitting import calibrate, fitted
 from .folders import classes_in, mode, to_score
 from .held_out import require_apart, split
@@ -25,7 +26,7 @@ from .reads import require_readable
 from .sheet import contact_sheet
 from .table import folder_table, score_table
 
-__all__ = ["Scored", "contact_sheet", "score_folders"]
+__all__ = ["Accuracy", "Scored", "contact_sheet", "score_folders"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Scored:
         held_out: whether the threshold comes from images that were given for it.
         left_out: how many files in the folders are no images by their names, by suffix.
         unreadable: image files that were left out: unreadable, or grey of more than 8 bits, each with the reason.
+        accuracy: how well the network classifies the held-out images, or where none of these lies in a class folder,
+            the ID images; None where its logits stand for no class, and with `load`.
     """
 
     frame: pd.DataFrame
@@ -50,6 +53,7 @@ class Scored:
     held_out: bool
     left_out: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[Path, str] = field(default_factory=dict)
+    accuracy: Accuracy | None = None
 
 
 def score_folders(
@@ -103,6 +107,7 @@ def score_folders(
             to load; another transform than that file was saved with, or one that makes something else each time.
     """
     others: Counter[str] = Counter()
+    right = None
     files = {folder: to_score(folder, others) for folder in folders}
     checking = Checking(skip_unreadable, workers, progress)
     checking.refuse(path for paths in files.values() for path in paths)
@@ -148,8 +153,9 @@ def score_folders(
             transform=kept.made_of(classifier.transform),  # without `save` too: this refuses random steps
         )
         passes = passes_for(classifier, setting, name, settings.get("layer"), how)
-        ready = fitted(name, settings, passes, fitting)
-        calibrate(ready, passes, held, 0.95 if id_tpr is None else id_tpr)
+        ready, seen = fitted(name, settings, passes, fitting)
+        new = calibrate(ready, passes, held, 0.95 if id_tpr is None else id_tpr)
+        right = accuracy(new, held_out or id_folder, classes) or accuracy(seen, id_folder, classes)
         if save is not None:
             kept.write(save, ready, setting)
     assert ready.calibration is not None
@@ -162,6 +168,7 @@ def score_folders(
         held_out=setting.held_out,
         left_out=dict(others),
         unreadable=checking.unreadable,
+        accuracy=right,
     )
 
 

@@ -68,7 +68,7 @@ class Passes:
         scores, predicted = [], []
         for part in self.parts(paths):
             scores.append(scorer.score(part).double().cpu())
-            predicted += [] if part.logits is None else part.logits.argmax(dim=1).tolist()
+            predicted += classes_of(part)
         return torch.cat(scores), predicted
 
     def _batches(self, paths: Sequence[Path], labels: Sequence[int] | None) -> Iterator[Batch]:
@@ -113,6 +113,11 @@ class Passes:
                 "images.\nMake one sub-folder for each class the network was trained on."
             )
         return found
+
+
+def classes_of(outputs: Outputs) -> list[int]:
+    """The predicted class of each image, if there are logits."""
+    return [] if outputs.logits is None else outputs.logits.argmax(dim=1).tolist()
 
 
 def passes_for(

@@ -54,7 +54,9 @@ def test_a_kept_scorer_leaves_out_too_and_the_table_stays_json(net, folders, tmp
     spoil(folders["test"], "half.png", (folders["test"] / "0000.png").read_bytes()[:60])
     found, told = scored(folders, tmp_path, "--load", kept, SKIP, "--json", "--sheet", tmp_path / "sheet.png")
     pd.testing.assert_frame_equal(found, wanted)
-    assert json.loads(told.stdout)[0]["images"] == len(wanted)
+    printed = json.loads(told.stdout)
+    assert printed["folders"][0]["images"] == len(wanted)
+    assert printed["accuracy"] is None  # no ID image was read
     assert "left out 1 image file that cannot be read, without a row" in told.stderr
 
 

@@ -28,7 +28,7 @@ def test_the_same_scores_as_from_the_library(net, sets, folders, tmp_path, name,
     frame = pd.read_csv(tmp_path / "s.csv", dtype={"predicted": str})
     assert list(frame.columns) == ["file", "score", "decision", "predicted"]
     start = 0
-    table = {row["folder"]: row for row in json.loads(result.stdout)}
+    table = {row["folder"]: row for row in json.loads(result.stdout)["folders"]}
     for part in ("test", "photos"):
         rows, out = frame[start : start + len(sets[part])], seen[part]
         start += len(rows)

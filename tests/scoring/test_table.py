@@ -38,4 +38,4 @@ def test_names_that_are_not_utf8_survive(net, folders, tmp_path, monkeypatch):
     assert "".join(drawn).encode()
     with (tmp_path / "s.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         assert [row["file"] for row in csv.DictReader(file)] == [str(odd / os.fsdecode(b"\xff.png"))]
-    assert json.loads(call(*arguments, "--json").stdout)[0]["folder"] == str(odd)
+    assert json.loads(call(*arguments, "--json").stdout)["folders"][0]["folder"] == str(odd)
