@@ -57,6 +57,7 @@ def test_outputs_move_whole():
 @pytest.mark.parametrize(("name", "settings"), VARIANTS, ids=IDS)
 def test_scorers_work_where_the_outputs_are(name, settings, monkeypatch):
     monkeypatch.setattr(cases, "HEAD_KIND", CASES[name].head_kind)
+    monkeypatch.setattr(cases, "MODEL", CASES[name].given.get("model"))
     train, test, given = outputs(), outputs((9, 9, 9, 9), seed=1), CASES[name].given
     wanted = scorers.make(name, **settings, **given).fit(train).score(test)
     with PretendedGPU():
@@ -93,6 +94,7 @@ def narrow(part: Outputs) -> Outputs:
 @pytest.mark.parametrize(("name", "settings"), VARIANTS, ids=IDS)
 def test_scorers_work_without_float64_and_stay_as_they_were_fitted(name, settings, monkeypatch, tmp_path):
     monkeypatch.setattr(cases, "HEAD_KIND", CASES[name].head_kind)
+    monkeypatch.setattr(cases, "MODEL", CASES[name].given.get("model"))
     train, test, given = narrow(outputs()), narrow(outputs((9, 9, 9, 9), seed=1)), CASES[name].given
     scorer = scorers.make(name, **settings, **given).fit(train)
     before = {key: (value, value.clone()) for key, value in scorer._tensors().items()}

@@ -15,6 +15,9 @@ from ..outputs import Outputs
 from ..precision import working_dtype
 from .base import Scorer
 from .logits import require_logits
+from .rows import rounding
+
+_TOLERANCE = 1e-2  # of the largest logit: above what TF32 leaves of a whole network, below what another one gives
 
 
 @dataclass(kw_only=True, eq=False)
@@ -28,7 +31,8 @@ class ODIN(Scorer):
 
     Args:
         model: module that maps a batch of `Outputs.inputs` to logits (a tensor, a tuple that begins with it, or an
-            object with `.logits`).
+            object with `.logits`). `fit` refuses one that gives other logits than its outputs hold; where they hold
+            none, also a tuple of several matrices.
         temperature: T > 0, in units of the logits.
         epsilon: at least 0, in units of the preprocessed images; 0 leaves them as they are. The paper chooses it on
             OOD images of the test sets.
@@ -97,8 +101,16 @@ class ODIN(Scorer):
         model = self._network()
         like = self._like(model, x)
         with _evaluating(model), torch.no_grad(), torch.autocast(like.device.type, enabled=False):
-            logits = self._logits(model, outputs.inputs[: self.batch].to(like))
+            output = self._output(model, outputs.inputs[: self.batch].to(like))
+        logits = self._first(output)
         require_logits(self.name, logits, self.memory, or_logarithms=True)
+        if outputs.logits is not None:
+            self._require_same(logits, outputs.logits[: self.batch])
+        elif isinstance(output, list | tuple) and sum(isinstance(x, Tensor) and x.ndim == 2 for x in output) > 1:
+            raise InputError(
+                "odin's model returned several matrices, expected logits alone: these outputs hold none that would "
+                "tell which they are.\nPass a model that returns the logits, or outputs of extract, which hold them."
+            )
         return {"shape": torch.tensor(outputs.inputs.shape[1:], dtype=working_dtype(x))}
 
     def _score(self, x: Tensor) -> Tensor:
@@ -122,10 +134,10 @@ class ODIN(Scorer):
             return self._log_probabilities(model, images).amax(dim=1).exp()
 
     def _log_probabilities(self, model: nn.Module, images: Tensor) -> Tensor:
-        logits = self._logits(model, images)
+        logits = self._first(self._output(model, images))
         return (logits.to(working_dtype(logits)) / self.temperature).log_softmax(dim=1)
 
-    def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
+    def _output(self, model: nn.Module, images: Tensor) -> Any:
         try:
             output = model(images)
         except (InputError, torch.OutOfMemoryError):
@@ -136,7 +148,10 @@ class ODIN(Scorer):
                 f"odin's model failed on images {outline(images)} ({said(error)}), expected images that fit its "
                 f"parameters (the first is {first}).\nPass the model that these images were prepared for."
             ) from error
-        output = getattr(output, "logits", output)
+        return getattr(output, "logits", output)
+
+    def _first(self, output: Any) -> Tensor:
+        """The logits in what the model returned."""
         logits = output[0] if isinstance(output, list | tuple) and output else output
         if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -144,6 +159,23 @@ class ODIN(Scorer):
                 f"odin's model returned {got}, expected logits (B, C) with C >= 2.\nWrap it in a module that does so."
             )
         return logits
+
+    def _require_same(self, found: Tensor, given: Tensor) -> None:
+        """Refuse a model whose logits are others than those of the outputs, by more than its rounding."""
+        advice = "Pass the model of these outputs; one that returns a tuple must return its logits first."
+        if found.shape != given.shape:
+            raise InputError(
+                f"odin's model gives {found.shape[1]} logits an image, expected the {given.shape[1]} of these outputs."
+                f"\n{advice}"
+            )
+        given = given.to(working_dtype(given))
+        apart = float((found.to(given) - given).abs().max())
+        share = _TOLERANCE + 4 * max(rounding(found), rounding(given))
+        if not apart <= share * float(given.abs().max()):
+            raise InputError(
+                f"odin's model gives other logits than these outputs hold (apart by {apart:.3g}), expected the same.\n"
+                f"{advice}"
+            )
 
     def _like(self, model: nn.Module, x: Tensor) -> Tensor:
         """What the images must be like for the model: its precision and its device."""

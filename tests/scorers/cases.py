@@ -114,7 +114,8 @@ VARIANTS = [
 IDS = [f"{name}-{'-'.join(map(str, settings.values()))}".rstrip("-") for name, settings in VARIANTS]
 
 CLASSES, DIM = 4, 6
-HEAD_KIND = "linear"  # the shared tests set it to what the scorer at hand works on
+HEAD_KIND = "linear"  # the shared tests set these two to what the scorer at hand works on
+MODEL = None  # the network that gives the logits of the images, in place of the head
 
 
 def outputs(per_class=(40, 55, 30, 25), scale=1.0, dtype=torch.float64, seed=0, head_kind=None) -> Outputs:
@@ -137,13 +138,16 @@ def outputs(per_class=(40, 55, 30, 25), scale=1.0, dtype=torch.float64, seed=0, 
         "distance": Head("distance", scale * centres),
     }
     head = heads[head_kind or HEAD_KIND]
+    inputs = features.flip(0).reshape(-1, *odin.IMAGE).to(dtype)
+    with torch.no_grad():
+        logits = head.logits(features) if MODEL is None else MODEL.eval()(inputs.double())
     return Outputs(
         features=features.to(dtype),
-        logits=head.logits(features).to(dtype),
+        logits=logits.to(dtype),
         labels=labels,
         head=head,
         layers={"mixed": (features.flip(1) - scale).to(dtype)},
-        inputs=features.flip(0).reshape(-1, *odin.IMAGE).to(dtype),
+        inputs=inputs,
     )
 
 

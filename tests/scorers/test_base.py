@@ -141,9 +141,13 @@ def test_confidence_of_one_is_refused_by_its_own_words():
         calibrated([1.0, 2.0], confidence=1)
 
 
+CLUSTERS = torch.nn.Linear(64, 10, bias=False)
+CLUSTERS.weight.data = 3 * torch.randn(10, 64, generator=torch.Generator().manual_seed(0))
+
+
 def clustered(rows: int, seed: int) -> Outputs:
     generator = torch.Generator().manual_seed(seed)
-    centres = 3 * torch.randn(10, 64, generator=torch.Generator().manual_seed(0))
+    centres = CLUSTERS.weight.detach()
     labels = torch.arange(rows) % 10
     features = (centres[labels] + 0.3 * torch.randn(rows, 64, generator=generator)).relu()
     head = Head("linear", centres, torch.zeros(10))
@@ -161,7 +165,7 @@ def clustered(rows: int, seed: int) -> Outputs:
         ("cluster_leaky", {"layer": "raw_logits"}),
         ("vim", {}),
         ("react", {"then": "knn", "then_params": {"k": 10}}),
-        ("odin", {"model": torch.nn.Linear(64, 10)}),
+        ("odin", {"model": CLUSTERS}),
     ],
 )
 def test_autocast_changes_no_score(name, settings):

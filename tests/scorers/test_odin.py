@@ -172,6 +172,44 @@ def test_takes_the_forms_of_output_that_extract_takes(wrap):
     assert torch.equal(plain, wrapped)
 
 
+class Both(nn.Module):
+    """Features and logits, in that order or the other."""
+
+    def __init__(self, net, features_first):
+        super().__init__()
+        self.net, self.features_first = net, features_first
+
+    def forward(self, x):
+        features = self.net[:-1](x)
+        both = features, self.net[-1](features)
+        return both if self.features_first else both[::-1]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
+def test_another_network_than_that_of_the_outputs_is_refused(kind):
+    torch.manual_seed(0)
+    x = images(80, torch.float32)
+    net, other, wide = (nn.Sequential(nn.Flatten(), nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, n)) for n in (9, 9, 4))
+    with torch.autocast("cpu", kind, enabled=kind != torch.float32):
+        kept = extract(net, x, keep_inputs=True)
+    for same in (net, Both(net, features_first=False)):
+        assert len(scorers.make("odin", model=same).fit(kept).score(kept)) == 80
+    for wrong in (other, Both(net, features_first=True)):
+        with pytest.raises(InputError, match=r"other logits than these outputs hold \(apart by [\s\S]*logits first"):
+            scorers.make("odin", model=wrong).fit(kept)
+    with pytest.raises(InputError, match="odin's model gives 4 logits an image, expected the 9 of these outputs"):
+        scorers.make("odin", model=wide).fit(kept)
+    half = extract(net.to(kind), x.to(kind), keep_inputs=True)
+    assert len(scorers.make("odin", model=net).fit(half).score(half)) == 80
+
+
+@pytest.mark.parametrize("features_first", [True, False])
+def test_a_tuple_of_several_matrices_is_refused_where_nothing_tells_which_are_logits(features_first):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(6, 9), nn.Linear(9, 4)).double()
+    with pytest.raises(InputError, match="odin's model returned several matrices, expected logits alone"):
+        scorers.make("odin", model=Both(net, features_first)).fit(outputs(images()))
+
+
 def test_the_file_holds_no_network(tmp_path):
     x, path = images(), tmp_path / "odin.safetensors"
     scorer = scorers.make("odin", model=NETWORK, epsilon=0.1).fit(outputs(x)).calibrate(outputs(x))

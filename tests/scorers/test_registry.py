@@ -32,6 +32,7 @@ def _what_the_scorer_at_hand_works_on(request, monkeypatch):
     name = callspec.params.get("name") if callspec else None
     if name in CASES:
         monkeypatch.setattr(cases, "HEAD_KIND", CASES[name].head_kind)
+        monkeypatch.setattr(cases, "MODEL", CASES[name].given.get("model"))
         make, load, given = scorers.make, scorers.load, CASES[name].given
         monkeypatch.setattr(scorers, "make", lambda name, **parameters: make(name, **{**given, **parameters}))
         monkeypatch.setattr(scorers, "load", lambda path: load(path, **given))
