@@ -178,7 +178,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--id-tpr", type=click.FloatRange(0, 1, min_open=True), help="Share of ID to accept.  [default: 0.95]")
 @click.option("--save", type=FILE, help="Keep the fitted scorer and its threshold in this file.")
 @click.option("--load", type=FILE, help="Score by such a file; no ID image is read.")
-@click.option("--skip-unreadable", is_flag=True, help="Leave out unreadable and 16-bit grey images, and name them.")
+@click.option("--skip-unreadable", is_flag=True, help="Leave out unreadable and 16-bit images, and name them.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images a step.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read images.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads that compute.  [default: torch's own]")
@@ -206,10 +206,10 @@ def score_command(
     class the network predicts (empty where its logits stand for no class). Scorers are listed on the reference page
     and by ood_core.scorers.names().
 
-    An image file that cannot be read, of FOLDERS or of ID images, ends the command, and so does a grey one of more than
-    8 bits: how to reduce it depends on how the training images were. With --skip-unreadable such files are left out:
-    they have no row in the CSV, and are named on stderr with what is wrong. All files are then read once more. A folder
-    in which nothing can be read is an error all the same.
+    An image file that cannot be read, of FOLDERS or of ID images, ends the command, and so does one of more than 8
+    bits a channel: how to reduce it depends on how the training images were. With --skip-unreadable such files are left
+    out: they have no row in the CSV, and are named on stderr with what is wrong. All files are then read once more. A
+    folder in which nothing can be read is an error all the same.
 
     FUNCTION takes no arguments and returns your model, or the pair of it and a transform that makes a tensor of an
     image. The file is run as a program of yours would be: name only files you trust.

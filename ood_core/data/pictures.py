@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -106,9 +107,9 @@ def opened(path: Path, mode: str | None = None) -> Image:
     module = pillow()
     try:
         with module.open(path) as file:
-            if file.mode.startswith(WIDE):
+            if wide := _wide(file):
                 raise InputError(
-                    f"{path} has pixels of type {file.mode}, expected 8 bits a channel: conversion would clip them.\n"
+                    f"{path} has pixels of type {wide}, expected 8 bits a channel: conversion would change them.\n"
                     "Convert it to 8 bits as the training images were."
                 )
             converted: Image = file.convert(mode or ("L" if file.mode in GREY else "RGB"))
@@ -119,6 +120,22 @@ def opened(path: Path, mode: str | None = None) -> Image:
         raise UnreadableError(
             f"{path} cannot be read ({error}), expected an image.\nRepair it or take it out of the folder."
         ) from error
+
+
+def _wide(file: Any) -> str:
+    """The type of pixels with more than 8 bits a channel, or "". Of colours, Pillow would keep the high byte.
+
+    Then its mode says nothing: how a file that is opened and not yet read will be decoded does.
+    """
+    if file.mode.startswith(WIDE):
+        return str(file.mode)
+    for codec, _, _, how in file.tile:
+        raw, *more = how if isinstance(how, tuple) else (how,)
+        if re.search(r";16[BLN]", str(raw)):  # PNG and TIFF; 16 bits a pixel are BGR;16
+            return str(raw)
+        if codec.startswith("ppm") and max(more, default=0) > 255:
+            return f"{raw} up to {more[0]}"
+    return ""
 
 
 def reduced(image: Image, side: int = SIDE) -> Image:

@@ -41,7 +41,7 @@ class Scored:
         scorer: fitted and calibrated, ready for `save`.
         held_out: whether the threshold comes from images that were given for it.
         left_out: how many files in the folders are no images by their names, by suffix.
-        unreadable: image files that were left out: unreadable, or grey of more than 8 bits, each with the reason.
+        unreadable: image files that were left out: unreadable, or of more than 8 bits a channel, each with the reason.
         accuracy: how well the network classifies the held-out images, or where none of these lies in a class folder,
             the ID images; None where its logits stand for no class, and with `load`.
     """
@@ -96,7 +96,7 @@ def score_folders(
         workers: processes that read images; with 0 this one does.
         device: where the network runs.
         progress: show bars.
-        skip_unreadable: leave out image files that cannot be read, or are grey of more than 8 bits, of `folders`,
+        skip_unreadable: leave out image files that cannot be read, or have more than 8 bits a channel, of `folders`,
             `id_folder` and `held_out` alike; they are in `unreadable` and not in the table. All files are read once
             more for it, by `workers` threads.
     Raises:

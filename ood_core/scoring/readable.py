@@ -45,7 +45,7 @@ def require_images(paths: Iterable[Path]) -> None:
 class Checking:
     """Refuses what cannot be read, or leaves it out.
 
-    Left out is what does not decode to its end, or is grey of more than 8 bits: no file says whether those of the
+    Left out is what does not decode to its end, or has more than 8 bits a channel: no file says whether those of the
     training images were scaled, cut to a window or stretched to their range. Every file is read for that, once more
     than the network needs it, so that what is left is known before any work: fit, threshold and table are made of the
     same files.

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,61 @@ def test_sixteen_bits_are_not_clipped_in_silence(tmp_path):
     Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(InputError, match=r"deep.png has pixels of type I;16, expected 8 bits"):
         read(tmp_path / "deep.png", 1)
+
+
+def png(kind, channels):
+    """A PNG of 2x2 pixels with 16 bits a channel, which Pillow does not write in colour."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, kind, 0, 0, 0))]
+    parts += [(b"IDAT", zlib.compress(2 * (b"\0" + 2 * channels * b"\x12\x34"))), (b"IEND", b"")]
+    chunks = (struct.pack(">I", len(x)) + tag + x + struct.pack(">I", zlib.crc32(tag + x)) for tag, x in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def tiff(order):
+    """One with 16 bits in each of three channels, in a byte order."""
+    end = {"II": "<", "MM": ">"}[order]
+    fields = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 200), (259, 3, 1, 1), (262, 3, 1, 2)]
+    fields += [(273, 4, 1, 300), (277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 24)]
+    text = order.encode() + struct.pack(f"{end}HIH", 42, 8, len(fields))
+    for tag, kind, count, value in fields:
+        short = kind == 3 and count == 1
+        text += struct.pack(f"{end}HHI", tag, kind, count) + struct.pack(
+            f"{end}{'HH' if short else 'I'}", value, *[0] * short
+        )
+    return (text.ljust(200, b"\0") + struct.pack(f"{end}HHH", 16, 16, 16)).ljust(300, b"\0") + 24 * b"\x12"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("rgb.png", png(2, 3), "RGB;16B"),
+        ("rgba.png", png(6, 4), "RGBA;16B"),
+        ("la.png", png(4, 2), "LA;16B"),
+        ("little.tif", tiff("II"), "RGB;16L"),
+        ("big.tif", tiff("MM"), "RGB;16B"),
+        ("bytes.ppm", b"P6 2 2 65535\n" + 24 * b"\x12", "RGB up to 65535"),
+        ("text.ppm", b"P3 1 1 1023\n1 1000 30\n", "RGB up to 1023"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_sixteen_bits_of_colour_are_not_rounded_in_silence(tmp_path, name, content, kind):
+    path = spoil(tmp_path, name, content)
+    with pytest.raises(InputError, match=rf"{name} has pixels of type {kind}, expected 8 bits a channel: conversion"):
+        read(path, 3)
+
+
+def test_what_has_8_bits_or_fewer_a_channel_is_read(tmp_path):
+    Image.new("RGB", (2, 2), (255, 0, 0)).save(tmp_path / "8.png")
+    wanted = read(tmp_path / "8.png", 3)
+    row = struct.pack("<HH", 0xF800, 0xF800)
+    head = struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, 16, 3, 8, 0, 0, 0, 0) + struct.pack("<III", 0xF800, 0x7E0, 0x1F)
+    spoil(tmp_path, "16.bmp", b"BM" + struct.pack("<IHHI", 74, 0, 0, 66) + head + 2 * row)  # 5, 6 and 5 bits
+    spoil(tmp_path, "15.ppm", b"P6 2 2 15\n" + 4 * b"\x0f\0\0")
+    Image.fromarray(wanted).quantize(2).save(tmp_path / "p.png")
+    Image.fromarray(wanted).save(tmp_path / "p.tif", compression="tiff_lzw")
+    assert not read(spoil(tmp_path, "1.pbm", b"P1 2 2\n1 1 1 1\n"), 3).any()
+    for name in ("16.bmp", "15.ppm", "p.png", "p.tif"):
+        assert read(tmp_path / name, 3).tolist() == wanted.tolist(), name
 
 
 def test_an_image_of_another_size_is_named_unless_all_are_resized(net, folders, tmp_path):
