@@ -142,6 +142,13 @@ def _left_out(counts: Mapping[str, int]) -> str:
     return f"left out {total} file{'s' if total > 1 else ''}, no image by the name: {', '.join(kinds)}{more}"
 
 
+def _turned(count: int) -> str:
+    return (
+        f"{count} image{'s ask' if count > 1 else ' asks'} by an EXIF tag to be shown turned or mirrored, which only a "
+        "transform of your own does (PIL.ImageOps.exif_transpose)"
+    )
+
+
 def _unreadable(reasons: Mapping[Path, str]) -> str:
     """All of them by name: they stand nowhere else."""
     lines = [f"  {click.format_filename(path)} ({reason})" for path, reason in reasons.items()]
@@ -273,6 +280,8 @@ def score_command(
             "pass than that. --held-out names others.",
             err=True,
         )
+    if found.turned:
+        click.echo(_turned(found.turned), err=True)
     if found.left_out:
         click.echo(_left_out(found.left_out), err=True)
     if found.unreadable:

@@ -42,6 +42,7 @@ class Scored:
         held_out: whether the threshold comes from images that were given for it.
         left_out: how many files in the folders are no images by their names, by suffix.
         unreadable: image files that were left out: unreadable, or of more than 8 bits a channel, each with the reason.
+        turned: how many of all image files, ID images included, have a tag that asks to show them turned or mirrored.
         accuracy: how well the network classifies the held-out images, or where none of these lies in a class folder,
             the ID images; None where its logits stand for no class, and with `load`.
     """
@@ -53,6 +54,7 @@ class Scored:
     held_out: bool
     left_out: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[Path, str] = field(default_factory=dict)
+    turned: int = 0
     accuracy: Accuracy | None = None
 
 
@@ -168,6 +170,7 @@ def score_folders(
         held_out=setting.held_out,
         left_out=dict(others),
         unreadable=checking.unreadable,
+        turned=checking.turned,
         accuracy=right,
     )
 

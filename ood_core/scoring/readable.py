@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -15,22 +16,26 @@ from ..data.pictures import UnreadableError, opened
 
 NAMED = 3  # unreadable files
 SOME = 1000  # files that wait for a thread at once
+ORIENTATION, UPRIGHT = 0x0112, 1  # the tag of Exif, and its value for an image that is shown as it is stored
 
 
-def require_images(paths: Iterable[Path]) -> None:
+def require_images(paths: Iterable[Path]) -> int:
     """Refuse files whose beginning is not that of an image, before hours go into those in front of them.
 
+    Returns:
+        how many have a tag that asks to show them turned or mirrored.
     Raises:
         InputError: names the first few; a file that breaks off later is found when it is read.
     """
     try:
         from PIL import Image
     except ModuleNotFoundError:  # which `opened` says at the first image
-        return
-    bad = []
+        return 0
+    bad, turned = [], 0
     for path in paths:
         try:
-            Image.open(path).close()
+            with Image.open(path) as file:
+                turned += _turned(file)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             bad.append((path, error))
     if bad:
@@ -39,6 +44,17 @@ def require_images(paths: Iterable[Path]) -> None:
             f"{first} cannot be read ({bad[0][1]}), expected images; that is so of {len(bad)} of the files.\n"
             "Replace these files, move them away, or leave them out with `skip_unreadable=True`."
         )
+    return turned
+
+
+def _turned(file: Any) -> bool:
+    """By what stands before the pixels. A TIFF is turned by Pillow as it is read."""
+    if file.format == "TIFF" or (file.format == "PNG" and "exif" not in file.info):  # a PNG would be read to its end
+        return False
+    try:
+        return file.getexif().get(ORIENTATION, UPRIGHT) in range(UPRIGHT + 1, 9)
+    except Exception:  # whatever Pillow raises of a damaged tag, which the pixels do without
+        return False
 
 
 @dataclass
@@ -54,17 +70,19 @@ class Checking:
         skip: leave out.
         threads, progress: that read at once, and whether a bar shows it.
         unreadable: files that were left out, each with what is wrong.
+        turned: how many of those that can be read have a tag that asks to show them turned or mirrored.
     """
 
     skip: bool
     threads: int = 1
     progress: bool = False
     unreadable: dict[Path, str] = field(default_factory=dict)
+    turned: int = 0
 
     def refuse(self, paths: Iterable[Path]) -> None:
         """`require_images`, unless files may be left out."""
         if not self.skip:
-            require_images(paths)
+            self.turned += require_images(paths)
 
     def sound(self, folder: Path, paths: list[Path], mode: str) -> list[Path]:
         """The images of a folder, or the one file, without what is left out.
@@ -94,6 +112,7 @@ class Checking:
                 f"{folder} holds no image that can be read ({paths[0]}: {self.unreadable[paths[0]]}), expected one at "
                 f"least of {len(paths)}.\nReplace the files, or check the path."
             )
+        self.turned += require_images(found)
         return found
 
 

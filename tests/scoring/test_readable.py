@@ -76,6 +76,37 @@ def test_a_folder_without_a_readable_image_is_refused(net, folders, tmp_path, mo
     assert not (tmp_path / "scores.csv").exists()
 
 
+@pytest.mark.parametrize("skip", [(), (SKIP,)])
+def test_images_that_ask_to_be_turned_are_counted_and_a_transform_turns_them(mine, tmp_path, skip):
+    new, exif = tmp_path / "new", Image.Exif()
+    new.mkdir()
+    stored = Image.fromarray(np.arange(144, dtype=np.uint8).reshape(4, 12, 3))
+    for tag in (1, 8):
+        exif[0x0112] = tag
+        for suffix in ("png", "webp", "jpg", "tif"):  # the last is turned by Pillow
+            stored.save(new / f"{tag}.{suffix}", exif=exif, lossless=True)
+    stored.transpose(Image.Transpose.ROTATE_90).save(new / "shown.png")
+    mine.write_text(
+        f"{mine.read_text()}\nfrom PIL import ImageOps\n"
+        "def shown():\n    return Two(), lambda image: transform(ImageOps.exif_transpose(image))\n"
+    )
+    fit = (new, "--id-folder", tmp_path / "pets", "--out", tmp_path / "s.csv", *skip, "--scorer", "feature_norm")
+    turns = {}
+    for model in ("paired", "shown"):
+        told = call(*fit, "--model", f"{mine}:{model}").stderr
+        assert "3 images ask by an EXIF tag to be shown turned or mirrored, which only a transform of your own" in told
+        scores = {Path(row.file).name: row.score for row in pd.read_csv(tmp_path / "s.csv").itertuples()}
+        turns[model] = [name for name in ("8.png", "8.webp", "8.tif") if scores[name] == scores["shown.png"]]
+    assert turns == {"paired": ["8.tif"], "shown": ["8.png", "8.webp", "8.tif"]}
+    for name in ("8.png", "8.webp"):
+        (new / name).unlink()
+    assert "\n1 image asks by an EXIF tag" in call(*fit, "--model", f"{mine}:paired").stderr
+    spoil(new, "8.jpg", (new / "8.jpg").read_bytes().replace(b"Exif\0\0", b"Exif\0\0??"))  # no tag can be read
+    told = call(*fit, "--model", f"{mine}:paired")
+    assert told.exit_code == 0
+    assert "EXIF" not in told.stderr
+
+
 def test_another_size_is_no_damage(net, folders, tmp_path):
     """It is a mistake about a whole folder, which a row less would hide."""
     fit = ("--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv", SKIP)
