@@ -18,7 +18,7 @@ from . import classifiers, kept
 from .accuracy import Accuracy, accuracy
 from .fitting import calibrate, fitted
 from .folders import classes_in, mode, to_score
-from .held_out import require_apart, split
+from .held_out import require_apart, require_no_copies, split
 from .kept import Setting
 from .passes import image_shape, passes_for
 from .readable import Checking
@@ -104,7 +104,7 @@ def score_folders(
     Raises:
         InputError: an unknown scorer, model or class; a scorer that reads logits, for a network whose logits stand for
             no class; an empty folder, or one without a readable image; images beside the class folders; held-out images
-            that are ID images too, or that the scorer was fitted on under other names; an image that cannot be read
+            that are ID images too, or copies of them; an image that cannot be read
             (unless it is left out) or has another size; weights of another network than expected, or than in the file
             to load; another transform than that file was saved with, or one that makes something else each time.
     """
@@ -141,6 +141,7 @@ def score_folders(
         classes = {label: checking.sound(id_folder / label, paths, taken) for label, paths in classes.items()}
         if held is not None and held_out is not None:
             held = checking.sound(held_out, held, taken)
+            require_no_copies(held, classes)
         fitting = [(path, label) for label, paths in enumerate(classes.values()) for path in paths]
         if held is None:
             fitting, held = split(classes)

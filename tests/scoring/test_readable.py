@@ -119,10 +119,9 @@ def test_another_size_is_no_damage(net, folders, tmp_path):
 def test_what_holds_more_than_8_bits_a_channel_is_left_out_too(net, folders, tmp_path):
     fit = ("--id-folder", folders["train"], "--held-out", folders["held"])
     wanted, _ = scored(folders, tmp_path, *fit)
-    wide = Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16))
     odd = [folders["test"].parent / part / "has pixels: odd.png" for part in ("test", "train/3", "held")]
-    for path in odd:
-        wide.save(path)
+    for place, path in enumerate(odd):
+        Image.fromarray(np.full((8, 8), 40_000 + place, dtype=np.uint16)).save(path)
     Image.new("F", (8, 8)).save(folders["test"] / "float.tif")
     result = call(folders["test"], *fit, "--model", KEY, "--out", tmp_path / "s.csv")
     assert result.exit_code == 1
