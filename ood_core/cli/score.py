@@ -189,7 +189,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images a step.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read images.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads that compute.  [default: torch's own]")
-@click.option("--size", type=click.IntRange(1, 4096), help="Resize and centre-crop all images.  [default: none]")
+@click.option("--size", type=click.IntRange(1, 4096), help="Resize the shorter side to it, crop the centre.  [default: none]")
 @click.option("--mean", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
 @click.option("--std", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -217,6 +217,9 @@ def score_command(
     bits a channel: how to reduce it depends on how the training images were. With --skip-unreadable such files are left
     out: they have no row in the CSV, and are named on stderr with what is wrong. All files are then read once more. A
     folder in which nothing can be read is an error all the same.
+
+    --size 224 is torchvision's Resize(224) and CenterCrop(224). The preprocessing published with its weights resizes to
+    256 or 232 and crops 224 of that: for the same, let FUNCTION return that transform (the weights' transforms()).
 
     FUNCTION takes no arguments and returns your model, or the pair of it and a transform that makes a tensor of an
     image. The file is run as a program of yours would be: name only files you trust.
