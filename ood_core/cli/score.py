@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -107,6 +107,16 @@ def _png(sheet: Path) -> None:
         )
 
 
+def _outside(sheet: Path, folders: Iterable[Path | None]) -> None:
+    """Refuse a sheet in a folder whose images are read: the next run would read it as one of them."""
+    for folder in folders:
+        if folder is not None and sheet.resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"--sheet {sheet} lies in {folder}, expected another folder: it would be scored as an image there.\n"
+                "Write it beside that folder."
+            )
+
+
 def _in_place(out: Path) -> bool:
     """Whether the CSV goes where the path leads: in the place of a link or of /dev/stdout, a file would replace it."""
     return out.is_symlink() or (out.exists() and not out.is_file())
@@ -189,7 +199,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images a step.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read images.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads that compute.  [default: torch's own]")
-@click.option("--size", type=click.IntRange(1, 4096), help="Resize the shorter side to it, crop the centre.  [default: none]")
+@click.option(
+    "--size", type=click.IntRange(1, 4096), help="Resize the shorter side to it, crop the centre.  [default: none]"
+)
 @click.option("--mean", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
 @click.option("--std", callback=_numbers, metavar="R,G,B", help="Of the training images, on the scale 0..1.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -243,6 +255,7 @@ def score_command(
             _writable(option, path)
     if sheet:
         _png(sheet)
+        _outside(sheet, (*folders, settings["id_folder"], settings["held_out"]))
     on = checks.device(device)
     try:
         found = scoring.score_folders(

@@ -17,7 +17,7 @@ from ..data.pictures import images_in
 from . import classifiers, kept
 from .accuracy import Accuracy, accuracy
 from .fitting import calibrate, fitted
-from .folders import classes_in, mode, to_score
+from .folders import classes_in, mode, once, to_score
 from .held_out import require_apart, require_no_copies, split
 from .kept import Setting
 from .passes import image_shape, passes_for
@@ -82,7 +82,8 @@ def score_folders(
     """Fit a scorer on ID training images, set its threshold, and score every image of some folders.
 
     Args:
-        folders: images to score: folders, to any depth, or single files.
+        folders: images to score: folders, to any depth, or single files. An image that lies in several counts in the
+            first; what holds no other is left out.
         model: `torchvision:NAME` (with `weights`, `mean`, `std`), `FILE.py:FUNCTION`, or the key of a stored run. Of a
             Python file the code is run.
         id_folder: ID training images, one sub-folder a class.
@@ -110,7 +111,7 @@ def score_folders(
     """
     others: Counter[str] = Counter()
     right = None
-    files = {folder: to_score(folder, others) for folder in folders}
+    files = once({folder: to_score(folder, others) for folder in folders})
     checking = Checking(skip_unreadable, workers, progress)
     checking.refuse(path for paths in files.values() for path in paths)
     how = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,18 @@ def to_score(path: Path, others: Counter[str] | None = None) -> list[Path]:
         InputError: nothing there, or no image in it.
     """
     return [path] if path.is_file() else images_in(path, others)
+
+
+def once(files: Mapping[Path, list[Path]]) -> dict[Path, list[Path]]:
+    """Images by the folder or file they were found by, each in the first alone; of none left, no entry."""
+    seen: set[str] = set()
+    kept = {}
+    for folder, paths in files.items():
+        places = {path: os.path.realpath(path) for path in paths}
+        if own := [path for path, place in places.items() if place not in seen]:
+            kept[folder] = own
+        seen.update(places.values())
+    return kept
 
 
 def mode(channels: int = 3) -> str:

@@ -57,6 +57,21 @@ from tests.scoring.cases import CONSTANTS, KEY, call
         (["--id-folder", "train", "--model", KEY, "--out", "/proc/x.csv"], 1, "--out /proc/x.csv cannot be written"),
         (["--id-folder", "train", "--model", KEY, "--sheet", "/proc/x.png"], 1, "--sheet /proc/x.png cannot be"),
         (["--id-folder", "train", "--model", KEY, "--sheet", "s.txt"], 1, "s.txt ends in .txt, expected .png"),
+        (
+            ["--id-folder", "train", "--model", KEY, "--sheet", "test/s.png"],
+            1,
+            "--sheet test/s.png lies in test, expected",
+        ),
+        (
+            ["--id-folder", "train", "--model", KEY, "--sheet", "link/s.png"],
+            1,
+            "--sheet link/s.png lies in test, expect",
+        ),
+        (
+            ["--id-folder", "train", "--model", KEY, "--sheet", "train/3/s.png"],
+            1,
+            "--sheet train/3/s.png lies in train",
+        ),
         (["--id-folder", "train", "--model", KEY, "--sheet", "pipe"], 1, "--sheet pipe cannot be written (it is a dev"),
         (["--id-folder", "train", "--model", "torchvision:resnet"], 1, "no classifier 'resnet', expected one such as"),
         (["--id-folder", "train", "--model", "torchvision:resnet18"], 1, "without --weights"),
@@ -68,6 +83,7 @@ def test_mistakes_are_named(net, folders, tmp_path, monkeypatch, options, code, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("test")
     result = call("test", *options)
     assert result.exit_code == code, result.output
     assert message in result.output

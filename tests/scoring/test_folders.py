@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -42,6 +43,22 @@ def test_linked_folders_are_followed_and_files_left_out_are_told(net, folders, t
     assert told in said.stderr.splitlines()
     (folders["train"] / "notes.md").unlink()
     assert "left out" not in scored(folders, tmp_path, "--id-folder", folders["train"])[1].stderr
+
+
+def test_an_image_that_is_found_twice_is_scored_once(net, folders, tmp_path):
+    test, one = folders["test"], folders["test"] / "0003.png"
+    arguments = ("--id-folder", folders["train"], "--model", KEY, "--out", tmp_path / "s.csv")
+    wanted, _ = scored(folders, tmp_path, "--id-folder", folders["train"])
+    (tmp_path / "link").symlink_to(test)
+    result = call(test, one, test / ".." / "test", tmp_path / "link", *arguments)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "s.csv", dtype={"predicted": str}), wanted)
+    assert len(result.stdout.splitlines()) == 3
+    call(one, test, *arguments)
+    assert list(pd.read_csv(tmp_path / "s.csv")["file"].map(Path).map(lambda path: path.name))[:2] == [
+        one.name,
+        "0000.png",
+    ]
+    assert len(pd.read_csv(tmp_path / "s.csv")) == 40
 
 
 def test_links_that_lead_back_end_the_walk(tmp_path):
