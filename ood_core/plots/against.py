@@ -47,8 +47,9 @@ def against(
         drawn[title] = pd.concat([level, groups], axis=1).join(below).reset_index()
     note = ""
     if pooled:
-        rhos = [f"{title} {made['x'].corr(made['y'], method='spearman'):+.2f}" for title, made in drawn.items()]
-        note = f" Rank correlation over all dots: {', '.join(rhos)}.".replace("-", "−")
+        rhos = {title: f"{made['x'].corr(made['y'], method='spearman'):+.2f}" for title, made in drawn.items()}
+        told = ", ".join(f"{title} {rho.replace('-', '−')}" for title, rho in rhos.items())
+        note = f" Rank correlation over all dots: {told}."
     labels = {"xlabel": xlabel, "ylabel": "AUROC (%)", "alt": alt, "caption": caption + note}
     return scatter(drawn, x="x", y="y", series="group", names=names, log=("x",), alike=False, chance=True, **labels)
 
