@@ -163,7 +163,9 @@ def test_logits_that_are_another_form_of_what_a_layer_gives_come_from_that_layer
         assert out.head is None
 
 
-@pytest.mark.parametrize("made", [torch.sigmoid, torch.tanh, lambda y: y.clamp(-0.1, 0.1)], ids=str)
+@pytest.mark.parametrize(
+    "made", [torch.sigmoid, torch.tanh, lambda y: y.clamp(-0.1, 0.1)], ids=["sigmoid", "tanh", "clamp"]
+)
 def test_logits_in_an_unknown_form_come_from_the_last_layer_of_as_many_columns(x, made):
     net = Made(made, 9).eval()
     with torch.no_grad():
