@@ -22,7 +22,8 @@ TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 PAPERS = [page for page in PAGES if page.startswith("papers/")]
 COMPARE, STATUS = "compare/compare", "compare/status"
-REFERENCE = [page for page in PAGES if page.startswith("reference/")]
+TEXT = "reference/verdicts"  # no cell to execute
+REFERENCE = [page for page in PAGES if page.startswith("reference/") and page != TEXT]
 
 
 def build_book(root: Path, **environment: str) -> Completed:
